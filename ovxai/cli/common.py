@@ -1,0 +1,72 @@
+"""What every command shares: --json, --debug, one-line errors, log lines on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ovxai.errors import OvxaiError
+
+
+def command_options(function: Callable[..., dict | None]) -> Callable[..., None]:
+    """Wrap a command's body: adds --json, --debug and --quiet, turns `OvxaiError` into one line and exit code 1.
+
+    The body gets `say`, a function that prints a line for people, and returns the document that
+    `--json` prints. With `--json` nothing but that document goes to stdout.
+    A key `"ok": False` in the document makes the exit code 1.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+    @click.option("--debug", is_flag=True, help="Show log lines, and the traceback when something fails.")
+    @click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
+    @functools.wraps(function)
+    def wrapped(*args: Any, as_json: bool, debug: bool, quiet: bool, **kwargs: Any) -> None:
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(message)s"
+        )
+        say = _silent if as_json or quiet else click.echo
+        try:
+            document = function(*args, say=say, **kwargs)
+        except OvxaiError as error:
+            if debug:
+                raise
+            _fail(str(error), as_json)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        except BrokenPipeError:
+            sys.exit(1)
+        except Exception as error:  # what no rule foresaw still ends in one line
+            if debug:
+                raise
+            _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", as_json)
+        if as_json and document is not None:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        if document is not None and document.get("ok") is False:
+            sys.exit(1)
+
+    return wrapped
+
+
+def _silent(*_args: Any, **_kwargs: Any) -> None:
+    return None
+
+
+def _fail(message: str, as_json: bool) -> None:
+    line = " ".join(message.split())
+    if as_json:
+        click.echo(json.dumps({"ok": False, "error": line}))
+    click.echo(f"Error: {line}", err=True)
+    sys.exit(1)
+
+
+def color_allowed(stream: Any) -> bool:
+    """Whether escape codes may go to `stream`: a terminal, and NO_COLOR (https://no-color.org) not set."""
+    return stream.isatty() and "NO_COLOR" not in os.environ

@@ -1,0 +1,39 @@
+"""What can go wrong, one class a kind. Every message is one line: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class OvxaiError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class ModelReadError(OvxaiError, RuntimeError):
+    """The file is not there, is not a model, is damaged, or needs a front end that is not installed."""
+
+
+class UnsupportedModelError(OvxaiError, ValueError):
+    """The model was read, but nothing in it can be explained the way it was asked for."""
+
+
+class AlreadyExplainedError(OvxaiError, ValueError):
+    """The model carries explanation outputs already."""
+
+
+class NotExplainedError(OvxaiError, ValueError):
+    """The model carries no explanation outputs, but the command needs them."""
+
+
+class TargetLayerError(OvxaiError, ValueError):
+    """A target layer was named that the model does not have, or that can't be gated."""
+
+
+class OptionError(OvxaiError, ValueError):
+    """An option's value does not fit the model (a class it does not have, a budget too small ...)."""
+
+
+class OutputError(OvxaiError, RuntimeError):
+    """A file can't be written where it was asked for, or would overwrite another."""
+
+
+class SourceError(OvxaiError, RuntimeError):
+    """A picture or video can't be found or read."""

@@ -1,0 +1,70 @@
+"""Read a model from disk, and turn the runtime's long exceptions into one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openvino as ov
+
+from ovxai.errors import ModelReadError
+
+IR_SUFFIX = ".xml"
+#: What `ov.convert_model` takes without any other package installed.
+CONVERTED_SUFFIXES = (".onnx", ".tflite", ".pb", ".pdmodel")
+SUPPORTED = f"{IR_SUFFIX}, " + ", ".join(CONVERTED_SUFFIXES) + ", .pt2 or a SavedModel folder"
+
+
+def first_reason(error: BaseException, limit: int = 240) -> str:
+    """The sentence of an OpenVINO exception that says something, without source paths and stack marks."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "at "))]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def read_model(path: str | Path) -> ov.Model:
+    """Read any model file OpenVINO knows.
+
+    IRs are read as they are. Other formats go through `ov.convert_model`, whose fused operations
+    (ScaledDotProductAttention, Gelu ...) are what the converted IR of the same file would hold.
+
+    Raises:
+        ModelReadError: no such file, not a model, damaged weights, or a missing front end.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelReadError(f"{path}: no such file")
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        raise ModelReadError(f"{path}: is a folder without saved_model.pb; give a model file ({SUPPORTED})")
+    if path.is_file() and path.suffix.lower() not in (IR_SUFFIX, ".pt2", *CONVERTED_SUFFIXES):
+        raise ModelReadError(f"{path}: not a model file by its suffix; OpenVINO reads {SUPPORTED}")
+    if path.suffix.lower() == IR_SUFFIX:
+        return _read_ir(path)
+    if path.suffix.lower() == ".pt2":
+        return _read_exported_program(path)
+    try:
+        return ov.convert_model(path)
+    except Exception as error:
+        raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error
+
+
+def _read_ir(path: Path) -> ov.Model:
+    weights = path.with_suffix(".bin")
+    # Read without the .bin, an IR with constants fails later and with a less helpful message.
+    if not weights.exists() and b'type="Const"' in path.read_bytes():
+        raise ModelReadError(f"{path}: its weights file {weights.name} is missing; put it beside the .xml")
+    try:
+        return ov.Core().read_model(path)
+    except Exception as error:
+        raise ModelReadError(f"{path}: not a model that OpenVINO can read: {first_reason(error)}") from error
+
+
+def _read_exported_program(path: Path) -> ov.Model:
+    try:
+        import torch
+    except ImportError as error:
+        raise ModelReadError(f"{path}: reading .pt2 needs PyTorch; pip install 'ovxai[torch]'") from error
+    try:
+        return ov.convert_model(torch.export.load(str(path)))
+    except Exception as error:
+        raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error

@@ -1,0 +1,196 @@
+"""What an explained model says about itself in rt_info, and what `model_info` says about any model.
+
+Both the side that inserts and the side that runs read this page, and neither needs the other:
+`ExplainedInfo` is the whole contract between them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import openvino as ov
+
+SECTION = "ovxai"
+SALIENCY_MAP = "saliency_map"
+FEATURE_MAP = "feature_map"
+FEATURE_VECTOR = "feature_vector"
+SALIENCY_INDEX = "saliency_index"
+EMBEDDED_MAP = "saliency_map_resized"
+EMBEDDED_OVERLAY = "saliency_overlay"
+#: Every name that insertion may add, in the order in which the outputs stand.
+EXTRA_OUTPUTS = (SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, EMBEDDED_MAP, EMBEDDED_OVERLAY)
+
+CLASSIFICATION = "classification"
+DETECTION = "detection"
+INSTANCE_SEGMENTATION = "instance-segmentation"
+
+
+@dataclass(frozen=True)
+class ExplainedInfo:
+    """The `["ovxai", key]` entries of an explained model; all are stored as strings, empty ones left out.
+
+    `target_layers`: friendly names of the gated tensors' nodes, `name:port` where the port is not 0.
+    `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
+    `extra_outputs`: the outputs that insertion added, in order.
+    """
+
+    version: str
+    task: str
+    method: str
+    target_layers: tuple[str, ...]
+    feature_layer: str = ""
+    mask: str = ""
+    layout: str = ""
+    grid: tuple[int, int] | None = None
+    prefix_tokens: int | None = None
+    scaled: bool = True
+    collapse: str = ""
+    collapse_reason: str = ""
+    classes: str = "all"
+    num_classes: int | None = None
+    class_activation: str = ""
+    levels: str = ""
+    map_size: str = ""
+    score_output: str = ""
+    score_activation: str = "none"
+    prediction_format: str = ""
+    explained_output: int = 0
+    extra_outputs: tuple[str, ...] = ()
+    embed: str = ""
+
+    def write(self, model: ov.Model) -> None:
+        """Store every non-empty field under `["ovxai", field]` of `model`."""
+        for field in fields(self):
+            text = _to_text(getattr(self, field.name))
+            if text:
+                model.set_rt_info(text, [SECTION, field.name])
+
+    @classmethod
+    def read(cls, model: ov.Model) -> ExplainedInfo | None:
+        """The facts of an explained model; None for a plain one."""
+        if not is_explained(model):
+            return None
+        found = {}
+        for field in fields(cls):
+            if model.has_rt_info([SECTION, field.name]):
+                text = model.get_rt_info([SECTION, field.name]).astype(str)
+                found[field.name] = _from_text(field.type, text)
+        return cls(**found)
+
+
+def is_explained(model: ov.Model) -> bool:
+    """Whether `model` came out of an insertion: it has our rt_info section, or an output of our name."""
+    if model.has_rt_info([SECTION, "version"]):
+        return True
+    return any(SALIENCY_MAP in output.get_names() for output in model.outputs)
+
+
+def _to_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "YES" if value else "NO"
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _from_text(kind: str, text: str) -> Any:
+    if kind == "bool":
+        return text == "YES"
+    if kind.startswith("int"):
+        return int(text)
+    if kind.startswith("tuple[int"):
+        return tuple(int(item) for item in text.split(","))
+    if kind.startswith("tuple"):
+        return tuple(item for item in text.split(",") if item)
+    return text
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """`model_info` of rt_info as OTX and Model API write it; None where the model does not say.
+
+    mean and scale are in the units of the picture as fed (0..255), one value a channel in the order
+    in which the model wants the channels, or a single one for all.
+    """
+
+    labels: tuple[str, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+    resize_type: str | None = None
+    pad_value: int | None = None
+    reverse_input_channels: bool | None = None
+    confidence_threshold: float | None = None
+    iou_threshold: float | None = None
+    multilabel: bool = False
+    hierarchical: bool = False
+    hierarchy: dict | None = None
+    output_raw_scores: bool | None = None
+    embedded_processing: bool = False
+    model_type: str | None = None
+    task_type: str | None = None
+
+    @classmethod
+    def read(cls, model: ov.Model) -> ModelInfo:
+        entry = {key: _model_info_entry(model, key) for key in _KEYS}
+        return cls(
+            labels=_words(entry["labels"]),
+            mean=_numbers(entry["mean_values"]),
+            scale=_numbers(entry["scale_values"]),
+            resize_type=entry["resize_type"],
+            pad_value=None if entry["pad_value"] is None else int(float(entry["pad_value"])),
+            reverse_input_channels=_flag(entry["reverse_input_channels"]),
+            confidence_threshold=_number(entry["confidence_threshold"]),
+            iou_threshold=_number(entry["iou_threshold"]),
+            multilabel=bool(_flag(entry["multilabel"])),
+            hierarchical=bool(_flag(entry["hierarchical"])),
+            hierarchy=json.loads(entry["hierarchical_config"]) if entry["hierarchical_config"] else None,
+            output_raw_scores=_flag(entry["output_raw_scores"]),
+            embedded_processing=bool(_flag(entry["embedded_processing"])),
+            model_type=entry["model_type"],
+            task_type=entry["task_type"],
+        )
+
+
+_KEYS = (
+    "labels", "mean_values", "scale_values", "resize_type", "pad_value", "reverse_input_channels",
+    "confidence_threshold", "iou_threshold", "multilabel", "hierarchical", "hierarchical_config",
+    "output_raw_scores", "embedded_processing", "model_type", "task_type",
+)  # fmt: skip
+
+
+def _model_info_entry(model: ov.Model, key: str) -> str | None:
+    # ONNX metadata in OTX style arrives one level elsewhere and with the section in the key.
+    for path in (["model_info", key], ["framework", f"model_info {key}"]):
+        if model.has_rt_info(path):
+            return model.get_rt_info(path).astype(str).strip()
+    return None
+
+
+def adopt_onnx_model_info(model: ov.Model) -> None:
+    """Copy OTX-style ONNX metadata (`["framework", "model_info key"]`) to `["model_info", key]`, where IRs have it."""
+    if not model.has_rt_info(["framework"]):
+        return
+    for key in list(model.get_rt_info("framework").value.keys()):
+        section, _, name = key.partition(" ")
+        if section == "model_info" and name and not model.has_rt_info(["model_info", name]):
+            model.set_rt_info(model.get_rt_info(["framework", key]).astype(str), ["model_info", name])
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return tuple(text.split()) if text else None
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    return tuple(float(word) for word in text.replace(",", " ").split()) if text else None
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _flag(text: str | None) -> bool | None:
+    return None if text is None else text.strip().lower() in ("yes", "true", "1")
