@@ -1,0 +1,34 @@
+"""Make the files under ``fixtures/``: pictures with known answers and small trained models.
+
+Needs the ``torch`` extra and, for ``imagenet`` and ``photos``, pip with a package index. The tests
+read what this script wrote; they never run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+BUILDERS = {
+    "photos": "fixtures.photos",
+    "imagenet": "fixtures.imagenet",
+}
+
+
+def main() -> None:
+    """Run the builders asked for, in the order in which they depend on each other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(BUILDERS),
+        help="make only this fixture (repeatable; default: all of them, in this order)",
+    )
+    chosen = parser.parse_args().only or list(BUILDERS)
+    for name, module in BUILDERS.items():
+        if name in chosen:
+            importlib.import_module(module).build()
+
+
+if __name__ == "__main__":
+    main()
