@@ -10,8 +10,12 @@ import argparse
 import importlib
 
 BUILDERS = {
-    "photos": "fixtures.photos",
-    "imagenet": "fixtures.imagenet",
+    "photos": "fixtures.photos:build",
+    "imagenet": "fixtures.imagenet:build",
+    "shapes-test": "fixtures.testset:build",
+    "shapes-cnn": "fixtures.shapes_classification:build_cnn",
+    "shapes-vit": "fixtures.shapes_classification:build_vit",
+    "shapes-detection": "fixtures.shapes_detection:build",
 }
 
 
@@ -25,9 +29,10 @@ def main() -> None:
         help="make only this fixture (repeatable; default: all of them, in this order)",
     )
     chosen = parser.parse_args().only or list(BUILDERS)
-    for name, module in BUILDERS.items():
+    for name, builder in BUILDERS.items():
         if name in chosen:
-            importlib.import_module(module).build()
+            module, function = builder.split(":")
+            getattr(importlib.import_module(module), function)()
 
 
 if __name__ == "__main__":
