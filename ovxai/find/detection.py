@@ -1,0 +1,187 @@
+"""Where a detector's class scores are, read off a bare graph: levels, anchors, classes, channel order, activation.
+
+From the outputs upward to the last convolutions that still have a map (`detection_taps`), from there downward again
+with probes that show how the graph itself reads their channels (`detection_trail`, `detection_layouts`), then
+which of them are classes (`detection_groups`). Query detectors have no such convolutions: `detection_queries`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import openvino as ov
+
+from ovxai.find import detection_named as named
+from ovxai.find.detection_graph import Graph, Port, snapshot
+from ovxai.find.detection_groups import TARGET_HINT, Chosen, box_evidence, choose
+from ovxai.find.detection_neck import shared_feature
+from ovxai.find.detection_outputs import output_name, prediction_form
+from ovxai.find.detection_queries import TokenScores, find_token_scores
+from ovxai.find.detection_site import ClassLevel, DetectionSite, size_level
+from ovxai.find.detection_split import narrowed
+from ovxai.find.detection_taps import Tap, behind_regions, grid_tap, last_linear
+from ovxai.find.detection_trail import ACTIVATED, RESCALED, SHIFTED, Trail, follow
+from ovxai.find.verdict import No
+
+if TYPE_CHECKING:
+    from ovxai.metadata import ModelInfo
+    from ovxai.options import InsertOptions
+
+
+def find_detection(model: ov.Model, options: InsertOptions, model_info: ModelInfo) -> DetectionSite | No:
+    """The class-logit tensors of a one-stage or query detector; the model is only read.
+
+    Returns a reason instead where the model is something else, or where only the user can settle it.
+    """
+    graph, count = snapshot(model), label_count(options, model_info)
+    search = _Search(model, graph, count)
+    if options.target_layer:
+        site = named.from_names(model, graph, options.target_layer, count)
+        return search.finished(site) if site else site
+    site = search.grids()
+    if not site and (tokens := find_token_scores(graph)):
+        site = search.tokens(tokens)
+    return _checked(site, count, model_info) if site else site
+
+
+def label_count(options: InsertOptions, model_info: ModelInfo) -> int | None:
+    """How many classes anybody says there are: options first, then rt_info."""
+    if options.num_classes:
+        return options.num_classes
+    labels = options.labels or model_info.labels
+    return len(labels) if labels else None
+
+
+def _checked(site: DetectionSite, count: int | None, model_info: ModelInfo) -> DetectionSite | No:
+    """Refuse where the number of labels and the number of scores can't both be right."""
+    allowed = {site.classes}
+    if site.activation == "softmax":
+        allowed.add(site.classes - 1)  # a background channel that labels leave out
+    if model_info.labels and model_info.labels[0] == "otx_empty_lbl":
+        allowed.add(site.classes + 1)
+    if count is None or count in allowed:
+        return site
+    what = "is one score a box (class-agnostic?)" if site.classes == 1 else f"are {site.classes} class scores a box"
+    return No(f"there {what} but {count} labels; give the right --labels or --num-classes, or {TARGET_HINT}")
+
+
+class _Search:
+    """One model, one picture of its graph; `ports` turns indices back into ports of the model itself."""
+
+    def __init__(self, model: ov.Model, graph: Graph, count: int | None) -> None:
+        self.model, self.graph, self.count = model, graph, count
+        self.nodes = model.get_ordered_ops()
+
+    def port(self, port: Port) -> ov.Output:
+        return self.nodes[port[0]].output(port[1])
+
+    def grids(self) -> DetectionSite | No:
+        """Detectors whose last weighted sums are maps."""
+        graph = self.graph
+        results = [graph.inputs[i][0] for i, kind in enumerate(graph.kinds) if kind == "Result"]
+        linear, _ = last_linear(graph, results)
+        regional = behind_regions(graph)
+        if any(regional[node] for node in linear):
+            return No("two-stage detector: classes are scored region by region, there is no map of class scores")
+        taps = [tap for node in linear if (tap := grid_tap(graph, node))]
+        taps = [tap for tap in taps if tap.cells > 1 or any(other.cells > 1 for other in taps)]
+        if not any(tap.cells > 1 for tap in taps):
+            return No("no detector: no output is made from a convolution that keeps one vector a position")
+        trail = follow(graph, taps)
+        chosen = choose(graph, trail, self.count)
+        if not chosen:
+            return chosen
+        return self._site(trail, chosen)
+
+    def _site(self, trail: Trail, chosen: Chosen) -> DetectionSite | No:
+        grids = {trail.taps[tap].grid for tap in chosen.layouts}
+        if all(h * w == 1 for h, w in grids):
+            return No("no detector: the class scores have no positions left (a classifier)")
+        evidence = box_evidence(trail, chosen, single_map=len(chosen.layouts) == 1)
+        if not evidence:
+            return No("scores a position and class, but no boxes beside them (a segmentation model?); for a detector "
+                      f"{TARGET_HINT}")  # fmt: skip
+        order = sorted(chosen.layouts, key=lambda tap: -trail.taps[tap].cells)
+        levels = tuple(self._level(trail, tap, chosen) for tap in order)
+        decoded = _decoded(trail)
+        form, output = prediction_form(self.model.outputs, chosen.classes, len(levels), decoded=decoded, heatmap=len(levels) == 1)
+        return DetectionSite(
+            levels=levels,
+            classes=chosen.classes,
+            size_level=self._size_level(levels),
+            activation=chosen.activation,
+            score_output=output_name(output) if output is not None else "",
+            score_activation="none" if chosen.activation != "none" else "sigmoid",
+            prediction_format=form,
+            candidates=self._facts(trail, chosen, evidence),
+            notes=chosen.notes,
+        )
+
+    def _level(self, trail: Trail, number: int, chosen: Chosen) -> ClassLevel:
+        tap = trail.taps[number]
+        port, channels = narrowed(self.graph, tap, chosen.layouts[number].channels)
+        boxes = [t for i, t in enumerate(trail.taps) if i not in chosen.layouts and t.grid == tap.grid and t.channels % 4 == 0]
+        feature = shared_feature(self.graph, tap, boxes)
+        return ClassLevel(
+            port=self.port(port),
+            axes=tap.axes,
+            channels=channels,
+            grid=tap.grid,
+            feature=self.port(feature[0]) if feature else None,
+            feature_axes=feature[1] if feature else tap.axes,
+        )
+
+    def _size_level(self, levels: tuple[ClassLevel, ...]) -> int:
+        first = levels[0]
+        shape = first.port.get_partial_shape()
+        places = (1,) if first.rows else first.axes[2:]
+        return size_level([level.grid for level in levels], open_size=any(shape[axis].is_dynamic for axis in places))
+
+    def _facts(self, trail: Trail, chosen: Chosen, evidence: str) -> tuple[str, ...]:
+        lines = []
+        for number, tap in enumerate(trail.taps):
+            name = self.nodes[tap.port[0]].get_friendly_name()
+            layout = chosen.layouts.get(number)
+            role = f"class scores: {layout.anchors} x {layout.classes}" if layout else "not class scores"
+            lines.append(f"{name} [{tap.channels}, {tap.grid[0]}, {tap.grid[1]}]: {role}")
+        return (*lines, f"a detector because {evidence}")
+
+    def tokens(self, scores: TokenScores) -> DetectionSite | No:
+        """Query detectors: dense class scores of the encoder, split level by level."""
+        order = sorted(scores.levels, key=lambda level: -level.grid[0] * level.grid[1])
+        levels = tuple(
+            ClassLevel(
+                port=self.port(scores.port),
+                axes=(0, 2, 1, 1),
+                channels=(tuple(range(scores.classes)),),
+                grid=level.grid,
+                rows=(level.start, level.start + level.grid[0] * level.grid[1]),
+                feature=self.port(level.port),
+                feature_axes=level.axes,
+            )
+            for level in order
+        )
+        form, output = prediction_form(self.model.outputs, scores.classes, len(levels), decoded=True, heatmap=False)
+        fact = f"{levels[0].port.get_node().get_friendly_name()}: class scores of all positions before queries are picked"
+        return DetectionSite(
+            levels, scores.classes, self._size_level(levels), "sigmoid",
+            output_name(output) if output is not None else "", "none", form, (fact,),
+        )  # fmt: skip
+
+    def finished(self, levels: tuple[ClassLevel, ...]) -> DetectionSite:
+        """A site from tensors that the user named."""
+        classes = len(levels[0].channels[0])
+        form, output = prediction_form(self.model.outputs, classes, len(levels), decoded=False, heatmap=len(levels) == 1)
+        facts = tuple(f"{level.port.get_node().get_friendly_name()}: named by the user" for level in levels)
+        return DetectionSite(
+            levels, classes, self._size_level(levels), "none",
+            output_name(output) if output is not None else "", "none", form, facts,
+        )  # fmt: skip
+
+
+def _decoded(trail: Trail) -> bool:
+    """Whether any value that is not a score met anchors, strides or a grid on its way out."""
+    for probes in trail.known.values():
+        if (probes.flags & ACTIVATED != 0).any() and (probes.flags & (SHIFTED | RESCALED) != 0).any():
+            return True
+    return bool(trail.integrated)

@@ -1,0 +1,145 @@
+"""Follow the probes of all taps through the graph, and read off where each tap's classes and anchors are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ovxai.find.detection_graph import Graph, Port
+from ovxai.find.detection_moves import step
+from ovxai.find.detection_probes import ACTIVATED, RESCALED, SHIFTED, SIGMOID, SOFTMAX, Probes
+from ovxai.find.detection_taps import Tap, is_integral
+
+NMS_SCORES = {
+    "NonMaxSuppression": 1, "MulticlassNms": 1, "MatrixNms": 1, "NMSRotated": 1, "DetectionOutput": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How `channels` of a tap are read: channels[a][k] is the channel of anchor a and class k.
+
+    order: sorting key of the classes along the axis where the graph keeps them. `node` is where that was seen.
+    """
+
+    channels: tuple[tuple[int, ...], ...]
+    node: int
+
+    @property
+    def anchors(self) -> int:
+        return len(self.channels)
+
+    @property
+    def classes(self) -> int:
+        return len(self.channels[0])
+
+
+@dataclass(frozen=True)
+class Trail:
+    """known: probes by port, in topological order. integrated: taps whose values are summed over distance bins (boxes). nms: taps scored by NMS."""
+
+    taps: list[Tap]
+    known: dict[Port, Probes]
+    integrated: set[int] = field(default_factory=set)
+    nms: set[int] = field(default_factory=set)
+    softmaxed: dict[int, tuple[Port, int]] = field(default_factory=dict)
+
+    def ports_of(self, tap: int) -> list[Port]:
+        return [port for port, probes in self.known.items() if np.any(probes.tap == tap)]
+
+
+def follow(graph: Graph, taps: list[Tap]) -> Trail:
+    """Carry every tap's probes as far down as rules exist."""
+    shape = lambda tap: graph.shape(tap.port)
+    known = {tap.port: Probes.of_tap(i, shape(tap), tap.axes) for i, tap in enumerate(taps)}
+    trail = Trail(taps, known)
+    order = dict.fromkeys(range(min((t.port[0] for t in taps), default=0), len(graph.nodes)))
+    for node in order:
+        sources = [source for source in graph.inputs[node] if source in known]
+        if not sources:
+            continue
+        _note(graph, node, trail)
+        for port, probes in step(graph, node, known).items():
+            known.setdefault((node, port), probes)
+    return trail
+
+
+def _note(graph: Graph, node: int, trail: Trail) -> None:
+    kind = graph.kinds[node]
+    for position, source in enumerate(graph.inputs[node]):
+        if source not in trail.known:
+            continue
+        probes = trail.known[source]
+        if is_integral(graph, node):
+            trail.integrated.update(probes.tap.tolist())
+        elif NMS_SCORES.get(kind) == position:
+            trail.nms.update(probes.tap.tolist())
+        elif kind in ("Softmax", "LogSoftmax"):
+            axis = graph.nodes[node].get_attributes()["axis"] % len(graph.shape(source))
+            for tap in set(probes.tap.tolist()):
+                trail.softmaxed.setdefault(tap, (source, axis))
+
+
+def score_channels(trail: Trail, tap: int) -> frozenset[int]:
+    """Channels that are activated, and that no table of constants is added to or multiplied with afterwards.
+
+    Activated box sides and offsets meet anchors, grids or strides; a score meets other scores only.
+    """
+    activated, decoded = set(), set()
+    for probes in trail.known.values():
+        mine = probes.tap == tap
+        on = mine & (probes.flags & ACTIVATED != 0)
+        activated.update(probes.channel[on].tolist())
+        decoded.update(probes.channel[on & (probes.flags & (SHIFTED | RESCALED) != 0)].tolist())
+    return frozenset(activated - decoded)
+
+
+def probes_of(trail: Trail, tap: int, port: Port, channels: frozenset[int]) -> Probes:
+    """The probes at `port` that belong to these channels of `tap`."""
+    probes = trail.known[port]
+    return probes.only((probes.tap == tap) & np.isin(probes.channel, list(channels)))
+
+
+def activation_of(probes: Probes) -> str:
+    if np.any(probes.flags & SOFTMAX):
+        return "softmax"
+    return "sigmoid" if np.any(probes.flags & SIGMOID) else "none"
+
+
+def channel_axes(probes: Probes) -> dict[int, dict[int, int]]:
+    """Axes along which the coordinate depends on the channel alone and is not the same for all: axis -> coordinate a channel."""
+    found = {}
+    _, first = np.unique(probes.channel, return_index=True)
+    for axis in range(probes.coords.shape[1]):
+        where = probes.coords[:, axis]
+        by_channel = dict(zip(probes.channel[first].tolist(), where[first].tolist()))
+        if len(set(by_channel.values())) > 1 and all(by_channel[c] == x for c, x in zip(probes.channel.tolist(), where.tolist())):
+            found[axis] = by_channel
+    return found
+
+
+def mixed_axes(probes: Probes) -> set[int]:
+    """Axes along which both the channel and the position move a probe."""
+    found, pure = set(), channel_axes(probes)
+    for axis in range(probes.coords.shape[1]):
+        if axis in pure:
+            continue
+        place_zero = probes.coords[probes.place == 0, axis]
+        if len(set(place_zero.tolist())) > 1:
+            found.add(axis)
+    return found
+
+
+def layout_along(probes: Probes, axis: int, node: int) -> Layout | None:
+    """Classes along `axis`, anchors whatever else tells channels apart; None where the channels do not fill a table."""
+    column = channel_axes(probes).get(axis)
+    if column is None:
+        return None
+    by_class: dict[int, list[int]] = {}
+    for channel, where in sorted(column.items()):
+        by_class.setdefault(where, []).append(channel)
+    rows = [by_class[where] for where in sorted(by_class)]
+    if len({len(row) for row in rows}) != 1:
+        return None
+    return Layout(tuple(zip(*rows)), node)

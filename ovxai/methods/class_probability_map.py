@@ -1,0 +1,175 @@
+"""DetClassProbabilityMap: the class logits of all pyramid levels, merged on one grid, as a map a class.
+
+Per level the largest of the anchors, bilinear to the middle level's size, mean over levels, softmax over the classes:
+OTX's definition. Nothing of the model is recomputed; the branch reads the head's own tensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.find.detection_site import NCHW, ClassLevel, DetectionSite
+from ovxai.find.detection_split import is_whole
+from ovxai.methods.branch import Branch
+from ovxai.options import InsertOptions, parse_classes, parse_size
+
+TASK, METHOD = "detection", "det-class-probability-map"
+
+
+def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branch:
+    """Add the map's nodes behind the class logits of `site`; `model` is the clone that `site` was found on."""
+    maps = [level_map(level, site.classes) for level in site.levels]
+    size = target_size(site, maps, options)
+    maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
+    saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
+    saliency, index = chosen_classes(saliency, options.classes)
+    feature = site.levels[site.size_level]
+    wants_feature = options.feature_map is not False and feature.feature is not None
+    return Branch(
+        saliency=saliency,
+        feature_map=to_nchw(feature.feature, feature.feature_axes) if wants_feature else None,
+        feature_vector=spatial_means(site) if options.feature_vector else None,
+        index=index,
+        info=information(site, options),
+        notes=site.notes,
+    )
+
+
+def to_nchw(port: ov.Output, axes: tuple[int, int, int, int]) -> ov.Output:
+    return port if axes == NCHW else op.transpose(port, np.array(axes, np.int64)).output(0)
+
+
+def level_map(level: ClassLevel, classes: int) -> ov.Output:
+    """[N, K, h, w]: the level's logits with classes in order, the largest over its anchors."""
+    if level.rows is not None:
+        return _token_map(level, classes)
+    port = to_nchw(level.port, level.axes)
+    total = level.port.get_partial_shape()[level.axes[1]].get_length()
+    if not is_whole(level.channels, total):
+        order = np.array(level.channels, np.int64).reshape(-1)
+        port = op.gather(port, op.constant(order), op.constant(np.int64(1))).output(0)
+    if level.anchors == 1:
+        return port
+    flat = op.reshape(port, np.array([0, level.anchors, classes, -1], np.int64), special_zero=True)
+    best = op.reduce_max(flat, np.array([1], np.int64), keep_dims=False)
+    return op.reshape(best, _size_of(port, classes), special_zero=True).output(0)
+
+
+def _size_of(port: ov.Output, classes: int) -> ov.Output:
+    """The target [0, K, h, w] of a reshape back to a map; open sides are read from the map itself."""
+    shape = port.get_partial_shape()
+    if shape[2].is_static and shape[3].is_static:
+        return op.constant(np.array([0, classes, shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
+    sides = op.gather(op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0)))
+    return op.concat([op.constant(np.array([0, classes], np.int64)), sides], axis=0).output(0)
+
+
+def _token_map(level: ClassLevel, classes: int) -> ov.Output:
+    """Rows of [N, P, K] that belong to one level, back on their grid."""
+    start, stop = level.rows
+    if level.port.get_partial_shape()[1].is_dynamic:
+        raise NotImplementedError("open picture size")
+    one = op.constant(np.array([1], np.int64))
+    rows = op.slice(level.port, op.constant(np.array([start], np.int64)), op.constant(np.array([stop], np.int64)), one, one)
+    columns = op.transpose(rows, np.array([0, 2, 1], np.int64))
+    return op.reshape(columns, np.array([0, classes, *level.grid], np.int64), special_zero=True).output(0)
+
+
+def target_size(site: DetectionSite, maps: list[ov.Output], options: InsertOptions) -> ov.Output:
+    """[2]: the map's height and width: what was asked for, else the size level's own."""
+    if options.map_size is not None:
+        return op.constant(np.array(parse_size(options.map_size), np.int64)).output(0)
+    own = maps[site.size_level]
+    shape = own.get_partial_shape()
+    if shape[2].is_static and shape[3].is_static:
+        return op.constant(np.array([shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
+    return op.gather(op.shape_of(own, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))).output(0)
+
+
+def resized(port: ov.Output, size: ov.Output) -> ov.Output:
+    """Bilinear with half-pixel centres and without antialiasing, as OTX does it."""
+    return op.interpolate(
+        port, size, mode="linear_onnx", shape_calculation_mode="sizes", coordinate_transformation_mode="half_pixel",
+        antialias=False, axes=op.constant(np.array([2, 3], np.int64)),
+    ).output(0)  # fmt: skip
+
+
+def merged(maps: list[ov.Output], how: str) -> ov.Output:
+    """Mean (OTX) or largest over the levels."""
+    total = maps[0]
+    for other in maps[1:]:
+        total = (op.maximum if how == "max" else op.add)(total, other).output(0)
+    if how == "max" or len(maps) == 1:
+        return total
+    return op.divide(total, op.constant(np.float32(len(maps)))).output(0)
+
+
+def activated(port: ov.Output, activation: str, classes: int) -> ov.Output:
+    """Softmax over the classes, except where there is only one (it would be 1 everywhere); sigmoid; or nothing."""
+    if activation == "softmax" and classes > 1:
+        return op.softmax(port, 1).output(0)
+    return op.sigmoid(port).output(0) if activation == "sigmoid" else port
+
+
+def chosen_classes(saliency: ov.Output, wanted: str) -> tuple[ov.Output, ov.Output | None]:
+    """All classes; the K with the largest cell; or the listed ones. With the index i64 [N, 1, K] in the last two cases."""
+    asked = parse_classes(wanted)
+    if asked is None:
+        return saliency, None
+    if isinstance(asked, int):
+        peaks = op.reduce_max(saliency, np.array([2, 3], np.int64), keep_dims=False)
+        top = op.topk(peaks, op.constant(np.int64(asked)), 1, "max", "value", index_element_type="i64")
+        picked = op.gather(saliency, top.output(1), op.constant(np.int64(1)), batch_dims=1)
+        return picked.output(0), op.unsqueeze(top.output(1), op.constant(np.int64(1))).output(0)
+    listed = np.array(asked, np.int64)
+    picked = op.gather(saliency, op.constant(listed), op.constant(np.int64(1)))
+    batch = op.gather(op.shape_of(saliency, "i64"), op.constant(np.array([0], np.int64)), op.constant(np.int64(0)))
+    shape = op.concat([batch, op.constant(np.array([1, len(asked)], np.int64))], axis=0)
+    return picked.output(0), op.broadcast(op.constant(listed.reshape(1, 1, -1)), shape).output(0)
+
+
+def spatial_means(site: DetectionSite) -> ov.Output:
+    """[N, sum of c]: the neck's features averaged over their positions, level after level."""
+    means = [
+        op.reduce_mean(to_nchw(level.feature, level.feature_axes), np.array([2, 3], np.int64), keep_dims=False)
+        for level in site.levels
+        if level.feature is not None
+    ]
+    return means[0].output(0) if len(means) == 1 else op.concat(means, axis=1).output(0)
+
+
+def layer_name(port: ov.Output) -> str:
+    """Friendly name of a port's node, `name:port` where the port is not 0."""
+    name, index = port.get_node().get_friendly_name(), port.get_index()
+    return f"{name}:{index}" if index else name
+
+
+def information(site: DetectionSite, options: InsertOptions) -> dict:
+    feature = site.levels[site.size_level].feature
+    size = options.map_size or _size_text(site)
+    return dict(
+        task=TASK,
+        method=METHOD,
+        target_layers=tuple(dict.fromkeys(layer_name(level.port) for level in site.levels)),
+        feature_layer=layer_name(feature) if feature is not None else "",
+        layout="NCHW",
+        collapse="exact",
+        classes=options.classes,
+        num_classes=site.classes,
+        class_activation=options.class_activation or "softmax",
+        levels=options.levels,
+        map_size=size,
+        score_output=site.score_output,
+        score_activation=site.score_activation,
+        prediction_format=site.prediction_format,
+    )
+
+
+def _size_text(site: DetectionSite) -> str:
+    level = site.levels[site.size_level]
+    sides = [level.port.get_partial_shape()[axis] for axis in level.axes[2:]]
+    if level.rows is None and any(side.is_dynamic for side in sides):
+        return ""
+    return f"{level.grid[0]}x{level.grid[1]}"
