@@ -1,0 +1,30 @@
+"""operation -> rule, for the operations in which positions or runs of tokens meet.
+
+A rule returns the values of the operation's outputs, None where it has nothing special to say, or
+raises `Refusal` with a reason. One family a file; all of them are in this one table.
+"""
+
+from __future__ import annotations
+
+from ovxai.collapse.carry import REDUCTIONS
+from ovxai.collapse.rules.concat import concat
+from ovxai.collapse.rules.convolution import convolution
+from ovxai.collapse.rules.merged import on_merged
+from ovxai.collapse.rules.product import matmul
+from ovxai.collapse.rules.reduction import reduction
+from ovxai.collapse.rules.selection import gather, slice_, split, strided_slice, variadic_split
+from ovxai.collapse.rules.softmax import softmax
+
+RULES = {
+    **{name: reduction for name in REDUCTIONS},
+    **{name: on_merged for name in ("Convert", "Reshape", "Relu", "FakeQuantize")},
+    "Concat": concat,
+    "Convolution": convolution,
+    "MatMul": matmul,
+    "Softmax": softmax,
+    "Gather": gather,
+    "Slice": slice_,
+    "StridedSlice": strided_slice,
+    "Split": split,
+    "VariadicSplit": variadic_split,
+}

@@ -1,0 +1,94 @@
+"""Sizes that are known, and sizes that only the running model knows, in one type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One axis' extent. `size` is the witness; `ask` yields an i64 [1] tensor where it is dynamic."""
+
+    size: int
+    ask: Callable[[], ov.Output] | None = None
+
+    @property
+    def is_static(self) -> bool:
+        return self.ask is None
+
+    def node(self) -> ov.Output:
+        """The extent as an i64 [1] tensor."""
+        return ints([self.size]) if self.ask is None else self.ask()
+
+    def __mul__(self, other: Dim) -> Dim:
+        if self.is_static and other.is_static:
+            return Dim(self.size * other.size)
+        return Dim(self.size * other.size, lambda: op.multiply(self.node(), other.node()).output(0))
+
+    def plus(self, count: int) -> Dim:
+        if self.is_static:
+            return Dim(self.size + count)
+        return Dim(self.size + count, lambda: op.add(self.node(), ints([count])).output(0))
+
+
+Dims = tuple[Dim, ...]
+ONE = Dim(1)
+
+
+def ints(values: Sequence[int]) -> ov.Output:
+    return op.constant(np.array(values, np.int64)).output(0)
+
+
+def sizes(dims: Dims) -> tuple[int, ...]:
+    """The witness shape."""
+    return tuple(dim.size for dim in dims)
+
+
+def dims_of(output: ov.Output, witness: tuple[int, ...]) -> Dims:
+    """The extents of an existing tensor."""
+    shape = output.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return tuple(_asked(output, axis, size) for axis, size in enumerate(witness))
+    return tuple(
+        Dim(size) if dim.is_static else _asked(output, axis, size)
+        for axis, (dim, size) in enumerate(zip(shape, witness, strict=True))
+    )
+
+
+def _asked(output: ov.Output, axis: int, size: int) -> Dim:
+    def ask() -> ov.Output:
+        shape = op.shape_of(output, "i64")
+        return op.gather(shape, ints([axis]), op.constant(np.int64(0))).output(0)
+
+    return Dim(size, ask)
+
+
+def shape_node(dims: Sequence[Dim]) -> ov.Output:
+    """The extents as an i64 [rank] tensor; runs of static ones are one constant."""
+    if all(dim.is_static for dim in dims):
+        return ints([dim.size for dim in dims])
+    parts: list[ov.Output] = []
+    known: list[int] = []
+    for dim in dims:
+        if dim.is_static:
+            known.append(dim.size)
+            continue
+        if known:
+            parts.append(ints(known))
+            known = []
+        parts.append(dim.node())
+    if known:
+        parts.append(ints(known))
+    return parts[0] if len(parts) == 1 else op.concat(parts, 0).output(0)
+
+
+def product(dims: Sequence[Dim]) -> Dim:
+    total = ONE
+    for dim in dims:
+        total = dim if total == ONE else total if dim == ONE else total * dim
+    return total

@@ -1,0 +1,107 @@
+"""Make nodes: clones of the model's operations on other inputs, and the few moves everything is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+from openvino.utils.node_factory import NodeFactory
+
+from ovxai.collapse.dims import Dim, Dims, ints, shape_node, sizes
+
+_factories: dict[str, NodeFactory] = {}
+
+
+def clone(node: ov.Node, inputs: Sequence[ov.Output], **overrides: object) -> ov.Node:
+    """`node` once more, on other inputs; `overrides` replace attributes such as `axis`."""
+    version = node.get_type_info().version_id
+    factory = _factories.setdefault(version, NodeFactory(version))
+    attributes = {**node.get_attributes(), **overrides}
+    return factory.create(node.get_type_name(), list(inputs), attributes)
+
+
+def scalar(value: float, like: ov.Output) -> ov.Output:
+    """A constant of `like`'s element type."""
+    return op.constant(np.array(value), dtype=like.get_element_type()).output(0)
+
+
+def reshape(tensor: ov.Output, dims: Sequence[Dim]) -> ov.Output:
+    if _has_shape(tensor, dims):
+        return tensor
+    return op.reshape(tensor, _pattern(dims), False).output(0)
+
+
+def _has_shape(tensor: ov.Output, dims: Sequence[Dim]) -> bool:
+    shape = tensor.get_partial_shape()
+    return (
+        shape.is_static
+        and all(dim.is_static for dim in dims)
+        and tuple(int(size) for size in shape.to_shape()) == tuple(dim.size for dim in dims)
+    )
+
+
+def _pattern(dims: Sequence[Dim]) -> ov.Output:
+    # One unknown extent needs no shape arithmetic: -1 says it, and the graph stays small.
+    if sum(not dim.is_static for dim in dims) == 1:
+        return ints([dim.size if dim.is_static else -1 for dim in dims])
+    return shape_node(dims)
+
+
+def transpose(tensor: ov.Output, order: Sequence[int]) -> ov.Output:
+    if list(order) == list(range(len(order))):
+        return tensor
+    return op.transpose(tensor, ints(order)).output(0)
+
+
+def unsqueeze(tensor: ov.Output, axes: Sequence[int]) -> ov.Output:
+    return op.unsqueeze(tensor, ints(axes)).output(0) if axes else tensor
+
+
+def slice_axis(tensor: ov.Output, axis: int, start: Dim | int, stop: Dim | int) -> ov.Output:
+    """tensor[..., start:stop, ...] along `axis`."""
+    ends = [ints([edge]) if isinstance(edge, int) else edge.node() for edge in (start, stop)]
+    return op.slice(tensor, ends[0], ends[1], ints([1]), ints([axis])).output(0)
+
+
+def concat(tensors: Sequence[ov.Output], axis: int) -> ov.Output:
+    return tensors[0] if len(tensors) == 1 else op.concat(list(tensors), axis).output(0)
+
+
+def broadcast(tensor: ov.Output, dims: Dims) -> ov.Output:
+    """`tensor` spread to `dims`; every one of its axes is 1 or already fits."""
+    return op.broadcast(tensor, shape_node(dims), broadcast_spec="BIDIRECTIONAL").output(0)
+
+
+def zeros(dims: Dims, like: ov.Output) -> ov.Output:
+    if all(dim.is_static for dim in dims):
+        return op.constant(np.zeros(sizes(dims)), dtype=like.get_element_type()).output(0)
+    return broadcast(scalar(0.0, like), dims)
+
+
+def is_zero(tensor: ov.Output) -> bool:
+    node = tensor.get_node()
+    return node.get_type_name() == "Constant" and tensor.get_element_type().is_real() and not node.get_data().any()
+
+
+def add(a: ov.Output, b: ov.Output) -> ov.Output:
+    if is_zero(a) or is_zero(b):  # only flat level 0 is ever such a constant: it broadcasts into the other
+        return a if is_zero(b) else b
+    return op.add(a, b).output(0)
+
+
+def subtract(a: ov.Output, b: ov.Output) -> ov.Output:
+    return a if is_zero(b) else op.subtract(a, b).output(0)
+
+
+def multiply(a: ov.Output, b: ov.Output) -> ov.Output:
+    return op.multiply(a, b).output(0)
+
+
+def matmul(a: ov.Output, b: ov.Output, transpose_a: bool = False, transpose_b: bool = False) -> ov.Output:
+    return op.matmul(a, b, transpose_a, transpose_b).output(0)
+
+
+def reduce_sum(tensor: ov.Output, axes: Sequence[int], keep: bool) -> ov.Output:
+    return op.reduce_sum(tensor, ints(axes), keep).output(0)

@@ -1,0 +1,48 @@
+"""Put the gate on a tensor: the value with which the walk begins."""
+
+from __future__ import annotations
+
+from ovxai.collapse import emit
+from ovxai.collapse.dims import Dim, Dims, dims_of
+from ovxai.collapse.physical import flat_dims
+from ovxai.collapse.segments import cut, edges, with_axis
+from ovxai.collapse.values import ONE, ZERO, Leveled, Part, Segments, Shared, Thunk, Value, once
+from ovxai.ir.graph import Graph
+from ovxai.ir.tap import POSITION_AXES, Tap
+
+
+def grid_dims(tap: Tap, graph: Graph) -> tuple[Dim, Dim]:
+    """The grid's sides, asked of the running model where they are dynamic."""
+    axes = POSITION_AXES[tap.layout]
+    if len(axes) == 1:
+        return Dim(tap.grid[0]), Dim(tap.grid[1])
+    dims = dims_of(tap.port, graph.shape(tap.port))
+    return dims[axes[0]], dims[axes[1]]
+
+
+def gated(tap: Tap, graph: Graph) -> Value:
+    """The tap's tensor times the gate: nothing at level 0, itself at level 1; prefix tokens as they are.
+
+    Every prefix token is a run of its own, so that what is done for a class token is not done for
+    the registers beside it.
+    """
+    dims = dims_of(tap.port, graph.shape(tap.port))
+    axes = POSITION_AXES[tap.layout]
+    if not tap.prefix:
+        return _leveled(dims, axes, lambda: tap.port)
+    axis = axes[0]
+    patches = Dim(dims[axis].size - tap.prefix)
+    runs = (*[Dim(1)] * tap.prefix, patches)
+    bounds = edges(runs)
+
+    def part(index: int) -> Value:
+        own = with_axis(dims, axis, runs[index])
+        piece = cut(lambda: tap.port, axis, bounds[index], bounds[index + 1])
+        return _leveled(own, axes, piece) if index == tap.prefix else Shared(own, piece)
+
+    return Segments(dims, axis, runs, tuple(Part(lambda i=i: part(i)) for i in range(len(runs))))
+
+
+def _leveled(dims: Dims, axes: tuple[int, ...], tensor: Thunk) -> Leveled:
+    zero = once(lambda: emit.zeros(flat_dims(dims, axes), tensor()))
+    return Leveled(dims, axes, {ZERO: zero, ONE: tensor}, flat=True)

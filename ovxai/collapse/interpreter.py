@@ -1,0 +1,163 @@
+"""Walk the head in order and work out what every tensor is under all masks.
+
+After JAX's batching interpreter: a table from operation to rule, values of a few kinds, and what is
+not mapped stays single. Rules that cannot apply raise `Refusal`; the inputs are then made dense (one
+masked copy beside the other), the reason is kept, and the walk goes on with ordinary tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import openvino as ov
+
+from ovxai.collapse.dense import densify
+from ovxai.collapse.dims import dims_of, sizes
+from ovxai.collapse.lift import lifted
+from ovxai.collapse.lower import Witness, lower
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.operation import Operation, infer_shape
+from ovxai.collapse.pointwise import pointwise
+from ovxai.collapse.segments import dense_of, segmented
+from ovxai.collapse.values import Dense, Mapped, Refusal, Segments, Shared, Value, once
+from ovxai.errors import UnsupportedModelError
+from ovxai.ir.graph import Graph, Key, key_of, sources
+
+#: They hand on runs as they are, with what those remember.
+PICKING = ("Gather", "Slice", "StridedSlice", "Split", "VariadicSplit")
+Rule = Callable[["Interpreter", Operation], "list[Value] | None"]
+
+
+class Interpreter:
+    """Evaluates the part of `graph` between gated tensors and whatever is asked for."""
+
+    def __init__(self, graph: Graph, masks: Masks, gated: dict[Key, Value], rules: dict[str, Rule]) -> None:
+        self.graph = graph
+        self.masks = masks
+        #: Whether a softmax over gated tokens was met, and whether gated tokens were asked what they see of each other.
+        self.attended = False
+        self.mixed = False
+        self._rules = rules
+        self._values: dict[Key, Value] = dict(gated)
+        self._shapes = Witness(self._witness_of)
+        roots = [node for node in graph.ops if any(node.get_name() == name for name, _ in gated)]
+        self._below = graph.descendants(roots)
+
+    def value(self, output: ov.Output) -> Value:
+        """What `output` is under the masks."""
+        if key_of(output) not in self._values:
+            self._walk(output.get_node())
+        return self._values[key_of(output)]
+
+    def _walk(self, goal: ov.Node) -> None:
+        # An explicit stack, since heads can be longer than Python's own.
+        stack = [goal]
+        while stack:
+            node = stack[-1]
+            if key_of(node.output(0)) in self._values:
+                stack.pop()
+                continue
+            missing = [
+                feed.get_node() for feed in sources(node)
+                if key_of(feed) not in self._values and not self._is_fixed(feed)
+            ]  # fmt: skip
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            self._enter(node)
+
+    def _is_fixed(self, output: ov.Output) -> bool:
+        """Constants, shapes and whatever no gate reaches: nothing to work out."""
+        node = output.get_node()
+        if node.get_type_name() in ("Constant", "Parameter", "ShapeOf"):
+            return True
+        return self.graph.knows(node) and node.get_name() not in self._below
+
+    def _enter(self, node: ov.Node) -> None:
+        simpler = lower(node, self._shapes)
+        if simpler is not None:
+            self._values[key_of(node.output(0))] = self.value(simpler)
+            return
+        results = self.evaluate(self.operation(node))
+        for output, value in zip(node.outputs(), results, strict=True):
+            self._values.setdefault(key_of(output), value)
+
+    def operation(self, node: ov.Node) -> Operation:
+        inputs = tuple(self._input(feed) for feed in sources(node))
+        real = self.graph.knows(node)
+        dims = tuple(dims_of(output, self._witness(output, inputs)) for output in node.outputs())
+        plain = tuple((lambda output=output: output) if real else None for output in node.outputs())
+        return Operation(node, inputs, dims, plain)
+
+    def _witness(self, output: ov.Output, inputs: Sequence[Value]) -> tuple[int, ...]:
+        node = output.get_node()
+        if key_of(output) in self._shapes.noted:
+            return self._shapes.noted[key_of(output)]
+        if not self.graph.knows(node):
+            return infer_shape(node, [sizes(value.dims) for value in inputs], output.get_index())
+        shape = self.graph.shape(output)
+        if shape is None:
+            raise UnsupportedModelError(f"{node.get_friendly_name()}: its shape depends on the data; the head can't be followed")
+        return shape
+
+    def _witness_of(self, output: ov.Output) -> tuple[int, ...]:
+        return sizes(self._input(output).dims)
+
+    def _input(self, output: ov.Output) -> Value:
+        known = self._values.get(key_of(output))
+        if known is not None:
+            return known
+        witness = self.graph.shape(output) if self.graph.knows(output.get_node()) else tuple(output.get_shape())
+        if witness is None:
+            raise UnsupportedModelError(f"{output.get_node().get_friendly_name()}: its shape depends on the data")
+        return Shared(dims_of(output, tuple(int(size) for size in witness)), lambda: output)
+
+    def evaluate(self, operation: Operation) -> list[Value]:
+        """The values of an operation's outputs."""
+        if operation.all_shared:
+            return _shared_results(operation)
+        try:
+            results = self._exactly(operation)
+        except Refusal as refusal:
+            results = self._densely(operation, str(refusal))
+        return [self._remember(value, operation) for value in results]
+
+    def _remember(self, value: Value, operation: Operation) -> Value:
+        """Hand on what was dense above. Runs remember for themselves, and so does a run picked out."""
+        if isinstance(value, Segments) or any(isinstance(feed, Segments) for feed in operation.inputs) and value.dense:
+            return value
+        found = dict.fromkeys(value.dense)
+        for feed in operation.inputs:
+            if operation.kind not in PICKING or not isinstance(feed, Segments):
+                found.update(dict.fromkeys(dense_of(feed)))
+        return replace(value, dense=tuple(found)) if found else value
+
+    def _exactly(self, operation: Operation) -> list[Value]:
+        rule = self._rules.get(operation.kind)
+        results = rule(self, operation) if rule else None
+        if results is None and any(isinstance(value, Segments) for value in operation.inputs):
+            results = segmented(self, operation)
+        return pointwise(self, operation) if results is None else results
+
+    def _densely(self, operation: Operation, reason: str) -> list[Value]:
+        apart = [value for value in operation.inputs if not isinstance(value, (Shared, Mapped))]
+        elements = sum(math.prod(sizes(value.dims)) for value in apart)
+        results = lifted(self, operation.with_inputs([densify(self, value) for value in operation.inputs]))
+        note = (Dense(operation.name, operation.kind, reason, elements),) if apart else ()
+        return [replace(value, dense=(*value.dense, *note)) for value in results]
+
+
+def _shared_results(operation: Operation) -> list[Value]:
+    """No mask reaches it: the plain model's own tensor, or the operation on the parts."""
+
+    def result(index: int) -> Value:
+        dims = operation.out_dims[index]
+        plain = operation.plain[index]
+        if plain is None:
+            plain = once(lambda: operation.remake([value.out() for value in operation.inputs], dims, index))
+        return Shared(dims, plain)
+
+    return [result(index) for index in range(len(operation.out_dims))]

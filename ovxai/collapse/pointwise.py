@@ -1,0 +1,144 @@
+"""Operations that work position by position, on values that are gated position by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import openvino as ov
+
+from ovxai.collapse import emit
+from ovxai.collapse.carry import runs
+from ovxai.collapse.dims import Dims, sizes
+from ovxai.collapse.lift import lifted
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.physical import expand_levels, flat_dims
+from ovxai.collapse.values import (
+    ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value, once,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from ovxai.collapse.interpreter import Interpreter
+
+#: Linear in one varying operand while all others are shared, or in all of them together.
+_LINEAR_IN_ONE = ("Multiply", "MatMul", "Convolution", "GroupConvolution")
+_LINEAR_IN_ALL = (
+    "Add", "Subtract", "Convert", "Negative", "Concat", "Split", "VariadicSplit", "Reshape", "Transpose", "Squeeze",
+    "Unsqueeze", "Slice", "StridedSlice", "Gather", "ReduceMean", "ReduceSum", "Broadcast", "BatchNormInference",
+)  # fmt: skip
+
+
+def pointwise(interpreter: Interpreter, operation: Operation) -> list[Value]:
+    """Per level where everything that varies is Leveled, on mapped tensors otherwise.
+
+    Raises:
+        Refusal: the operation mixes positions.
+    """
+    varying = [value for value in operation.inputs if not isinstance(value, Shared)]
+    if all(isinstance(value, Leveled) for value in varying):
+        return [_leveled(interpreter, operation, index) for index in range(len(operation.out_dims))]
+    return lifted(interpreter, operation)
+
+
+def is_affine(operation: Operation) -> bool:
+    """Whether the result at level l is V_0 + l * (V_1 - V_0) if the inputs' are."""
+    varying = [port for port, value in enumerate(operation.inputs) if not isinstance(value, Shared)]
+    if operation.kind in _LINEAR_IN_ALL:
+        return True
+    if operation.kind in _LINEAR_IN_ONE:
+        return len(varying) == 1
+    return operation.kind == "Divide" and varying == [0]
+
+
+def _leveled(interpreter: Interpreter, operation: Operation, index: int) -> Value:
+    carried = operation.carried(index)
+    found: dict[int, tuple[int, ...]] = {}
+    for port, value in enumerate(operation.inputs):
+        if isinstance(value, Leveled):
+            moved = _moved(operation, port, value, carried[port], operation.out_dims[index])
+            if moved is None:
+                return _merged(operation, value, index)
+            found[port] = moved
+    positions = next(iter(found.values()))
+    if any(other != positions for other in found.values()):
+        raise Refusal("its operands are gated along different axes")
+    return _by_level(interpreter, operation, index, positions)
+
+
+def _moved(
+    operation: Operation, port: int, value: Leveled, carried: dict[int, int], out: Dims
+) -> tuple[int, ...] | None:
+    """Where the position axes go; None where a Reshape merges them with others."""
+    if all(axis in carried for axis in value.positions):
+        return tuple(carried[axis] for axis in value.positions)
+    if operation.kind != "Reshape" or port != 0:
+        raise Refusal("it mixes positions")
+    return _reshaped(value, sizes(out))
+
+
+def _reshaped(value: Leveled, out: Sequence[int]) -> tuple[int, ...] | None:
+    positions: list[int] = []
+    for before, after in runs(sizes(value.dims), out):
+        inside = [axis for axis in value.positions if axis in before]
+        if not inside:
+            continue
+        if len(before) == len(after) == 1 or (before == inside == list(value.positions) and len(after) == 1):
+            positions.extend(after)  # moved, or h and w merged in raster order
+        elif len(before) == 1 and len(after) == 2 and len(value.positions) == 1:
+            positions.extend(after)  # h*w taken apart; the grid's sides are checked below
+        elif len(after) == 1:
+            return None
+        else:
+            raise Refusal("a Reshape takes positions apart")
+    return tuple(positions)
+
+
+def _merged(operation: Operation, value: Leveled, index: int) -> Merged:
+    dims = operation.out_dims[index]
+    for before, after in runs(sizes(value.dims), sizes(dims)):
+        if set(before) >= {axis for axis in value.positions if value.dims[axis].size > 1}:
+            return Merged(dims, after[0], value, tuple(before))
+    raise Refusal("a Reshape takes positions apart")
+
+
+def _by_level(interpreter: Interpreter, operation: Operation, index: int, positions: tuple[int, ...]) -> Leveled:
+    masks = interpreter.masks
+    dims = operation.out_dims[index]
+    if len(positions) == 2 and (dims[positions[0]].size, dims[positions[1]].size) != (masks.h.size, masks.w.size):
+        raise Refusal("a Reshape takes positions apart")
+    inputs = operation.inputs
+    kept = masks.levels == (ONE,) or (is_affine(operation) and all(v.affine for v in inputs if isinstance(v, Leveled)))
+    if not kept:
+        inputs = tuple(expand_levels(v, masks) if isinstance(v, Leveled) else v for v in inputs)
+    flat = _stays_flat(operation, index, positions)
+    levels = (ZERO, ONE) if kept else (ZERO, *masks.levels)
+
+    def level(weight: float) -> Thunk:
+        if weight == ONE and operation.plain[index] is not None:
+            return operation.plain[index]
+        shape = flat_dims(dims, positions) if flat and weight == ZERO else dims
+        return once(lambda: _at_level(operation, inputs, weight, shape, index))
+
+    return Leveled(dims, positions, {weight: level(weight) for weight in levels}, flat)
+
+
+def _stays_flat(operation: Operation, index: int, positions: Sequence[int]) -> bool:
+    """Level 0 stays the same everywhere unless something with an extent on the positions meets it."""
+    carried = operation.carried(index)
+    for port, value in enumerate(operation.inputs):
+        if isinstance(value, Leveled):
+            if not value.flat:
+                return False
+        elif any(axis in positions and value.dims[a].size > 1 for a, axis in carried[port].items()):
+            return False
+    return True
+
+
+def _at_level(
+    operation: Operation, inputs: Sequence[Value], weight: float, dims: Dims, index: int
+) -> ov.Output:
+    tensors = [value.levels[weight]() if isinstance(value, Leveled) else value.out() for value in inputs]
+    if operation.kind == "Concat" and weight == ZERO and dims == operation.out_dims[index]:
+        # Flat operands beside others do not broadcast by themselves.
+        tensors = [emit.broadcast(t, v.dims) if isinstance(v, Leveled) and v.flat else t for t, v in zip(tensors, inputs)]
+    return operation.remake(tensors, dims, index)

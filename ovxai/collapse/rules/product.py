@@ -1,0 +1,196 @@
+"""MatMul where tokens meet: scores (queries x keys) and weighted sums (weights x values).
+
+scores: shared query, gated keys -> per level;  mapped query, gated keys -> by window
+sums:   weights by window, gated values -> prefix + window + rest, each as often as it stands for tokens
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import openvino as ov
+
+from ovxai.collapse import emit
+from ovxai.collapse.dims import sizes
+from ovxai.collapse.lift import lifted
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.physical import change_of, laid_gate, spread_over_masks, to_windowed
+from ovxai.collapse.rules.merged import merged_matmul
+from ovxai.collapse.rules.reduction import weighted_window
+from ovxai.collapse.segments import edges, restrict
+from ovxai.collapse.values import (
+    ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from ovxai.collapse.interpreter import Interpreter
+
+
+def matmul(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    a, b = operation.inputs
+    if isinstance(a, Merged) or isinstance(b, Merged):
+        return [_flattened(interpreter, operation)]
+    if a.rank < 2 or b.rank < 2:
+        return None
+    inner = contracted(operation)
+    if any(isinstance(value, Segments) and value.axis != axis for value, axis in zip((a, b), inner)):
+        return None  # run by run along rows or columns first
+    if any(_is_gated_along(value, axis) for value, axis in zip((a, b), inner)):
+        return [_sum_over_tokens(interpreter, operation, inner)]
+    return _scores(interpreter, operation)
+
+
+def contracted(operation: Operation) -> tuple[int, int]:
+    """The axes that are summed over."""
+    a, b = operation.inputs
+    return (
+        a.rank - (2 if operation.attribute("transpose_a") else 1),
+        b.rank - (1 if operation.attribute("transpose_b") else 2),
+    )
+
+
+def _is_gated_along(value: Value, axis: int) -> bool:
+    if isinstance(value, Leveled):
+        return axis in value.positions
+    if isinstance(value, Windowed):
+        return axis in value.axes
+    return isinstance(value, Segments) and value.axis == axis
+
+
+def _flattened(interpreter: Interpreter, operation: Operation) -> Value:
+    if not isinstance(operation.inputs[0], Merged):
+        raise Refusal("what was flattened is the second operand of a product")
+    return merged_matmul(interpreter, operation)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """Rows x columns where at least two operands vary."""
+    masks = interpreter.masks
+    a, b = operation.inputs
+    if isinstance(a, Shared) or isinstance(b, Shared):
+        return None
+    if isinstance(a, Mapped) and isinstance(b, Leveled) and not (b.flat and len(b.positions) == 1):
+        return [_scores_one_by_one(interpreter, operation, a, b)]
+    interpreter.mixed |= isinstance(a, (Leveled, Windowed)) and isinstance(b, (Leveled, Windowed))
+    inputs = [to_windowed(v, v.positions[0], masks) if isinstance(v, Leveled) else v for v in (a, b)]
+    return lifted(interpreter, operation.with_inputs(inputs))
+
+
+def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled) -> Value:
+    """q[m] . K_0[p] + gate * q[m] . (K_1 - K_0)[p]: a product over all positions, no copy of the keys."""
+    if not b.affine:
+        raise Refusal("keys that pass a nonlinearity meet queries that are mapped already")
+    masks = interpreter.masks
+    dims = operation.out_dims[0]
+
+    def against(tensor: ov.Output) -> ov.Output:
+        keys = Shared(b.dims, lambda: tensor)
+        return lifted(interpreter, operation.with_inputs((a, keys)))[0].out()
+
+    def build() -> ov.Output:
+        base = against(emit.broadcast(b.levels[ZERO](), b.dims))
+        change = against(change_of(b, ONE))
+        columns = operation.carried()[1][b.positions[0]]
+        return emit.add(emit.multiply(change, laid_gate(dims, (columns,), masks)), base)
+
+    return Mapped(dims, once(build))
+
+
+# --- weighted sums --------------------------------------------------------------------------------
+
+
+def _sum_over_tokens(interpreter: Interpreter, operation: Operation, inner: tuple[int, int]) -> Value:
+    pieces = [_one_run(interpreter, operation, a, b, inner) for a, b in _pairs(operation.inputs, inner)]
+    axes = {getattr(piece, "axes", ()) for piece in pieces}
+    if len(axes) > 1:
+        raise Refusal("queries are windowed for some keys only")
+    dims = operation.out_dims[0]
+
+    def build() -> ov.Output:
+        total = pieces[0].out()
+        for piece in pieces[1:]:
+            total = emit.add(total, piece.out())
+        return total
+
+    held = axes.pop()
+    return Windowed(dims, held, once(build)) if held else Mapped(dims, once(build))
+
+
+def _pairs(inputs: tuple[Value, ...], inner: tuple[int, int]) -> list[tuple[Value, Value]]:
+    """What meets what: the runs of the summed axis, side by side."""
+    lead = next((v for v, axis in zip(inputs, inner) if isinstance(v, Segments) and v.axis == axis), None)
+    if lead is None:
+        return [inputs]
+    bounds = edges(lead.sizes)
+    columns = []
+    for value, axis in zip(inputs, inner):
+        if isinstance(value, Segments):
+            if sizes(value.sizes) != sizes(lead.sizes):
+                raise Refusal("weights and values are cut into different runs")
+            columns.append([part() for part in value.parts])
+        else:
+            columns.append([restrict(value, axis, bounds[i], bounds[i + 1]) for i in range(len(lead.sizes))])
+    return list(zip(*columns))
+
+
+def _one_run(interpreter: Interpreter, operation: Operation, a: Value, b: Value, inner: tuple[int, int]) -> Value:
+    masks = interpreter.masks
+    gated = _is_gated_along(a, inner[0]), _is_gated_along(b, inner[1])
+    if not any(gated):
+        return _plain_run(interpreter, operation.with_inputs((a, b)), masks)
+    if all(gated):
+        return _windows(operation, to_windowed(a, inner[0], masks), to_windowed(b, inner[1], masks), inner, masks)
+    if isinstance(a, Mapped) and isinstance(b, Leveled) and b.affine:
+        return _one_by_one(interpreter, operation, a, b, inner)
+    raise Refusal("it mixes positions (a product over tokens)")
+
+
+def _plain_run(interpreter: Interpreter, operation: Operation, masks: Masks) -> Value:
+    if operation.all_shared:
+        a, b = operation.inputs
+        thunk = once(lambda: operation.remake([a.out(), b.out()], operation.out_dims[0]))
+        dims = operation.out_dims[0]
+        return Mapped(dims, once(lambda: spread_over_masks(thunk(), dims, masks)))
+    inputs = [to_windowed(v, v.positions[0], masks) if isinstance(v, Leveled) else v for v in operation.inputs]
+    return lifted(interpreter, operation.with_inputs(inputs))[0]
+
+
+def _windows(operation: Operation, a: Windowed, b: Windowed, inner: tuple[int, int], masks: Masks) -> Value:
+    """sum over prefix-free classes of multiplicity * weight * value."""
+    carried = operation.carried()
+    axes = {carried[0][axis] for axis in a.axes if axis != inner[0]} | {carried[1][axis] for axis in b.axes if axis != inner[1]}
+    dims = operation.out_dims[0]
+
+    def build() -> ov.Output:
+        left = weighted_window(Windowed(a.dims, (inner[0],), a.out, a.weighted), masks)
+        right = b.out()
+        rank = max(a.rank, b.rank)
+        left = emit.unsqueeze(left, list(range(1, 1 + rank - a.rank)))
+        right = emit.unsqueeze(right, list(range(1, 1 + rank - b.rank)))
+        flips = operation.attribute("transpose_a"), operation.attribute("transpose_b")
+        return emit.matmul(left, right, *flips)
+
+    return Windowed(dims, tuple(sorted(axes)), once(build)) if axes else Mapped(dims, once(build))
+
+
+def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled, inner: tuple[int, int]) -> Value:
+    """A @ V_0 + (A * gate) @ (V_1 - V_0): weights for every position, values never copied."""
+    masks = interpreter.masks
+
+    def against(weights: Mapped, tensor: ov.Output) -> ov.Output:
+        return lifted(interpreter, operation.with_inputs((weights, Shared(b.dims, lambda: tensor))))[0].out()
+
+    def build() -> ov.Output:
+        gate = laid_gate(a.dims, (inner[0],), masks)
+        gated = Mapped(a.dims, once(lambda: emit.multiply(a.out(), gate)))
+        live = against(gated, change_of(b, ONE))
+        base = b.levels[ZERO]()
+        return live if emit.is_zero(base) else emit.add(live, against(a, emit.broadcast(base, b.dims)))
+
+    return Mapped(operation.out_dims[0], once(build))
+
+

@@ -1,0 +1,186 @@
+"""Gather, Slice, StridedSlice, Split on an axis of runs: whole runs are handed on, none is cut open.
+
+Gather(class token | patches, 0) -> class token
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ovxai.collapse import emit
+from ovxai.collapse.carry import axis_values
+from ovxai.collapse.dims import Dim
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.segments import edges, restrict, with_axis
+from ovxai.collapse.values import (
+    Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once,
+)  # fmt: skip
+from ovxai.ir.graph import constant_value
+
+if TYPE_CHECKING:
+    from ovxai.collapse.interpreter import Interpreter
+
+
+def _constant(operation: Operation, port: int) -> np.ndarray | None:
+    return constant_value(operation.node.input(port).get_source_output())
+
+
+def _segments(operation: Operation, axis: int | None) -> Segments | None:
+    value = operation.inputs[0]
+    return value if isinstance(value, Segments) and value.axis == axis else None
+
+
+def pick(value: Segments, start: int, stop: int) -> Value:
+    """The run start:stop of a segmented axis."""
+    bounds = edges(value.sizes)
+    kept: list[tuple[Dim, Part]] = []
+    for index, part in enumerate(value.parts):
+        low, high = bounds[index].size, bounds[index + 1].size
+        first, last = max(start, low), min(stop, high)
+        if first >= last:
+            continue
+        if (first, last) == (low, high):
+            kept.append((value.sizes[index], part))
+        else:
+            inside = Part(lambda part=part, a=first - low, b=last - low: restrict(part(), value.axis, Dim(a), Dim(b)))
+            kept.append((Dim(last - first), inside))
+    if len(kept) == 1:
+        return kept[0][1]()
+    total = edges([size for size, _ in kept])[-1]
+    dims = with_axis(value.dims, value.axis, total)
+    return Segments(dims, value.axis, tuple(size for size, _ in kept), tuple(part for _, part in kept))
+
+
+def drop_axis(value: Value, axis: int) -> Value:
+    """A value without its axis `axis` of extent 1."""
+    dims = tuple(dim for place, dim in enumerate(value.dims) if place != axis)
+
+    def down(place: int) -> int:
+        return place - 1 if place > axis else place
+
+    if isinstance(value, Shared):
+        return Shared(dims, once(lambda: emit.reshape(value.out(), dims)))
+    if isinstance(value, Mapped):
+        return Mapped(dims, once(lambda: _squeezed(value, axis)))
+    if isinstance(value, Windowed):
+        return Windowed(dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value, axis)))
+    if isinstance(value, Leveled) and axis not in value.positions:
+        levels = {weight: once(lambda t=thunk: _squeeze(t(), axis)) for weight, thunk in value.levels.items()}
+        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat)
+    if isinstance(value, Segments) and value.axis != axis:
+        parts = tuple(Part(lambda part=part: drop_axis(part(), axis)) for part in value.parts)
+        return Segments(dims, down(value.axis), value.sizes, parts)
+    raise Refusal("a single position is picked out of what is gated")
+
+
+def _squeezed(value: Mapped | Windowed, axis: int):
+    return _squeeze(value.out(), axis + 1)
+
+
+def _squeeze(tensor, axis: int):
+    from ovxai.collapse.dims import ints, op
+
+    return op.squeeze(tensor, ints([axis])).output(0)
+
+
+def gather(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    axis = axis_values(operation.node, 2, operation.inputs[0].rank)
+    value = _segments(operation, axis[0] if axis else None)
+    if value is None:
+        return None
+    indices = _constant(operation, 1)
+    if indices is None:
+        raise Refusal("which token is read depends on the picture")
+    length = value.dims[value.axis].size
+    wanted = [int(index) % length for index in np.atleast_1d(indices)]
+    if wanted != list(range(wanted[0], wanted[0] + len(wanted))) or indices.ndim > 1:
+        raise Refusal("tokens are picked out of order")
+    picked = pick(value, wanted[0], wanted[-1] + 1)
+    return [drop_axis(picked, value.axis) if indices.ndim == 0 else picked]
+
+
+def _bounds(start: int, stop: int, length: int) -> tuple[int, int]:
+    low, high, _ = slice(start, stop).indices(length)
+    return low, high
+
+
+def slice_(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    value = operation.inputs[0]
+    if not isinstance(value, Segments):
+        return None
+    constants = [_constant(operation, port) for port in range(1, operation.node.get_input_size())]
+    if any(constant is None for constant in constants):
+        raise Refusal("which tokens are read depends on the picture")
+    starts, stops, steps, *axes = constants
+    axes = [int(axis) % value.rank for axis in axes[0]] if axes else list(range(len(starts)))
+    if value.axis not in axes:
+        return None
+    place = axes.index(value.axis)
+    if len(axes) > 1 or steps[place] != 1:
+        raise Refusal("tokens are picked out of order")
+    low, high = _bounds(int(starts[place]), int(stops[place]), value.dims[value.axis].size)
+    return [pick(value, low, high)]
+
+
+def strided_slice(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    value = operation.inputs[0]
+    if not isinstance(value, Segments) or value.axis in operation.carried()[0]:
+        return None
+    constants = [_constant(operation, port) for port in range(1, operation.node.get_input_size())]
+    if any(constant is None for constant in constants):
+        raise Refusal("which tokens are read depends on the picture")
+    masks = operation.node.get_attributes()
+    if any(masks["new_axis_mask"]) or any(masks["ellipsis_mask"]):
+        raise Refusal("a slice that adds axes")
+    picked: Value = value
+    shrunk = []
+    for axis in range(len(constants[0])):
+        start, stop, shrink = _strided_bounds(constants, masks, axis, value.dims[axis].size)
+        if (start, stop) == (0, value.dims[axis].size):
+            continue
+        picked = pick(picked, start, stop) if axis == value.axis else restrict(picked, axis, Dim(start), Dim(stop))
+        if shrink:
+            shrunk.append(axis)
+    for axis in reversed(shrunk):
+        picked = drop_axis(picked, axis)
+    return [picked]
+
+
+def _strided_bounds(constants: list[np.ndarray], masks: dict, axis: int, length: int) -> tuple[int, int, bool]:
+    if len(constants) > 2 and constants[2][axis] != 1:
+        raise Refusal("tokens are picked out of order")
+
+    def flag(name: str) -> bool:
+        return axis < len(masks[name]) and bool(masks[name][axis])
+
+    if flag("shrink_axis_mask"):
+        index = int(constants[0][axis]) % length
+        return index, index + 1, True
+    start = 0 if flag("begin_mask") else int(constants[0][axis])
+    stop = length if flag("end_mask") else int(constants[1][axis])
+    low, high = _bounds(start, stop, length)
+    return low, high, False
+
+
+def split(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    return _split(operation)
+
+
+def variadic_split(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    return _split(operation)
+
+
+def _split(operation: Operation) -> list[Value] | None:
+    axis = axis_values(operation.node, 1, operation.inputs[0].rank)
+    value = _segments(operation, axis[0] if axis else None)
+    if value is None:
+        return None
+    start = 0
+    found = []
+    for dims in operation.out_dims:
+        size = dims[value.axis].size
+        found.append(pick(value, start, start + size))
+        start += size
+    return found

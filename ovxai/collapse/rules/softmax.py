@@ -1,0 +1,109 @@
+"""Softmax over an axis of tokens: attention weights under every mask.
+
+scores of class token | patches -> [M, .., prefix + window + 1], log(multiplicity) added, one Softmax
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.collapse import emit
+from ovxai.collapse.dims import Dim
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.physical import laid_out, spread_over_masks, to_windowed, window_dims
+from ovxai.collapse.rules.reduction import along
+from ovxai.collapse.segments import edges
+from ovxai.collapse.values import (
+    Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from ovxai.collapse.interpreter import Interpreter
+
+
+def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    value = operation.inputs[0]
+    axis = int(operation.attribute("axis")) % value.rank
+    parts = _runs(value, axis)
+    if parts is None:
+        return None
+    interpreter.attended = True
+    masks = interpreter.masks
+    forms = _same_windows([_form(part, axis, masks) for part in parts], axis, masks)
+    joint = once(lambda: _weights(forms, axis, masks))
+    sizes = [window_dims(form.dims, getattr(form, "axes", ()), masks)[axis] for form in forms]
+    bounds = edges(sizes)
+    results = [_run(form, axis, joint, bounds[i], bounds[i + 1], masks) for i, form in enumerate(forms)]
+    if not isinstance(value, Segments):
+        return results
+    dims = operation.out_dims[0]
+    return [Segments(dims, axis, value.sizes, tuple(Part(lambda r=result: r) for result in results))]
+
+
+def _runs(value: Value, axis: int) -> list[Value] | None:
+    """The values whose scores are normalised together; None where positions do not meet."""
+    if isinstance(value, Segments) and value.axis == axis:
+        return [part() for part in value.parts]
+    gated = (isinstance(value, Leveled) and axis in value.positions) or (isinstance(value, Windowed) and axis in value.axes)
+    return [value] if gated else None
+
+
+def _form(value: Value, axis: int, masks: Masks) -> Value:
+    """Scores as [M, ...]: by window where the dark ones are all alike, else one by one."""
+    if isinstance(value, Leveled) and axis in value.positions:
+        if value.positions != (axis,):
+            raise Refusal("a softmax over a map of rows and columns")
+        if value.flat:
+            return to_windowed(value, axis, masks)
+        return Mapped(value.dims, once(lambda: laid_out(value, masks)))
+    if isinstance(value, Segments):
+        raise Refusal("runs of tokens on two axes at once")
+    return value
+
+
+def _same_windows(forms: list[Value], axis: int, masks: Masks) -> list[Value]:
+    """Rows that are windowed in one run must be so in all."""
+    others = {a for form in forms if isinstance(form, Windowed) for a in form.axes if a != axis}
+    others |= {a for form in forms if isinstance(form, Leveled) for a in form.positions}
+    joined = []
+    for form in forms:
+        if isinstance(form, Leveled):
+            form = to_windowed(form, form.positions[0], masks)
+        held = {a for a in getattr(form, "axes", ()) if a != axis}
+        if held != others:
+            raise Refusal("queries are windowed for some keys only")
+        joined.append(form)
+    return joined
+
+
+def _weights(forms: list[Value], axis: int, masks: Masks) -> ov.Output:
+    tensors = []
+    for form in forms:
+        if isinstance(form, Shared):
+            tensor = spread_over_masks(form.out(), form.dims, masks)
+        elif isinstance(form, Windowed) and axis in form.axes:
+            tensor = emit.add(form.out(), along(masks.log_multiplicity, axis + 1, form.rank + 1))
+        else:
+            tensor = form.out()
+        tensors.append(tensor)
+    return op.softmax(emit.concat(tensors, axis + 1), axis + 1).output(0)
+
+
+def _run(form: Value, axis: int, joint, start: Dim, stop: Dim, masks: Masks) -> Value:
+    piece = once(lambda: emit.slice_axis(joint(), axis + 1, start, stop))
+    axes = getattr(form, "axes", ())
+    if axis not in axes:
+        return Windowed(form.dims, axes, piece) if axes else Mapped(form.dims, piece)
+
+    def each() -> ov.Output:
+        # The softmax gave each class its tokens' weights together; one token has its share.
+        many = op.maximum(masks.multiplicity, op.constant(1.0, dtype="f32")).output(0)
+        return op.divide(piece(), along(many, axis + 1, form.rank + 1)).output(0)
+
+    return Windowed(form.dims, axes, once(each), piece if axes == (axis,) else None)
+
+

@@ -1,0 +1,144 @@
+"""Axes whose runs are of different kinds (class token | patches): operations go to each run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ovxai.collapse import emit
+from ovxai.collapse.dims import Dim, Dims, op
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.physical import as_mapped
+from ovxai.collapse.values import (
+    Dense, Leveled, Mapped, Part, Refusal, Segments, Shared, Thunk, Value, Windowed, once,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from ovxai.collapse.interpreter import Interpreter
+
+
+def edges(sizes: Sequence[Dim]) -> list[Dim]:
+    """Where the runs begin, and where the last one ends."""
+    found = [Dim(0)]
+    for size in sizes:
+        found.append(_sum(found[-1], size))
+    return found
+
+
+def _sum(a: Dim, b: Dim) -> Dim:
+    if a.is_static and b.is_static:
+        return Dim(a.size + b.size)
+    return Dim(a.size + b.size, lambda: op.add(a.node(), b.node()).output(0))
+
+
+def cut(thunk: Thunk, axis: int, start: Dim, stop: Dim) -> Thunk:
+    return once(lambda: emit.slice_axis(thunk(), axis, start, stop))
+
+
+def with_axis(dims: Dims, axis: int, size: Dim) -> Dims:
+    return tuple(size if place == axis else dim for place, dim in enumerate(dims))
+
+
+def restrict(value: Value, axis: int, start: Dim, stop: Dim) -> Value:
+    """The run start:stop of a value that is not gated along `axis`.
+
+    Raises:
+        Refusal: it is.
+    """
+    size = Dim(stop.size - start.size) if start.is_static and stop.is_static else _difference(stop, start)
+    dims = with_axis(value.dims, axis, size)
+    if isinstance(value, Shared):
+        return Shared(dims, cut(value.out, axis, start, stop))
+    if isinstance(value, Mapped):
+        return Mapped(dims, cut(value.out, axis + 1, start, stop))
+    if isinstance(value, Windowed) and axis not in value.axes:
+        return Windowed(dims, value.axes, cut(value.out, axis + 1, start, stop))
+    if isinstance(value, Leveled) and axis not in value.positions:
+        levels = {weight: cut(thunk, axis, start, stop) for weight, thunk in value.levels.items()}
+        return Leveled(dims, value.positions, levels, value.flat)
+    raise Refusal("single positions are picked out of what is gated")
+
+
+def _difference(a: Dim, b: Dim) -> Dim:
+    return Dim(a.size - b.size, lambda: op.subtract(a.node(), b.node()).output(0))
+
+
+def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
+    """Apply an operation run by run along the first segmented axis that it carries.
+
+    Raises:
+        Refusal: it mixes the runs and no rule of its own knew how.
+    """
+    lead, target = _leading(operation)
+    sizes = operation.inputs[lead].sizes
+    bounds = edges(sizes)
+    parts: list[list[Part]] = [[] for _ in operation.out_dims]
+    for run in range(len(sizes)):
+        whole = Part(lambda run=run: _Results(interpreter.evaluate(_piece(operation, target, sizes, bounds, run))))
+        for index, column in enumerate(parts):
+            column.append(Part(lambda whole=whole, index=index: whole().values[index]))
+    return [Segments(dims, target, sizes, tuple(column)) for dims, column in zip(operation.out_dims, parts)]
+
+
+def dense_of(value: Value) -> tuple[Dense, ...]:
+    """What was laid out densely for a value, all of its runs included."""
+    if not isinstance(value, Segments):
+        return value.dense
+    found: dict[Dense, None] = {}
+    for part in value.parts:
+        found.update(dict.fromkeys(dense_of(part())))
+    return tuple(found)
+
+
+def join(interpreter: Interpreter, value: Segments) -> Value:
+    """All runs as one mapped tensor again, where none of them is gated any more."""
+    parts = [part() for part in value.parts]
+    if not all(isinstance(part, (Shared, Mapped)) for part in parts) or all(isinstance(part, Shared) for part in parts):
+        return value
+    masks = interpreter.masks
+
+    def build():
+        return emit.concat([as_mapped(part, masks).out() for part in parts], value.axis + 1)
+
+    return Mapped(value.dims, once(build), dense=dense_of(value))
+
+
+class _Results:
+    """The values of all outputs of one piece, worked out once."""
+
+    def __init__(self, values: list[Value]) -> None:
+        self.values = values
+
+
+def _leading(operation: Operation) -> tuple[int, int]:
+    """The port whose segments lead, and the output axis on which they come out."""
+    carried = operation.carried()
+    for port, value in enumerate(operation.inputs):
+        if isinstance(value, Segments):
+            if value.axis not in carried[port]:
+                raise Refusal("it mixes tokens of different kinds")
+            return port, carried[port][value.axis]
+    raise Refusal("nothing here is made of runs")
+
+
+def _piece(operation: Operation, target: int, sizes: Dims, bounds: list[Dim], run: int) -> Operation:
+    carried = operation.carried()
+    start, stop, size = bounds[run], bounds[run + 1], sizes[run]
+    inputs = []
+    for port, value in enumerate(operation.inputs):
+        axis = next((a for a, b in carried[port].items() if b == target), None)
+        if axis is None or value.dims[axis].size == 1:
+            inputs.append(value)
+        elif isinstance(value, Segments) and value.axis == axis:
+            inputs.append(_same_run(value, sizes, run))
+        else:
+            inputs.append(restrict(value, axis, start, stop))
+    dims = tuple(with_axis(out, target, size) for out in operation.out_dims)
+    plain = tuple(None if one is None else cut(one, target, start, stop) for one in operation.plain)
+    return Operation(operation.node, tuple(inputs), dims, plain)
+
+
+def _same_run(value: Segments, sizes: Dims, run: int) -> Value:
+    if [one.size for one in value.sizes] != [one.size for one in sizes]:
+        raise Refusal("two token axes are cut differently")
+    return value.parts[run]()

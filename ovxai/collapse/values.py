@@ -1,0 +1,135 @@
+"""The kinds of tensors a masked head is made of.
+
+A value stands for one tensor T[m] of the plain head, for every mask m at once. `dims` are always the
+extents of the *plain* tensor. What a value holds are thunks: nothing that nobody asks for is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import openvino as ov
+
+from ovxai.collapse.dims import Dims
+
+Thunk = Callable[[], ov.Output]
+ZERO = 0.0
+ONE = 1.0
+
+
+class Refusal(Exception):
+    """A rule does not apply; the text says to what and why."""
+
+
+def once(build: Callable[[], ov.Output]) -> Thunk:
+    """Build at the first call only."""
+    kept: list = []
+
+    def call():
+        if not kept:
+            kept.append(build())
+        return kept[0]
+
+    return call
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Where the exact collapse stopped and why; `elements` counts what one mask's copy lays out."""
+
+    name: str
+    kind: str
+    reason: str
+    elements: int
+
+
+@dataclass(frozen=True)
+class Value:
+    """dims: the plain tensor's extents. dense: what was laid out densely on the way here."""
+
+    dims: Dims
+    dense: tuple[Dense, ...] = field(default=(), kw_only=True)
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+
+@dataclass(frozen=True)
+class Shared(Value):
+    """The same under every mask."""
+
+    out: Thunk
+
+
+@dataclass(frozen=True)
+class Leveled(Value):
+    """T[m, p] depends only on p and on the level that p has under m.
+
+    positions: the axes that hold the grid, (h axis, w axis) or (axis of h*w,). levels: level -> the
+    tensor uniformly gated at it; {0, 1} also serves the gaussian while only affine operations were
+    passed. flat: level 0 has extent 1 on the position axes, it is the same at all of them.
+    """
+
+    positions: tuple[int, ...]
+    levels: dict[float, Thunk]
+    flat: bool
+
+    @property
+    def affine(self) -> bool:
+        return set(self.levels) == {ZERO, ONE}
+
+
+@dataclass(frozen=True)
+class Mapped(Value):
+    """An ordinary tensor with the masks in front: [M, *dims]."""
+
+    out: Thunk
+
+
+@dataclass(frozen=True)
+class Windowed(Value):
+    """[M, *dims], but on each of `axes` only the window's positions and, last, one for all the rest.
+
+    Exact where all positions outside the window hold the same value. `weighted`, if there, is the
+    same tensor already multiplied by how many positions each entry of the only axis stands for.
+    """
+
+    axes: tuple[int, ...]
+    out: Thunk
+    weighted: Thunk | None = None
+
+
+@dataclass(frozen=True)
+class Merged(Value):
+    """A Leveled value whose position axes were reshaped into one axis together with others.
+
+    `axis` of this value holds the axes `run` (a range of consecutive ones) of `inner`.
+    """
+
+    axis: int
+    inner: Leveled
+    run: tuple[int, ...]
+
+
+class Part:
+    """A value that is worked out when it is first looked at."""
+
+    def __init__(self, work: Callable[[], Value]) -> None:
+        self._work = work
+        self._value: Value | None = None
+
+    def __call__(self) -> Value:
+        if self._value is None:
+            self._value = self._work()
+        return self._value
+
+
+@dataclass(frozen=True)
+class Segments(Value):
+    """An axis whose runs are of different kinds, such as class token | patches."""
+
+    axis: int
+    sizes: Dims
+    parts: tuple[Part, ...] = field(repr=False)

@@ -1,0 +1,77 @@
+"""Transformer blocks of a trunk: x -> x + branch(norm(x)) where the branch lets tokens see each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import openvino as ov
+
+from ovxai.find.dominators import dominators, live_nodes
+from ovxai.find.verdict import No
+from ovxai.ir.graph import Graph, key_of, sources
+from ovxai.ir.tap import Tap
+
+TapsOf = Callable[[ov.Output], list[Tap]]
+
+
+@dataclass(frozen=True)
+class TokenBlock:
+    """taps: the normalised input first, then the residual one; a single tensor where they are one."""
+
+    taps: tuple[Tap, ...]
+
+
+def token_block(
+    graph: Graph, trunk: list[ov.Output], taps_of: TapsOf, logits: ov.Output, blocks: int
+) -> TokenBlock | No:
+    """The block that begins `blocks` attention blocks before the end of the trunk."""
+    found: list[TokenBlock] = []
+    for port in reversed(trunk):
+        merge = _residual_add(graph, port)
+        if merge is None or not (residual := _tokens(taps_of(port))):
+            continue
+        branch = live_nodes(graph, port.get_node(), merge)
+        if not any(node.get_type_name() in ("Softmax", "ScaledDotProductAttention") for node in branch):
+            continue
+        found.append(TokenBlock(_block_taps(graph, residual, merge, taps_of)))
+        if len(found) == blocks:
+            return found[-1]
+    if not found:
+        return No("no transformer block (x + attention(norm(x))) lies on the way to the scores; name tensors with --target-layer")
+    return No(f"blocks: the trunk has {len(found)} attention block(s) that all tokens pass, not {blocks}")
+
+
+def _tokens(taps: list[Tap]) -> Tap | None:
+    return next((tap for tap in taps if tap.is_tokens), None)
+
+
+def _residual_add(graph: Graph, port: ov.Output) -> ov.Node | None:
+    """The Add in which `port` itself meets something that was made from it."""
+    below = graph.descendants([port.get_node()])
+    for node, _ in graph.consumers.get(key_of(port), []):
+        if node.get_type_name() != "Add":
+            continue
+        others = [feed for feed in sources(node) if key_of(feed) != key_of(port)]
+        if others and others[0].get_node().get_name() in below:
+            return node
+    return None
+
+
+def _block_taps(graph: Graph, residual: Tap, merge: ov.Node, taps_of: TapsOf) -> tuple[Tap, ...]:
+    """What the projections read: the last tensor of the branch that all of it passes before a weight."""
+    start = residual.port.get_node()
+    normalised = None
+    for port in dominators(graph, start, merge, but=(start.get_name(), merge.get_name())):
+        if _projects(graph, port.get_node()):
+            break
+        same = [tap for tap in taps_of(port) if (tap.layout, tap.grid, tap.prefix) == (residual.layout, residual.grid, residual.prefix)]
+        normalised = same[0] if same else normalised
+    return (residual,) if normalised is None else (normalised, residual)
+
+
+def _projects(graph: Graph, node: ov.Node) -> bool:
+    """A product with constant weights."""
+    if node.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution"):
+        return False
+    return any(graph.is_constant(feed) for feed in sources(node))

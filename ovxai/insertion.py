@@ -1,0 +1,134 @@
+"""Insert: read -> find -> method -> outputs -> rt_info -> model. The whole story on one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import openvino as ov
+
+from ovxai.embedding import embed
+from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError
+from ovxai.find.task import Plan, find_plan
+from ovxai.ir.attach import attach_outputs
+from ovxai.ir.graph import Graph
+from ovxai.ir.read import read_model
+from ovxai.metadata import (
+    EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP,
+    ExplainedInfo, ModelInfo, adopt_onnx_model_info, is_explained,
+)  # fmt: skip
+from ovxai.methods.activation_map import activation_map
+from ovxai.methods.branch import Branch
+from ovxai.methods.build import build_branch
+from ovxai.methods.features import as_float
+from ovxai.methods.scaling import to_grey
+from ovxai.options import InsertOptions
+from ovxai.probe import probe
+from ovxai.version import __version__
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """An explained model and what was done to get it.
+
+    why: how the site was chosen. notes: what a person should know (what is dense, say). warnings: what
+    the probe saw (flat maps, the same map for every class). candidates: tensors considered.
+    """
+
+    model: ov.Model
+    info: ExplainedInfo
+    why: str
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+
+
+def insert(model: str | Path | ov.Model, **options: object) -> ov.Model:
+    """Add explanation outputs to a model.
+
+    model: path of anything OpenVINO reads, or an `ov.Model` (which is not changed).
+    options: the long options of `ovxai insert`, with `_` for `-` (see `InsertOptions`).
+
+    Returns a new `ov.Model`: the model's own outputs first and unchanged, then `saliency_map`
+    [N, C, h, w] (u8 scaled to 0..255 per map, or f32 with scale=False), `feature_map` [N, c, h, w] f32,
+    and on request `feature_vector` [N, c], `saliency_index` [N, 1, K] i64 and an embedded picture.
+
+    Methods: Recipro-CAM (arXiv 2209.14074), ViT Recipro-CAM (arXiv 2310.02588), OTX's
+    DetClassProbabilityMap and InstSegExplainAlgo.
+
+    Raises:
+        ModelReadError: the file is not there or is no model.
+        UnsupportedModelError: nothing in the model can be explained this way; says what was looked for.
+        AlreadyExplainedError, TargetLayerError, OptionError: see their messages.
+    """
+    return insert_with_report(model, **options).model
+
+
+def insert_with_report(model: str | Path | ov.Model, **options: object) -> Insertion:
+    """Like `insert`, but also says what was found and done."""
+    wishes = make_options(options)
+    working = model.clone() if isinstance(model, ov.Model) else read_model(model)
+    name = "the model" if isinstance(model, ov.Model) else str(model)
+    if is_explained(working):
+        raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
+    adopt_onnx_model_info(working)
+    if wishes.labels:
+        working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
+    model_info = ModelInfo.read(working)
+    graph = Graph(working)
+    plan = find_plan(working, graph, wishes, model_info)
+    if isinstance(plan, str):
+        raise UnsupportedModelError(f"{name}: {plan}")
+    branch = build_branch(working, graph, plan, wishes)
+    info = _attach(working, branch, plan, wishes, model_info)
+    warnings = probe(working, info, model_info) if wishes.probe else ()
+    return Insertion(working, info, plan.why, branch.notes, warnings, plan.candidates)
+
+
+def make_options(options: dict[str, object]) -> InsertOptions:
+    """Keywords -> `InsertOptions`; a single target layer may be given as text.
+
+    Raises:
+        OptionError: an option that there is not, or a value that it can't have.
+    """
+    known = {field.name for field in fields(InsertOptions)}
+    unknown = set(options) - known
+    if unknown:
+        raise OptionError(f"there is no option {min(unknown)!r}; there are: {', '.join(sorted(known))}")
+    values = dict(options)
+    for name in ("target_layer", "labels"):
+        if isinstance(values.get(name), str):
+            values[name] = (values[name],)
+        elif values.get(name) is not None:
+            values[name] = tuple(values[name])
+    return InsertOptions(**values)
+
+
+def _attach(
+    model: ov.Model, branch: Branch, plan: Plan, options: InsertOptions, model_info: ModelInfo
+) -> ExplainedInfo:
+    maps = branch.saliency
+    details = dict(branch.info)
+    index = branch.index
+    if options.method == "activation-map":
+        if branch.feature_map is None:
+            raise UnsupportedModelError("activation map: this model has no feature map that could be averaged")
+        maps, index = activation_map(branch.feature_map), None
+        details.update(method="activation-map", classes="all", collapse="exact", collapse_reason="")
+    outputs = {SALIENCY_MAP: to_grey(maps) if options.scale else as_float(maps)}
+    wanted = options.feature_map if options.feature_map is not None else plan.shows_features
+    if wanted and branch.feature_map is not None:
+        outputs[FEATURE_MAP] = branch.feature_map
+    if options.feature_vector and branch.feature_vector is not None:
+        outputs[FEATURE_VECTOR] = branch.feature_vector
+    if index is not None:
+        outputs[SALIENCY_INDEX] = index
+    if options.embed:
+        name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
+        outputs[name] = embed(options.embed, to_grey(maps), plan.picture, model_info)
+    attach_outputs(model, outputs)
+    info = ExplainedInfo(
+        version=__version__, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "", **details
+    )
+    info.write(model)
+    return info

@@ -1,0 +1,150 @@
+"""Recipro-CAM (arXiv 2209.14074) and ViT Recipro-CAM (arXiv 2310.02588) by the exact collapse.
+
+saliency[n, c, m] = logits of class c if only position m of the feature map is left (point mask), or
+its neighbourhood weighted (gaussian). The two differ in what is gated, which the site says.
+"""
+
+from __future__ import annotations
+
+import math
+
+import openvino as ov
+
+from ovxai.collapse import emit
+from ovxai.collapse.dims import Dim, dims_of, sizes
+from ovxai.collapse.gate import gated, grid_dims
+from ovxai.collapse.interpreter import Interpreter
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.rules import RULES
+from ovxai.collapse.segments import join
+from ovxai.collapse.values import Dense, Mapped, Segments
+from ovxai.errors import TargetLayerError
+from ovxai.find.site import ClassifierSite
+from ovxai.find.trial import deep_recursion
+from ovxai.ir.graph import Graph, key_of, source
+from ovxai.methods.branch import Branch
+from ovxai.methods.classes import picked_maps, pushed, select_classes
+from ovxai.methods.features import as_float, feature_map, feature_vector
+from ovxai.metadata import CLASSIFICATION
+from ovxai.options import InsertOptions
+
+
+def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
+    """The explanation branch of a classifier, hung on the graph's own nodes.
+
+    Raises:
+        TargetLayerError: the scores do not depend on the gated tensor.
+        OptionError: a class that the model does not have.
+    """
+    dims = dims_of(site.logits, graph.shape(site.logits))
+    classes = max(sizes(dims)[1:])
+    selection = select_classes(options.classes, site.logits, dims, classes)
+    logits = _without_bias(site.logits, graph) if options.scale else site.logits
+    chosen = None if selection is None else pushed(logits, selection, graph)
+    goal = logits if chosen is None else chosen
+    width = classes if chosen is None else selection.count
+    with deep_recursion():
+        maps, dense = _maps(graph, site, goal, dims[0], width, options.memory_budget)
+    if selection is not None and chosen is None:
+        maps = picked_maps(maps, selection)
+    features = feature_map(site.taps[0], graph)
+    return Branch(
+        saliency=maps,
+        feature_map=features,
+        feature_vector=feature_vector(site, features, graph) if options.feature_vector else None,
+        index=None if selection is None else selection.index,
+        info=_info(site, dense, classes, options),
+        notes=tuple(f"not collapsed at {one.name} ({one.kind}): {one.reason}" for one in dense),
+    )
+
+
+def _without_bias(logits: ov.Output, graph: Graph) -> ov.Output:
+    """Scaling does not see a shift a class: without the bias less is rounded away in f16 and bf16."""
+    node = logits.get_node()
+    if node.get_type_name() != "Add":
+        return logits
+    for port in (0, 1):
+        feed, other = source(node, port), source(node, 1 - port)
+        if graph.is_constant(feed) and other.get_partial_shape() == logits.get_partial_shape():
+            return other
+    return logits
+
+
+def _maps(
+    graph: Graph, site: ClassifierSite, goal: ov.Output, batch: Dim, classes: int, budget: int
+) -> tuple[ov.Output, tuple[Dense, ...]]:
+    """f32 [N, C, h, w], and where it had to be laid out densely."""
+    grid = grid_dims(site.taps[0], graph)
+    whole = Masks(*grid, site.mask)
+    value = _walk(graph, site, goal, whole)
+    pieces = []
+    for masks in _chunks(whole, value.dense, budget):
+        part = value if masks is whole else _walk(graph, site, goal, masks)
+        pieces.append(emit.reshape(part.out(), [masks.count, batch, Dim(classes)]))
+    rows = emit.concat(pieces, 0)
+    maps = emit.reshape(emit.transpose(rows, [1, 2, 0]), [batch, Dim(classes), *grid])
+    return as_float(maps), value.dense
+
+
+def _walk(graph: Graph, site: ClassifierSite, goal: ov.Output, masks: Masks) -> Mapped:
+    start = {key_of(tap.port): gated(tap, graph) for tap in site.taps}
+    interpreter = Interpreter(graph, masks, start, RULES)
+    value = interpreter.value(goal)
+    if isinstance(value, Segments):
+        value = join(interpreter, value)
+    if not isinstance(value, Mapped):
+        names = ", ".join(tap.name for tap in site.taps)
+        raise TargetLayerError(f"the scores do not depend on the positions of {names}; choose another --target-layer")
+    return value
+
+
+#: Copies of a dense tensor that are alive at once: what is laid out, what the operation makes of it, and one on the way.
+_ALIVE = 3
+
+
+def dense_bytes(dense: tuple[Dense, ...]) -> int:
+    """What one mask's dense copies take at the peak, in bytes (f32)."""
+    return _ALIVE * 4 * max((one.elements for one in dense), default=0)
+
+
+def _chunks(whole: Masks, dense: tuple[Dense, ...], budget: int) -> list[Masks]:
+    """Runs of masks that keep the budget (MB); all of them at once where nothing is dense."""
+    count = whole.count
+    if not dense or not count.is_static:
+        return [whole]
+    fitting = max(1, (budget << 20) // max(1, dense_bytes(dense)))
+    if fitting >= count.size:
+        return [whole]
+    pieces = math.ceil(count.size / fitting)
+    step = math.ceil(count.size / pieces)
+    edges = [*range(0, count.size, step), count.size]
+    return [Masks(whole.h, whole.w, whole.kind, start, stop) for start, stop in zip(edges, edges[1:])]
+
+
+def _info(site: ClassifierSite, dense: tuple[Dense, ...], classes: int, options: InsertOptions) -> dict:
+    tap = site.taps[0]
+    tokens = tap.is_tokens
+    return {
+        "task": CLASSIFICATION,
+        "method": site.method,
+        "target_layers": tuple(one.name for one in site.taps),
+        "feature_layer": tap.name,
+        "mask": site.mask,
+        "layout": tap.layout,
+        "grid": tap.grid if tokens else None,
+        "prefix_tokens": tap.prefix if tokens else None,
+        "collapse": collapse_word(site, dense),
+        "collapse_reason": "; ".join(f"{one.name} ({one.kind}): {one.reason}" for one in dense),
+        "classes": options.classes,
+        "num_classes": classes,
+        "prediction_format": "scores",
+        "explained_output": site.output,
+    }
+
+
+def collapse_word(site: ClassifierSite, dense: tuple[Dense, ...]) -> str:
+    """exact: nothing is laid out densely. dense: the gated tensor itself is. partial: something after it."""
+    if not dense:
+        return "exact"
+    consumers = {inner.get_node().get_friendly_name() for tap in site.taps for inner in tap.port.get_target_inputs()}
+    return "dense" if any(one.name in consumers for one in dense) else "partial"

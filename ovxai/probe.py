@@ -1,0 +1,63 @@
+"""One look at the maps of a freshly explained model: do they carry anything?"""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.ir.graph import WITNESS_SIDES
+from ovxai.ir.read import first_reason
+from ovxai.metadata import SALIENCY_MAP, ExplainedInfo, ModelInfo
+
+
+def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[str, ...]:
+    """Warnings, each one line, from two inferences on smooth noise; none where all is well.
+
+    Raises:
+        UnsupportedModelError: the explained model does not run.
+    """
+    try:
+        compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        maps = [compiled(_inputs(model, model_info, seed))[SALIENCY_MAP].astype(np.float64) for seed in (0, 1)]
+    except RuntimeError as error:
+        raise UnsupportedModelError(f"the explained model does not run on a probe picture: {first_reason(error)}") from error
+    return tuple(_warnings(maps, info))
+
+
+def _warnings(maps: list[np.ndarray], info: ExplainedInfo) -> list[str]:
+    found = []
+    first = maps[0]
+    if not np.isfinite(first).all():
+        return ["the maps hold values that are not numbers; the model itself may overflow on noise"]
+    spread = first.reshape(*first.shape[:2], -1).std(-1)
+    if first.shape[1] and not spread.any():
+        if info.task == "classification":
+            found.append("every map is constant on a probe picture: the scores may not depend on where a feature lies")
+        return found  # a detector that finds nothing in noise has empty maps, and rightly so
+    if first.shape[1] > 1 and np.ptp(first, axis=1).max() <= 1e-6 * np.abs(first).max():
+        found.append("the maps of all classes are the same on a probe picture: the layer may lie behind the classifier")
+    if first.shape == maps[1].shape and np.array_equal(first, maps[1]):
+        found.append("two different probe pictures gave the same maps: the layer may not depend on the picture")
+    return found
+
+
+def _inputs(model: ov.Model, model_info: ModelInfo, seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [_one(parameter, model_info, random) for parameter in model.inputs]
+
+
+def _one(port: ov.Output, model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:
+    sizes = []
+    for axis, dim in enumerate(port.get_partial_shape()):
+        wish = 1 if axis == 0 else WITNESS_SIDES[0]
+        sizes.append(dim.get_length() if dim.is_static else max(dim.get_min_length(), wish))
+    coarse = random.random([max(1, size // 16) if size > 64 else size for size in sizes])
+    for axis, size in enumerate(sizes):
+        coarse = np.take(coarse, np.arange(size) * coarse.shape[axis] // size, axis)
+    kind = port.get_element_type()
+    if kind.is_integral() or model_info.scale or model_info.mean:
+        coarse = coarse * 255
+        if kind.is_real() and model_info.scale:
+            coarse = (coarse - 127.5) / np.mean(model_info.scale)
+    return coarse.astype(kind.to_dtype())
