@@ -1,0 +1,228 @@
+"""`ovxai run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ovxai.cli.common import color_allowed, command_options
+
+#: Lines about broken pictures on the screen; manifest.json has them all.
+_MOST_LINES = 20
+
+
+class Numbers(click.ParamType):
+    """One number, or several with commas or spaces between them."""
+
+    name = "numbers"
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(float(word) for word in value.replace(",", " ").split())
+        except ValueError:
+            self.fail(f"{value!r} is not a number, nor numbers with commas between them", param, ctx)
+
+
+class HeightWidth(click.ParamType):
+    """HxW."""
+
+    name = "HxW"
+
+    def convert(self, value, param, ctx):
+        words = value.lower().split("x") if isinstance(value, str) else value
+        if len(words) == 2 and all(str(word).isdigit() and int(word) > 0 for word in words):
+            return int(words[0]), int(words[1])
+        self.fail(f"{value!r} is not HxW, such as 320x416", param, ctx)
+
+
+COLORMAP_NAMES = "jet viridis inferno magma plasma cividis turbo hot bone parula grey".split()
+
+_what = [
+    click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
+                 show_default=True, help="One map for the picture, one a class, or one a predicted class."),
+    click.option("--class", "classes", multiple=True, metavar="NAME|INDEX",
+                 help="Explain this class whatever is predicted; repeatable; instead of --target."),
+    click.option("--threshold", type=click.FloatRange(0, 1),
+                 help="Score from which a class counts as predicted.  [default: rt_info confidence_threshold of multi-label "
+                      "models and detectors, else 0.3]"),
+    click.option("--labels", type=click.Path(path_type=Path), help="Text file with a class name a line, instead of rt_info's."),
+    click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N pictures or frames."),
+    click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Of videos, only each N-th frame."),
+]  # fmt: skip
+
+_look = [
+    click.option("--postprocess/--no-postprocess", default=True, show_default=True,
+                 help="Map at the picture's size, in colour, with an overlay; or the low-resolution grey map."),
+    click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of the map in overlays."),
+    click.option("--colormap", type=click.Choice(COLORMAP_NAMES), default="jet", show_default=True, help="Colours of the map."),
+    click.option("--interpolation", type=click.Choice(["linear", "cubic"]), default="linear", show_default=True,
+                 help="How the map is brought to the picture's size."),
+    click.option("--style", type=click.Choice(["heat", "contour"]), default="heat", show_default=True,
+                 help="Overlays as colour, or as lines of equal evidence."),
+    click.option("--grid", type=click.IntRange(0), default=0, metavar="N", help="Also put the best N classes side by side."),
+    click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True),
+    click.option("--npy", is_flag=True, help="Also store the raw arrays."),
+    click.option("--force", is_flag=True, help="Overwrite files of an earlier run in DIR."),
+]  # fmt: skip
+
+_where = [
+    click.option("--device", default="CPU", show_default=True, help="OpenVINO device, such as CPU, GPU, NPU, AUTO."),
+    click.option("--hint", type=click.Choice(["latency", "throughput"]),
+                 help="What the device is set up for.  [default: latency for one picture, else throughput]"),
+    click.option("--precision", type=click.Choice(["f32", "f16", "bf16"]), help="Inference precision.  [default: the device's own]"),
+    click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures an inference.  [default: the model's, else 1]"),
+    click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
+]  # fmt: skip
+
+_feed = [
+    click.option("--mean", type=Numbers(), help="Subtracted from 0..255 values; one number or one a channel."),
+    click.option("--scale-values", type=Numbers(), help="What the result is divided by."),
+    click.option("--resize-type", type=click.Choice(["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]),
+                 help="How pictures are fitted into the model's input."),
+    click.option("--pad-value", type=click.IntRange(0, 255), help="Grey of the padding."),
+    click.option("--reverse-input-channels/--no-reverse-input-channels", default=None, help="Feed BGR instead of RGB."),
+    click.option("--input-size", type=HeightWidth(), help="For models with a dynamic input.  [default: the picture's own size]"),
+]  # fmt: skip
+
+
+def _with(*groups):
+    def decorate(function):
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the maps.")
+@_with(_what, _look, _where, _feed)
+@command_options
+def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) -> dict:
+    """Explain every SOURCE with MODEL and write the maps into DIR.
+
+    SOURCE: pictures, folders, globs, video files, a camera's number, a stream's URL, or - for names
+    from standard input. MODEL: an explained model; a plain one is explained in memory first.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    from ovxai.runtime.files import check_folder
+    from ovxai.runtime.sources import Source, find_sources
+
+    check_folder(out)
+    found = find_sources(sources, recursive=options["recursive"], stdin=sys.stdin)
+    if not any(isinstance(source, Source) for source in found):
+        _complain([source.reason for source in found] or ["standard input names no sources"])
+        return {"ok": False, "explained": 0, "failed": [_failure(item) for item in found]}
+    return _run(model, found, out, say, **options)
+
+
+def _run(model: Path, found: list, out: Path, say, **options) -> dict:
+    import cv2
+
+    from ovxai.runtime.manifest import model_facts, write_manifest
+    from ovxai.runtime.run import Run, stop_on_interrupt
+    from ovxai.runtime.sources import count_pictures
+    from ovxai.runtime.write import Writer
+
+    cv2.setNumThreads(1)  # pictures run beside each other already
+    explainer = _explainer(model, found, options)
+    for note in explainer.notes:
+        click.echo(f"note: {note}", err=True)
+    writer = Writer(
+        out, names=explainer.facts.names, postprocess=options["postprocess"], form=options["form"],
+        npy=options["npy"], grid=options["grid"], force=options["force"],
+    )  # fmt: skip
+    run = Run(explainer, writer, limit=options["limit"], every=options["every"])
+    total = count_pictures(found, limit=options["limit"], every=options["every"])
+    with stop_on_interrupt() as stop, _progress(total) as tick:
+        result = run(found, stop=stop, progress=tick)
+    _complain([item.reason for item in result.broken])
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    facts = model_facts(str(model), explainer.facts)
+    manifest = None
+    if result.explained:
+        failed = [(item.source, item.reason) for item in result.broken]
+        manifest = write_manifest(out, facts, result.written, failed, _settings(options))
+    _summary(result, out, say)
+    return {
+        "ok": not result.broken and not result.interrupted,
+        "model": facts,
+        "explained": result.explained,
+        "without_prediction": result.without,
+        "interrupted": result.interrupted,
+        "failed": [_failure(item) for item in result.broken],
+        "files": [str(out / item.path) for item in result.written],
+        "manifest": str(manifest) if manifest else None,
+        "notes": [*explainer.notes, *result.notes],
+    }
+
+
+def _explainer(model: Path, found: list, options: dict):
+    from ovxai.explainer import Explainer
+    from ovxai.runtime.config import ExplainConfig
+
+    one = len(found) == 1 and found[0].kind == "image"
+    config = ExplainConfig(
+        target=options["target"], classes=options["classes"], postprocess=options["postprocess"],
+        threshold=options["threshold"], opacity=options["opacity"], colormap=options["colormap"],
+        interpolation=options["interpolation"], style=options["style"],
+    )  # fmt: skip
+    names = ("device", "precision", "batch", "cache_dir", "labels", "mean", "scale_values", "resize_type", "pad_value",
+             "reverse_input_channels", "input_size")  # fmt: skip
+    hint = options["hint"] or ("latency" if one else "throughput")
+    return Explainer(model, config, hint=hint, **{name: options[name] for name in names})
+
+
+def _settings(options: dict) -> dict:
+    """What made the maps look as they do, as plain JSON values."""
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    return {name: value for name, value in plain.items() if value not in (None, ()) and name not in ("recursive", "force")}
+
+
+def _failure(item) -> dict:
+    return {"source": item.source, "error": item.reason}
+
+
+def _complain(reasons: list[str]) -> None:
+    for reason in reasons[:_MOST_LINES]:
+        click.echo(f"Error: {' '.join(reason.split())}", err=True)
+    if len(reasons) > _MOST_LINES:
+        click.echo(f"Error: and {len(reasons) - _MOST_LINES} more; manifest.json lists them", err=True)
+
+
+def _summary(result, out: Path, say) -> None:
+    words = [f"{result.explained} explained", f"{len(result.written)} files in {out}"]
+    if result.without:
+        words.append(f"{result.without} without a prediction over the threshold")
+    if result.broken:
+        words.append(f"{len(result.broken)} failed")
+    if result.interrupted:
+        words.append("interrupted")
+    say(", ".join(words))
+
+
+@contextmanager
+def _progress(total: int | None):
+    """A bar on a terminal, nothing elsewhere; without a known end it counts."""
+    if not sys.stderr.isatty() or total == 1:
+        yield lambda broken: None
+        return
+    color = color_allowed(sys.stderr)
+    if total is None:
+        count = iter(range(1, sys.maxsize))
+        yield lambda broken: click.echo(f"\r{next(count)} pictures", nl=False, err=True)
+        click.echo(err=True)
+        return
+    with click.progressbar(length=total, label="explaining", file=sys.stderr, color=color) as bar:
+        yield lambda broken: bar.update(1)

@@ -1,0 +1,92 @@
+"""Detectors that finish their boxes inside the graph: OTX, torchvision, Mask R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.geometry import Geometry
+from ovxai.runtime.instances import Instances
+
+Outputs = Mapping[str, np.ndarray]
+
+
+def boxes_labels(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Boxes [K, 5] with the score last, labels [K]: what OTX exports."""
+    boxes = _pick(outputs, facts, "boxes", lambda a: a.ndim == 2 and a.shape[1] == 5)
+    labels = _pick(outputs, facts, "labels", lambda a: a.ndim == 1)
+    return Instances(_in_pixels(boxes[:, :4], geometry), labels.astype(int), boxes[:, 4].astype(np.float32))
+
+
+def boxes_labels_scores(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Boxes [K, 4], labels [K], scores [K]: what torchvision exports."""
+    boxes = _pick(outputs, facts, "boxes", lambda a: a.ndim == 2 and a.shape[1] == 4)
+    labels = _pick(outputs, facts, "labels", lambda a: a.ndim == 1 and np.issubdtype(a.dtype, np.integer))
+    scores = _pick(outputs, facts, "scores", lambda a: a.ndim == 1 and np.issubdtype(a.dtype, np.floating))
+    return Instances(_in_pixels(boxes, geometry), labels.astype(int), scores.astype(np.float32))
+
+
+def boxes_labels_masks(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Boxes [K, 5] (or [K, 4] and scores [K]), labels [K], masks [K, h, w] of the box or of the picture."""
+    boxes = _pick(outputs, facts, "boxes", lambda a: a.ndim == 2 and a.shape[1] in (4, 5))
+    with_scores = boxes_labels if boxes.shape[1] == 5 else boxes_labels_scores
+    found = with_scores(outputs, facts, geometry)
+    masks = _pick(outputs, facts, "masks", lambda a: a.ndim in (3, 4))
+    if masks.ndim == 4:  # [K, 1, h, w]
+        masks = masks[:, 0]
+    return Instances(found.boxes, found.labels, found.scores, _painter(found.boxes, masks, geometry))
+
+
+def _pick(outputs: Outputs, facts: ModelFacts, name: str, fits) -> np.ndarray:
+    """The output called like `name`, else the first one of that form, among the model's own."""
+    own = [key for key in facts.own if key in outputs]
+    for key in sorted(own, key=lambda key: name not in key.lower()):
+        if fits(outputs[key]):
+            return outputs[key]
+    shapes = ", ".join(f"{key} {outputs[key].shape}" for key in own)
+    raise UnsupportedModelError(
+        f"{facts.name}: prediction_format says {facts.explained.prediction_format}, but no output holds {name} ({shapes})"
+    )
+
+
+def _in_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Some exports give 0..1; a picture's boxes that all end within the first two pixels mean that."""
+    boxes = np.asarray(boxes, np.float32)
+    if boxes.size and np.abs(boxes).max() <= 2.0:
+        height, width = geometry.canvas
+        return boxes * np.float32([width, height, width, height])
+    return boxes
+
+
+def _painter(boxes: np.ndarray, masks: np.ndarray, geometry: Geometry):
+    full = masks.shape[-1] * masks.shape[-2] and _same_aspect(masks.shape[-2:], geometry.canvas)
+
+    def paint(index: int) -> np.ndarray:
+        mask = np.asarray(masks[index], np.float32)
+        if full:
+            return geometry.map_to_source(mask) > 0.5
+        return _paste(mask, geometry.boxes_to_source(boxes[index : index + 1])[0], geometry.source)
+
+    return paint
+
+
+def _same_aspect(mask: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    # Box masks are small squares (14, 28); full masks have at least an eighth of the input's size.
+    height, width = mask
+    large = height * 8 >= canvas[0] and width * 8 >= canvas[1] and min(mask) > 28
+    return large and abs(height * canvas[1] - width * canvas[0]) <= max(canvas)
+
+
+def _paste(mask: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    whole = np.zeros(size, bool)
+    x1, y1 = (int(np.floor(value)) for value in box[:2])
+    x2, y2 = (int(np.ceil(value)) for value in box[2:])
+    x2, y2 = min(x2, size[1]), min(y2, size[0])
+    if x2 <= x1 or y2 <= y1:
+        return whole
+    whole[y1:y2, x1:x2] = cv2.resize(mask, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR) > 0.5
+    return whole

@@ -1,0 +1,142 @@
+"""What the runner knows of a model before the first picture: read from rt_info, not from the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import openvino as ov
+
+from ovxai.errors import NotExplainedError
+from ovxai.metadata import (
+    CLASSIFICATION,
+    DETECTION,
+    EXTRA_OUTPUTS,
+    FEATURE_MAP,
+    INSTANCE_SEGMENTATION,
+    SALIENCY_INDEX,
+    SALIENCY_MAP,
+    SECTION,
+    ExplainedInfo,
+    ModelInfo,
+    is_explained,
+)
+from ovxai.runtime.labels import class_names
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """An explained model, as the runner sees it.
+
+    outputs: a name for every output, in order. own: the names of those that the plain model has.
+    channels: the class of each channel of `saliency_map`; None where `saliency_index` says it.
+    names: a name a class, "" where none is known. notes: lines for the person who runs it.
+    """
+
+    name: str
+    explained: ExplainedInfo
+    info: ModelInfo
+    outputs: tuple[str, ...]
+    own: tuple[str, ...]
+    batched: frozenset[str]
+    channels: tuple[int, ...] | None
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classless(self) -> bool:
+        """Whether the one map it gives stands for no class."""
+        return self.explained.method == "activation-map"
+
+    @property
+    def has_feature_map(self) -> bool:
+        return FEATURE_MAP in self.outputs
+
+    def label(self, index: int) -> str:
+        """Name of class `index`, else its number."""
+        return (self.names[index] if 0 <= index < len(self.names) else "") or str(index)
+
+
+def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelFacts:
+    """Facts of an explained `model`; `labels` stand in for those of rt_info.
+
+    Raises:
+        NotExplainedError: no `saliency_map` output.
+        OptionError: as many `labels` as fit no reading of the model's classes.
+    """
+    if not is_explained(model):
+        raise NotExplainedError(f"{model.get_friendly_name()}: has no saliency_map output; run `ovxai insert` first")
+    info = ModelInfo.read(model)
+    outputs = tuple(_output_name(port, i) for i, port in enumerate(model.outputs))
+    own = tuple(name for name in outputs if name not in EXTRA_OUTPUTS)
+    known = model.has_rt_info([SECTION, "version"])
+    explained = ExplainedInfo.read(model) if known else _guess(model, info, own)
+    map_channels = _channel_count(model, outputs)
+    count = explained.num_classes or (None if explained.method == "activation-map" else map_channels)
+    names, notes = class_names(labels, info.labels, count, explained.task, info)
+    return ModelFacts(
+        name=model.get_friendly_name(),
+        explained=explained,
+        info=info,
+        outputs=outputs,
+        own=own,
+        batched=_batched(model, outputs, own),
+        channels=_channels(explained, outputs, map_channels),
+        names=names,
+        notes=notes,
+    )
+
+
+def _output_name(port: ov.Output, index: int) -> str:
+    names = port.get_names()
+    ours = [name for name in EXTRA_OUTPUTS if name in names]
+    # An output that the plain model had already may carry one of our names beside its own.
+    return ours[0] if ours else next(iter(sorted(names)), f"output_{index}")
+
+
+def _batched(model: ov.Model, outputs: tuple[str, ...], own: tuple[str, ...]) -> frozenset[str]:
+    """Boxes of rank 2 mean that neither boxes nor labels nor masks know a batch; all else has one."""
+    shapes = {name: port.get_partial_shape() for name, port in zip(outputs, model.outputs)}
+    boxes = [name for name in own if "boxes" in name.lower()] or [name for name in own if _ends_like_boxes(shapes[name])]
+    listed = bool(boxes) and len(own) > 1 and not shapes[boxes[0]].rank.is_dynamic and len(shapes[boxes[0]]) == 2
+    return frozenset(name for name in outputs if not (listed and name in own))
+
+
+def _ends_like_boxes(shape: ov.PartialShape) -> bool:
+    if shape.rank.is_dynamic or len(shape) not in (2, 3) or shape[-1].is_dynamic:
+        return False
+    return shape[-1].get_length() in (4, 5)
+
+
+def _guess(model: ov.Model, info: ModelInfo, own: tuple[str, ...]) -> ExplainedInfo:
+    """Facts for a model that another tool explained (OTX's own explain export, openvino_xai)."""
+    by_name = {_output_name(port, i): port for i, port in enumerate(model.outputs)}
+    ranks = {name: len(by_name[name].get_partial_shape()) for name in own}
+    if any("masks" in name for name in own):
+        task, form, score, activation = INSTANCE_SEGMENTATION, "boxes-labels-masks", "", "none"
+    elif any("boxes" in name for name in own):
+        task, form, score, activation = DETECTION, "boxes-labels", "", "none"
+    else:
+        task, form = CLASSIFICATION, "scores"
+        score = next((name for name in own if ranks[name] == 2), "")
+        activation = "sigmoid" if info.multilabel else "softmax"
+    return ExplainedInfo(
+        version="", task=task, method="", target_layers=(), score_output=score,
+        score_activation=activation, prediction_format=form,
+    )  # fmt: skip
+
+
+def _channel_count(model: ov.Model, outputs: tuple[str, ...]) -> int | None:
+    if SALIENCY_MAP not in outputs:
+        return None
+    shape = model.outputs[outputs.index(SALIENCY_MAP)].get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) != 4 or shape[1].is_dynamic:
+        return None
+    return shape[1].get_length()
+
+
+def _channels(explained: ExplainedInfo, outputs: tuple[str, ...], count: int | None) -> tuple[int, ...] | None:
+    if SALIENCY_INDEX in outputs:
+        return None
+    if explained.classes and explained.classes != "all" and not explained.classes.startswith("top:"):
+        return tuple(int(word) for word in explained.classes.split(","))
+    return tuple(range(count or explained.num_classes or 0))

@@ -1,0 +1,91 @@
+"""Whole files or none: bytes go to another name in the same folder first."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ovxai.errors import OutputError
+
+FORMATS = {"png": (".png", (cv2.IMWRITE_PNG_COMPRESSION, 1)),
+           "jpeg": (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92)),
+           "webp": (".webp", (cv2.IMWRITE_WEBP_QUALITY, 90))}  # fmt: skip
+_serial = itertools.count()
+
+
+def draft_name(path: Path) -> Path:
+    """A name beside `path` for the unfinished file, with the same suffix: encoders go by it."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.{next(_serial)}{path.suffix}")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` is either as it was or whole.
+
+    Raises:
+        OutputError: the disk refused.
+    """
+    draft = draft_name(path)
+    try:
+        draft.write_bytes(data)
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
+
+
+def encode_picture(picture: np.ndarray, form: str) -> bytes:
+    """[H, W] grey or [H, W, 3] RGB, u8 -> the bytes of a PNG, JPEG or WebP file.
+
+    Raises:
+        OutputError: more pixels on a side than the format allows.
+    """
+    suffix, settings = FORMATS[form]
+    try:
+        ok, data = cv2.imencode(suffix, picture[:, :, ::-1] if picture.ndim == 3 else picture, settings)
+    except cv2.error:
+        ok = False
+    if not ok:
+        raise OutputError(f"a picture of {picture.shape[1]}x{picture.shape[0]} can't be stored as {form}; use --format png")
+    return data.tobytes()
+
+
+def encode_array(array: np.ndarray) -> bytes:
+    """The bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def check_folder(folder: Path) -> Path:
+    """Refuse early a folder that can't be made or written.
+
+    Raises:
+        OutputError: it is a file, or it or its parent can't be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; give a folder to write into")
+    standing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
+    if not standing.is_dir():
+        raise OutputError(f"{folder}: {standing} is a file, so no folder can be made in it")
+    if not os.access(standing, os.W_OK):
+        raise OutputError(f"{folder}: {standing} can't be written")
+    return folder
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` and what is above it.
+
+    Raises:
+        OutputError: the disk refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: can't be made: {error.strerror or error}") from error
+    return folder

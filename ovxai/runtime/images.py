@@ -1,0 +1,132 @@
+"""Picture files -> RGB u8 arrays.
+
+Rules, for everything that OpenCV reads: the EXIF orientation is applied; 16-bit is brought to 8 by
+its full range; float (HDR, TIFF) is taken as 0..1; grey becomes three equal channels; what is
+transparent is laid on white; CMYK is converted; of animations the first frame counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ovxai.errors import SourceError
+
+IMAGE_SUFFIXES = frozenset(
+    ".png .apng .jpg .jpeg .jpe .jfif .jp2 .bmp .dib .webp .tif .tiff .gif .avif .pbm .pgm .ppm .pnm .pxm .sr .ras .hdr .pic".split()
+)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """The picture in `path`: [H, W, 3] u8 RGB.
+
+    Raises:
+        SourceError: no such file, empty, cut off, or not a picture.
+    """
+    path = Path(path)
+    try:
+        # cv2.imread fails on non-ASCII names on some systems; bytes it always understands.
+        data = np.fromfile(path, np.uint8)
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SourceError(f"{path}: can't be read: {error.strerror or error}") from error
+    return decode_image(data, str(path))
+
+
+def decode_image(data: np.ndarray | bytes, name: str) -> np.ndarray:
+    """The picture in the bytes of a file: [H, W, 3] u8 RGB. `name` is for messages.
+
+    Raises:
+        SourceError: empty, cut off, or not a picture.
+    """
+    data = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray, memoryview)) else data
+    if data.size == 0:
+        raise SourceError(f"{name}: the file is empty")
+    content = data.tobytes()
+    if _is_cut_jpeg(content):
+        raise SourceError(f"{name}: the file is cut off; copy it again")
+    pixels = _decode(data)
+    if pixels is None and content[:4] == b"GIF8":
+        pixels = _first_frame(name)
+    if pixels is None or pixels.size == 0:
+        raise SourceError(f"{name}: not a picture that OpenCV can read, or damaged")
+    return to_rgb(pixels, name)
+
+
+def _decode(data: np.ndarray) -> np.ndarray | None:
+    try:
+        if _may_be_transparent(data[:64].tobytes()):
+            pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+            if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4:
+                return pixels
+        return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:  # more pixels than OpenCV allows, among others
+        return None
+
+
+def _may_be_transparent(head: bytes) -> bool:
+    # JPEG and BMP, the bulk of all pictures, are spared the second decoding.
+    return not head.startswith((b"\xff\xd8", b"BM", b"P"))
+
+
+def _is_cut_jpeg(content: bytes) -> bool:
+    """Whether a JPEG lacks its end; OpenCV before 4.9 fills such pictures up with grey."""
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != 0xDA:
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")  # a thumbnail has an end of its own: skip it
+    return b"\xff\xd9" not in content[at:]
+
+
+def _first_frame(path: str) -> np.ndarray | None:
+    """Of a GIF, for OpenCV before 4.11, which has a decoder for it only among the video ones."""
+    capture = cv2.VideoCapture(path)
+    try:
+        return capture.read()[1]
+    finally:
+        capture.release()
+
+
+def to_rgb(pixels: np.ndarray, name: str, channel_order: str = "bgr") -> np.ndarray:
+    """[H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of any number type -> [H, W, 3] u8 RGB.
+
+    channel_order: "bgr" (OpenCV's) or "rgb", of what comes in.
+
+    Raises:
+        SourceError: not the shape of a picture.
+    """
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        raise SourceError(f"{name}: an array of shape {pixels.shape} is not a picture; give [H, W, 3]")
+    pixels = _to_u8(pixels, name)
+    if pixels.shape[2] == 4:
+        pixels = _on_white(pixels)
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if channel_order == "bgr":
+        pixels = pixels[:, :, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _to_u8(pixels: np.ndarray, name: str) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if np.issubdtype(pixels.dtype, np.floating):
+        return np.nan_to_num(pixels * 255.0, nan=0.0).clip(0, 255).round().astype(np.uint8)
+    if pixels.min() >= 0 and pixels.max() <= 255:
+        return pixels.astype(np.uint8)
+    raise SourceError(f"{name}: {pixels.dtype} values beyond 0..255 have no known meaning as a picture; give uint8")
+
+
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    alpha = pixels[:, :, 3:].astype(np.uint16)
+    return ((pixels[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

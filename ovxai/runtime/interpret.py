@@ -1,0 +1,87 @@
+"""One picture's outputs -> its explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP
+from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
+from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.geometry import Geometry
+from ovxai.runtime.predictions import Outputs, Prediction, class_scores, decodable, objects
+from ovxai.runtime.render import to_grey
+from ovxai.runtime.select import Wanted, classes_of, predicted_classes
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Reads outputs of one model under one configuration."""
+
+    facts: ModelFacts
+    config: ExplainConfig
+    wanted: Wanted
+
+    def __call__(self, outputs: Outputs, picture: np.ndarray, geometry: Geometry, source: str | None) -> Explanation:
+        """outputs: name -> array without batch axis. picture: [H, W, 3] u8 RGB."""
+        scores, predictions = self._predictions(outputs, geometry)
+        maps, notes = self._maps(outputs, scores, predictions)
+        keys = [key for key in maps if key != IMAGE_KEY]
+        return Explanation(
+            raw_maps=maps,
+            labels={index: self.facts.label(index) for index in keys},
+            scores=scores,
+            predictions=predictions,
+            target=self.wanted.target,
+            config=self.config,
+            picture=picture,
+            geometry=geometry,
+            source=source,
+            notes=notes,
+        )
+
+    def _predictions(self, outputs: Outputs, geometry: Geometry) -> tuple[dict[int, float], tuple[Prediction, ...]]:
+        """Scores by class (of every class, for classifiers), and what is predicted."""
+        facts, threshold = self.facts, self.wanted.threshold
+        if not decodable(facts):
+            return {}, ()
+        if facts.explained.task == CLASSIFICATION:
+            values = class_scores(outputs, facts)
+            scores = dict(enumerate(values.tolist()))
+            chosen = predicted_classes(values, facts, threshold)
+            return scores, tuple(Prediction(i, facts.label(i), scores[i]) for i in chosen)
+        found = objects(outputs, facts, geometry)
+        over = tuple(p for p in found if p.score > threshold)
+        return classes_of(over, threshold), over
+
+    def _maps(
+        self, outputs: Outputs, scores: dict[int, float], predictions: tuple[Prediction, ...]
+    ) -> tuple[dict[Key, np.ndarray], tuple[str, ...]]:
+        if not self.wanted.classes and self.wanted.target == TargetExplainGroup.IMAGE:
+            return {IMAGE_KEY: self._image_map(outputs)}, ()
+        maps = outputs[SALIENCY_MAP]
+        channel_of = {index: channel for channel, index in enumerate(self._channels(outputs))}
+        if self.wanted.classes:
+            indices = self.wanted.classes
+        elif self.wanted.target == TargetExplainGroup.ALL:
+            indices = tuple(channel_of)
+        else:
+            indices = tuple(dict.fromkeys(p.class_index for p in predictions))
+        # A copy of each: a view would keep all the classes' maps alive, or the request's memory.
+        found = {index: maps[channel_of[index]].copy() for index in indices if index in channel_of}
+        missing = [self.facts.label(index) for index in indices if index not in channel_of]
+        notes = (f"no map for {', '.join(missing)}: not among the classes that the model maps here",) if missing else ()
+        return found, notes
+
+    def _channels(self, outputs: Outputs) -> tuple[int, ...]:
+        if SALIENCY_INDEX in outputs:
+            return tuple(int(index) for index in outputs[SALIENCY_INDEX].reshape(-1))
+        return self.facts.channels or tuple(range(len(outputs[SALIENCY_MAP])))
+
+    def _image_map(self, outputs: Outputs) -> np.ndarray:
+        """The activation map: mean of the feature map over its channels, scaled to 0..255 u8."""
+        if self.facts.classless:
+            return outputs[SALIENCY_MAP][0].copy()
+        return to_grey(outputs[FEATURE_MAP].astype(np.float32).mean(axis=0))

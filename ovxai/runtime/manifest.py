@@ -1,0 +1,79 @@
+"""`manifest.json`: what was written, from which picture, by which model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import openvino as ov
+
+from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.files import write_bytes
+from ovxai.runtime.write import WrittenFile
+from ovxai.version import __version__
+
+NAME = "manifest.json"
+#: Raised when a key changes its meaning or goes; new keys don't raise it.
+SCHEMA_VERSION = 1
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the maps."""
+    return {"ovxai": __version__, "openvino": ov.get_version(), "opencv": cv2.__version__}
+
+
+def model_facts(path: str, facts: ModelFacts) -> dict:
+    """The model as `manifest.json` and `--json` tell of it."""
+    explained = facts.explained
+    return {
+        "path": path,
+        "name": facts.name,
+        "task": explained.task,
+        "method": explained.method,
+        "target_layers": list(explained.target_layers),
+        "collapse": explained.collapse,
+        "scaled": explained.scaled,
+        "num_classes": explained.num_classes,
+        "inserted_by": explained.version,
+    }
+
+
+def write_manifest(
+    folder: Path, model: dict, written: list[WrittenFile], failed: list[tuple[str, str]], settings: dict
+) -> Path:
+    """Write `folder`/manifest.json; entries of earlier runs whose files still stand are kept.
+
+    failed: (source, reason). settings: how the maps were made, plain JSON values.
+    """
+    path = folder / NAME
+    stamp = versions()
+    files = [{**_entry(item), "model": model["path"], "versions": stamp} for item in written]
+    new = {item["path"] for item in files}
+    older = [item for item in _earlier(path) if item.get("path") not in new and (folder / item.get("path", "")).exists()]
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model,
+        "versions": stamp,
+        "settings": settings,
+        "files": older + files,
+        "failed": [{"source": source, "error": reason} for source, reason in failed],
+    }
+    write_bytes(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def _entry(item: WrittenFile) -> dict:
+    entry = asdict(item)
+    if item.score is not None:
+        entry["score"] = round(item.score, 6)
+    return entry
+
+
+def _earlier(path: Path) -> list[dict]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return list(document["files"]) if document["schema_version"] == SCHEMA_VERSION else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

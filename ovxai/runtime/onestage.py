@@ -1,0 +1,104 @@
+"""Detectors whose export stops before non-maximum suppression: YOLOX, YOLOv8 and its kin, NanoDet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.geometry import Geometry, Size
+from ovxai.runtime.instances import NONE, Instances, suppress
+
+Outputs = Mapping[str, np.ndarray]
+#: Below this a candidate is not worth the suppression; every threshold in use lies above.
+_FLOOR = 0.05
+_IOU = 0.5
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (8, 16, 32, 64, 128), (4, 8, 16, 32), (16, 32), (8,), (16,), (32,))
+
+
+def yolox(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """One output [P, 5 + K]: centre offset, log size, objectness and class scores (both 0..1), level after level."""
+    rows = _rows(outputs, facts)
+    grid = _grid(len(rows), geometry.canvas, facts)
+    scores = rows[:, 4:5] * rows[:, 5:]
+    centre = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
+    half = np.exp(np.clip(rows[:, 2:4], -20, 20)) * grid[:, 2:] / 2
+    return _best(np.concatenate([centre - half, centre + half], axis=1), scores, facts)
+
+
+def yolo_v8(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """One output [4 + K (+ mask coefficients), P]: centre and size in pixels, class scores."""
+    table = _first_own(outputs, facts, lambda a: a.ndim == 2)
+    classes = facts.explained.num_classes
+    if table.shape[0] > table.shape[1]:  # [P, 4 + K]
+        table = table.T
+    scores = table[4 : 4 + classes if classes else None].T
+    if facts.explained.score_activation == "sigmoid":
+        scores = 0.5 * (1 + np.tanh(0.5 * scores))
+    centre, half = table[:2].T, table[2:4].T / 2
+    return _best(np.concatenate([centre - half, centre + half], axis=1), scores, facts)
+
+
+def per_level(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """NanoDet: a level's class scores [P, K] and box-side distributions [P, 4 * bins], fine to coarse."""
+    tables = [outputs[name] for name in facts.own if outputs[name].ndim == 2]
+    classes = facts.explained.num_classes
+    scores = [t for t in tables if t.shape[1] == classes]
+    sides = [t for t in tables if t.shape[1] != classes]
+    if not scores or [len(t) for t in scores] != [len(t) for t in sides]:
+        raise UnsupportedModelError(f"{facts.name}: its outputs are not pairs of class scores and boxes a level")
+    boxes = [_distances(side, geometry.canvas) for side in sides]
+    values = np.concatenate(scores)
+    if facts.explained.score_activation == "sigmoid":
+        values = 0.5 * (1 + np.tanh(0.5 * values))
+    return _best(np.concatenate(boxes), values, facts)
+
+
+def _distances(sides: np.ndarray, canvas: Size) -> np.ndarray:
+    """Generalised focal loss: the expected bin of each side, in strides, from the cell's centre."""
+    stride = round(math.sqrt(canvas[0] * canvas[1] / len(sides)))
+    bins = sides.reshape(len(sides), 4, -1)
+    powers = np.exp(bins - bins.max(axis=2, keepdims=True))
+    reach = (powers / powers.sum(axis=2, keepdims=True)) @ np.arange(bins.shape[2], dtype=np.float32) * stride
+    columns = math.ceil(canvas[1] / stride)
+    rows, cols = np.divmod(np.arange(len(sides)), columns)
+    # NanoDet's training puts a cell's centre half a pixel before the middle.
+    x, y = cols * stride + 0.5 * (stride - 1), rows * stride + 0.5 * (stride - 1)
+    return np.stack([x - reach[:, 0], y - reach[:, 1], x + reach[:, 2], y + reach[:, 3]], axis=1)
+
+
+def _best(boxes: np.ndarray, scores: np.ndarray, facts: ModelFacts) -> Instances:
+    if not scores.size:
+        return NONE
+    labels = scores.argmax(axis=1)
+    best = scores[np.arange(len(scores)), labels]
+    kept = suppress(boxes, labels, best, _FLOOR, facts.info.iou_threshold or _IOU)
+    return Instances(boxes[kept], labels[kept], best[kept])
+
+
+def _rows(outputs: Outputs, facts: ModelFacts) -> np.ndarray:
+    return _first_own(outputs, facts, lambda a: a.ndim == 2 and a.shape[1] > 5)
+
+
+def _first_own(outputs: Outputs, facts: ModelFacts, fits) -> np.ndarray:
+    for name in facts.own:
+        if fits(outputs[name]):
+            return np.asarray(outputs[name], np.float32)
+    raise UnsupportedModelError(f"{facts.name}: no output has the form {facts.explained.prediction_format}")
+
+
+def _grid(count: int, canvas: Size, facts: ModelFacts) -> np.ndarray:
+    """[count, 3]: column, row and stride of every cell."""
+    for strides in _STRIDES:
+        sizes = [(math.ceil(canvas[0] / s), math.ceil(canvas[1] / s)) for s in strides]
+        if sum(h * w for h, w in sizes) == count:
+            return np.concatenate([_cells(h, w, s) for (h, w), s in zip(sizes, strides)])
+    raise UnsupportedModelError(f"{facts.name}: {count} cells are no pyramid over {canvas[0]}x{canvas[1]}")
+
+
+def _cells(height: int, width: int, stride: int) -> np.ndarray:
+    rows, columns = np.divmod(np.arange(height * width), width)
+    return np.stack([columns, rows, np.full(height * width, stride)], axis=1).astype(np.float32)

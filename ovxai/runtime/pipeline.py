@@ -1,0 +1,125 @@
+"""Pictures through decode, infer, finish; the three overlap, results come in order, memory stays flat.
+
+The main thread only moves jobs from one stage to the next. Every stage holds a bounded number of
+jobs, and takes a new one when the oldest is handed on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar, Union
+
+from ovxai.errors import SourceError
+from ovxai.runtime.engine import Engine, Prepared
+from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.interpret import Interpreter
+from ovxai.runtime.preprocess import Preprocessor
+from ovxai.runtime.sources import Broken, Frame
+
+A = TypeVar("A")
+B = TypeVar("B")
+#: What a picture becomes on its way, with the frame it was.
+Ready = Union[tuple[Frame, Prepared], Broken]
+
+
+def workers() -> int:
+    """Threads for decoding and for rendering; more than a few only crowd out the inference."""
+    return max(2, min(4, os.cpu_count() or 2))
+
+
+def ordered(pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A], ahead: int) -> Iterator[B]:
+    """`work` over `items` in `pool`, at most `ahead` at a time, results in the order of the items."""
+    pending: deque[Future[B]] = deque()
+    for item in items:
+        pending.append(pool.submit(work, item))
+        if len(pending) >= ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+class Pipeline:
+    """The stages for one model. `finish` gets each explanation with its frame, in threads, out of order."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        prepare: Preprocessor,
+        interpret: Interpreter,
+        finish: Callable[[Frame, Explanation], B],
+    ) -> None:
+        self._engine = engine
+        self._prepare = prepare
+        self._interpret = interpret
+        self._finish = finish
+
+    def run(self, items: Iterable[Frame | Broken]) -> Iterator[B | Broken]:
+        """What `finish` returns for every picture, in order; a broken one stands in its place as `Broken`."""
+        count = workers()
+        ahead = count + 1
+        in_flight = self._engine.parallel + count
+        with ThreadPoolExecutor(count, "decode") as decoders, ThreadPoolExecutor(in_flight, "finish") as finishers:
+            ready = ordered(decoders, self._decode, items, ahead + self._engine.batch)
+            started = (self._start(chunk) for chunk in in_chunks(ready, self._batch))
+            for results in ordered(finishers, self._complete, started, in_flight):
+                yield from results
+
+    @property
+    def _batch(self) -> int:
+        return self._engine.batch if self._engine.same_size else 1
+
+    def _decode(self, item: Frame | Broken) -> Ready:
+        if isinstance(item, Broken):
+            return item
+        try:
+            picture = item.load()
+            tensor, geometry = self._prepare(picture)
+        except SourceError as error:
+            return Broken(item.source, str(error))
+        return item, Prepared(picture, tensor, geometry, item.source)
+
+    def _start(self, chunk: list[Ready]):
+        """Begin the inference of a chunk; its tensors are let go, its pictures are kept."""
+        good = [item[1] for item in chunk if not isinstance(item, Broken)]
+        try:
+            return chunk, self._engine.start(good) if good else None
+        except SourceError as error:
+            return [_broken(item, error) for item in chunk], None
+
+    def _complete(self, job) -> list[B | Broken]:
+        chunk, ticket = job
+        try:
+            outputs = iter(self._engine.finish(ticket) if ticket else ())
+        except SourceError as error:
+            return [_broken(item, error) for item in chunk]
+        results: list[B | Broken] = []
+        for item in chunk:
+            if isinstance(item, Broken):
+                results.append(item)
+                continue
+            frame, ready = item
+            explanation = self._interpret(next(outputs), ready.picture, ready.geometry, frame.source)
+            results.append(self._finish(frame, explanation))
+        return results
+
+
+def _broken(item: Ready, error: SourceError) -> Broken:
+    return item if isinstance(item, Broken) else Broken(item[0].source, str(error))
+
+
+def in_chunks(items: Iterable[Ready], size: int) -> Iterator[list[Ready]]:
+    """Lists with `size` good pictures each; broken ones ride along at their place."""
+    chunk: list[Ready] = []
+    good = 0
+    for item in items:
+        chunk.append(item)
+        good += not isinstance(item, Broken)
+        # While none is good there is nothing to wait for.
+        if good == size or good == 0:
+            yield chunk
+            chunk, good = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,77 @@
+"""A low-resolution map and a picture -> what people look at. All pictures here are [H, W, 3] u8 RGB."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ovxai.runtime.colors import colorize, table
+from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.geometry import Geometry
+
+#: Levels of the contour style: share of the map's largest value.
+_CONTOURS = (0.3, 0.5, 0.7, 0.9)
+
+
+def to_grey(values: np.ndarray) -> np.ndarray:
+    """A map of any range -> u8 0..255, least to largest; all zeros when it carries no evidence.
+
+    The rule is that of the explained model's own maps: truncated, and nothing where the spread is
+    within rounding of the values' size.
+    """
+    if values.dtype == np.uint8:
+        return values
+    values = np.asarray(values, np.float32)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all() or high - low <= 1e-6 * max(abs(low), abs(high)):
+        return np.zeros(values.shape, np.uint8)
+    return (255.0 * ((values - low) / (high - low))).astype(np.uint8)
+
+
+def spread(values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
+    """A low-resolution map -> [H, W] u8 over the source picture, padding and crop undone."""
+    return geometry.map_to_source(to_grey(values), config.interpolation).round().clip(0, 255).astype(np.uint8)
+
+
+def heat_map(values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
+    """The map alone, coloured; black where the network did not look."""
+    colors = colorize(spread(values, geometry, config), config.colormap)
+    if geometry.covers_picture:
+        return colors
+    seen = np.zeros_like(colors)
+    x1, y1, x2, y2 = geometry.window_box()
+    seen[y1:y2, x1:x2] = colors[y1:y2, x1:x2]
+    return seen
+
+
+def overlay(picture: np.ndarray, values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
+    """The picture under its map; untouched where the network did not look."""
+    grey = spread(values, geometry, config)
+    if config.style == "contour":
+        return _contours(picture, grey, config.colormap)
+    x1, y1, x2, y2 = geometry.window_box()
+    painted = picture.copy()
+    colors = colorize(grey[y1:y2, x1:x2], config.colormap)
+    painted[y1:y2, x1:x2] = cv2.addWeighted(picture[y1:y2, x1:x2], 1 - config.opacity, colors, config.opacity, 0)
+    return painted
+
+
+def _contours(picture: np.ndarray, grey: np.ndarray, colormap: str) -> np.ndarray:
+    """Lines of equal evidence, each in its colour; the dark rim keeps them visible on any ground."""
+    painted = picture.copy()
+    width = line_width(picture.shape)
+    peak = int(grey.max())
+    for share in _CONTOURS:
+        level = int(share * peak)
+        if level == 0:
+            continue
+        lines, _ = cv2.findContours((grey >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        color = tuple(int(value) for value in table(colormap)[min(255, int(share * 255))])
+        cv2.drawContours(painted, lines, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
+        cv2.drawContours(painted, lines, -1, color, width, cv2.LINE_AA)
+    return painted
+
+
+def line_width(shape: tuple[int, ...]) -> int:
+    """Thickness of lines that are seen, but hide little, on a picture of this shape."""
+    return max(1, round(min(shape[:2]) / 250))

@@ -1,0 +1,178 @@
+"""A whole run: sources in, files and a manifest out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ovxai.runtime.explanation import IMAGE_KEY, Explanation
+from ovxai.runtime.names import sanitize
+from ovxai.runtime.sources import Broken, Frame, Source, pictures
+from ovxai.runtime.video import Clip, VideoFile
+from ovxai.runtime.write import Writer, WrittenFile
+
+if TYPE_CHECKING:
+    from ovxai.explainer import Explainer
+
+
+@dataclass
+class RunResult:
+    """What came of a run.
+
+    explained: pictures and frames. without: those of them for which nothing was predicted, so that
+    no map was wanted. written: every file, in the order of the sources. broken: what failed, and why.
+    """
+
+    explained: int = 0
+    without: int = 0
+    written: list[WrittenFile] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A picture at its end: its files, or, where it is a video's frame, overlays by their word in file names."""
+
+    frame: Frame
+    empty: bool
+    notes: tuple[str, ...]
+    files: tuple[WrittenFile, ...] = ()
+    overlays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Run:
+    """One run of an explainer over sources, into one writer's folder.
+
+    limit, every: see `ovxai.runtime.sources.pictures`.
+    """
+
+    def __init__(self, explainer: Explainer, writer: Writer, *, limit: int | None = None, every: int = 1) -> None:
+        self._explainer = explainer
+        self._writer = writer
+        self._limit = limit
+        self._every = every
+        self._clip: tuple[Clip | None, str] = (None, "")
+
+    def __call__(
+        self,
+        sources: Iterable[Source | Broken],
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[Broken | None], None] = lambda broken: None,
+    ) -> RunResult:
+        """Explain everything. `stop` is asked before each picture, `progress` told after each."""
+        result = RunResult()
+        videos = _Videos(self._writer.folder)
+        items = self._named(pictures(sources, limit=self._limit, every=self._every, stop=stop))
+        try:
+            for done in self._explainer.pipeline(self._finish).run(items):
+                self._count(result, videos, done)
+                progress(done if isinstance(done, Broken) else None)
+        finally:
+            result.written += videos.close()
+        result.interrupted = stop()
+        return result
+
+    def _named(self, items: Iterable[Frame | Broken]) -> Iterator[Frame | Broken]:
+        """Frames with the names they have in file names. Given here, in order: the threads behind finish in any."""
+        for item in items:
+            if isinstance(item, Broken):
+                yield item
+            elif item.clip is None:
+                yield replace(item, stem=self._writer.claim(item.stem))
+            else:
+                if item.clip is not self._clip[0]:
+                    self._clip = (item.clip, self._writer.claim(item.clip.stem))
+                yield replace(item, stem=self._clip[1])
+
+    def _finish(self, frame: Frame, explanation: Explanation) -> _Done:
+        done = _Done(frame, not explanation.raw_maps, explanation.notes)
+        if frame.clip is None:
+            return replace(done, files=self._writer.write(explanation, frame.stem))
+        return replace(done, overlays={word: explanation.overlay(key) for word, key in self._shown(explanation)})
+
+    def _shown(self, explanation: Explanation) -> Iterator[tuple[str, object]]:
+        """The classes asked for, one video each; else one of the best class, of the bare picture where there is none."""
+        if self._explainer.config.classes:
+            for key in explanation.raw_maps:
+                yield f"_class_{sanitize(explanation.labels[key])}", key
+        elif IMAGE_KEY in explanation.raw_maps:
+            yield "_map_per_image", IMAGE_KEY
+        else:
+            best = max(explanation.raw_maps, key=lambda key: explanation.scores.get(key, 0.0), default=None)
+            yield "", best
+
+    def _count(self, result: RunResult, videos: _Videos, done: _Done | Broken) -> None:
+        if isinstance(done, Broken):
+            result.broken.append(done)
+            return
+        result.explained += 1
+        result.without += done.empty
+        result.written += done.files
+        result.notes += [note for note in done.notes if note not in result.notes]
+        videos.write(done)
+
+
+class _Videos:
+    """The videos being written; those of one clip are closed when the next begins."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._clip: Clip | None = None
+        self._image = ""
+        self._files: dict[str, VideoFile] = {}
+        self._closed: list[WrittenFile] = []
+
+    def write(self, done: _Done) -> None:
+        """Append a frame's overlays; whatever is not of the clip before ends that one's videos."""
+        clip, image = done.frame.clip, done.frame.stem
+        if clip is not self._clip:
+            self._finish()
+            self._clip, self._image = clip, image
+        for word, picture in done.overlays.items():
+            if word not in self._files:
+                self._files[word] = VideoFile(self._folder, f"{image}{word}_overlay", clip.rate, clip.size)
+            self._files[word].write(picture)
+
+    def close(self) -> list[WrittenFile]:
+        """Finish what is open; every video of the run."""
+        self._finish()
+        return self._closed
+
+    def _finish(self) -> None:
+        for file in self._files.values():
+            path = file.close()
+            self._closed.append(WrittenFile(path.name, "video", self._clip.source, self._image, size=self._clip.size))
+        self._files = {}
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks the run to end after what is in flight; a second one breaks it off.
+
+    Gives the function that says whether it was pressed. Outside of the main thread, where Python
+    allows no handler, it never was.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+
+    def first(_signal: int, _frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,131 @@
+"""Explanations -> files, named as OTX named them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ovxai.errors import OptionError
+from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
+from ovxai.runtime.names import ImageNames, class_words, sanitize
+from ovxai.runtime.render import heat_map, to_grey
+
+MAP_FOLDER = "saliency_map"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file and what it shows; `manifest.json` (and any report) is made from these.
+
+    path: relative to the output folder, with "/". kind: "saliency_map", "overlay", "array", "grid" or "video".
+    source: where the picture came from. image: its name in file names. class_index: None for maps of
+    the whole picture. map_shape: (h, w) of the map as the model gave it. size: (height, width) of the picture.
+    """
+
+    path: str
+    kind: str
+    source: str
+    image: str
+    class_index: int | None = None
+    label: str | None = None
+    score: float | None = None
+    map_shape: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+
+
+class Writer:
+    """Writes explanations into one folder; safe to use from several threads.
+
+    names: the names of all classes, to tell apart those that look the same in file names.
+    postprocess: write the map at the picture's size in colour, and an overlay beside it; else the
+        low-resolution grey map. grid: how many classes to put side by side; 0: no such file.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        names: tuple[str, ...] = (),
+        postprocess: bool = True,
+        form: str = "png",
+        npy: bool = False,
+        grid: int = 0,
+        force: bool = False,
+    ) -> None:
+        if form not in FORMATS:
+            raise OptionError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
+        self.folder = check_folder(Path(folder))
+        self._images = ImageNames(self.folder / MAP_FOLDER, self.folder, force=force)
+        self._words = class_words(names)
+        self._postprocess = postprocess
+        self._form = form
+        self._npy = npy
+        self._grid = grid
+
+    def claim(self, stem: str) -> str:
+        """The name that a source will have in file names. In the order of the sources, it stays the same next time."""
+        return self._images.claim(stem)
+
+    def write(self, explanation: Explanation, image: str | None = None) -> tuple[WrittenFile, ...]:
+        """Write every map of `explanation`; each file appears whole.
+
+        Raises:
+            OutputError: the disk refused.
+        """
+        image = image or self.claim(_stem(explanation.source))
+        written: list[WrittenFile] = []
+        for key in explanation.raw_maps:
+            stem = f"{image}_map_per_image" if key == IMAGE_KEY else f"{image}_class_{self._word(explanation, key)}"
+            for kind, name, data in self._files(explanation, key, stem):
+                written.append(self._put(f"{MAP_FOLDER}/{name}", kind, data, image, explanation, key))
+        if self._grid and explanation.raw_maps:
+            data = encode_picture(explanation.grid(self._grid), self._form)
+            written.append(self._put(f"grid/{image}_grid{self._suffix}", "grid", data, image, explanation, None))
+        return tuple(written)
+
+    @property
+    def _suffix(self) -> str:
+        return FORMATS[self._form][0]
+
+    def _word(self, explanation: Explanation, key: Key) -> str:
+        return self._words.get(key) or sanitize(explanation.labels[key])
+
+    def _files(self, explanation: Explanation, key: Key, stem: str):
+        """(kind, file name, bytes) of one map."""
+        values = explanation.raw_maps[key]
+        shown = _shown(explanation, values) if self._postprocess else to_grey(values)
+        yield "saliency_map", f"{stem}_saliency_map{self._suffix}", encode_picture(shown, self._form)
+        if self._postprocess:
+            yield "overlay", f"{stem}_overlay{self._suffix}", encode_picture(explanation.overlay(key), self._form)
+        if self._npy:
+            yield "array", f"{stem}_saliency_map.npy", encode_array(values)
+
+    def _put(
+        self, path: str, kind: str, data: bytes, image: str, explanation: Explanation, key: Key | None
+    ) -> WrittenFile:
+        target = self.folder / path
+        make_folder(target.parent)
+        write_bytes(target, data)
+        index = key if isinstance(key, int) else None
+        return WrittenFile(
+            path=path,
+            kind=kind,
+            source=explanation.source or "",
+            image=image,
+            class_index=index,
+            label=None if index is None else explanation.labels[index],
+            score=None if index is None else explanation.scores.get(index),
+            map_shape=None if key is None else explanation.raw_maps[key].shape,
+            size=explanation.picture.shape[:2],
+        )
+
+
+def _shown(explanation: Explanation, values: np.ndarray) -> np.ndarray:
+    return heat_map(values, explanation.geometry, explanation.config)
+
+
+def _stem(source: str | None) -> str:
+    return Path(source).stem if source else "image"
