@@ -143,11 +143,17 @@ class Interpreter:
         return pointwise(self, operation) if results is None else results
 
     def _densely(self, operation: Operation, reason: str) -> list[Value]:
-        apart = [value for value in operation.inputs if not isinstance(value, (Shared, Mapped))]
-        elements = sum(math.prod(sizes(value.dims)) for value in apart)
-        results = lifted(self, operation.with_inputs([densify(self, value) for value in operation.inputs]))
-        note = (Dense(operation.name, operation.kind, reason, elements),) if apart else ()
-        return [replace(value, dense=(*value.dense, *note)) for value in results]
+        inputs = [self.laid_out(value, operation, reason) for value in operation.inputs]
+        results = lifted(self, operation.with_inputs(inputs))
+        notes = dict.fromkeys(note for value in inputs for note in value.dense)
+        return [replace(value, dense=(*value.dense, *notes)) for value in results]
+
+    def laid_out(self, value: Value, operation: Operation, reason: str) -> Value:
+        """A value in its dense form, with a note that says for which operation and why."""
+        if isinstance(value, (Shared, Mapped)):
+            return value
+        note = Dense(operation.name, operation.kind, reason, math.prod(sizes(value.dims)))
+        return replace(densify(self, value), dense=(*dense_of(value), note))
 
 
 def _shared_results(operation: Operation) -> list[Value]:

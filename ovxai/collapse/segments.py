@@ -74,7 +74,7 @@ def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
     bounds = edges(sizes)
     parts: list[list[Part]] = [[] for _ in operation.out_dims]
     for run in range(len(sizes)):
-        whole = Part(lambda run=run: _Results(interpreter.evaluate(_piece(operation, target, sizes, bounds, run))))
+        whole = Part(lambda run=run: _Results(interpreter.evaluate(_piece(interpreter, operation, target, sizes, bounds, run))))
         for index, column in enumerate(parts):
             column.append(Part(lambda whole=whole, index=index: whole().values[index]))
     return [Segments(dims, target, sizes, tuple(column)) for dims, column in zip(operation.out_dims, parts)]
@@ -121,7 +121,9 @@ def _leading(operation: Operation) -> tuple[int, int]:
     raise Refusal("nothing here is made of runs")
 
 
-def _piece(operation: Operation, target: int, sizes: Dims, bounds: list[Dim], run: int) -> Operation:
+def _piece(
+    interpreter: Interpreter, operation: Operation, target: int, sizes: Dims, bounds: list[Dim], run: int
+) -> Operation:
     carried = operation.carried()
     start, stop, size = bounds[run], bounds[run + 1], sizes[run]
     inputs = []
@@ -132,10 +134,20 @@ def _piece(operation: Operation, target: int, sizes: Dims, bounds: list[Dim], ru
         elif isinstance(value, Segments) and value.axis == axis:
             inputs.append(_same_run(value, sizes, run))
         else:
-            inputs.append(restrict(value, axis, start, stop))
+            inputs.append(_own_run(interpreter, operation, value, axis, (start, stop)))
     dims = tuple(with_axis(out, target, size) for out in operation.out_dims)
     plain = tuple(None if one is None else cut(one, target, start, stop) for one in operation.plain)
     return Operation(operation.node, tuple(inputs), dims, plain)
+
+
+def _own_run(
+    interpreter: Interpreter, operation: Operation, value: Value, axis: int, run: tuple[Dim, Dim]
+) -> Value:
+    """An operand that is cut into other runs: its share of this one, laid out densely if need be."""
+    try:
+        return restrict(value, axis, *run)
+    except Refusal as refusal:
+        return restrict(interpreter.laid_out(value, operation, str(refusal)), axis, *run)
 
 
 def _same_run(value: Segments, sizes: Dims, run: int) -> Value:

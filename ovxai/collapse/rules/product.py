@@ -75,7 +75,7 @@ def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
         return None
     if isinstance(a, Mapped) and isinstance(b, Leveled) and not (b.flat and len(b.positions) == 1):
         return [_scores_one_by_one(interpreter, operation, a, b)]
-    interpreter.mixed |= isinstance(a, (Leveled, Windowed)) and isinstance(b, (Leveled, Windowed))
+    interpreter.mixed |= isinstance(a, (Leveled, Windowed))  # gated tokens ask for what other tokens know
     inputs = [to_windowed(v, v.positions[0], masks) if isinstance(v, Leveled) else v for v in (a, b)]
     return lifted(interpreter, operation.with_inputs(inputs))
 
