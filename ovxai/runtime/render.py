@@ -46,9 +46,9 @@ def heat_map(values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> n
 
 def overlay(picture: np.ndarray, values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
     """The picture under its map; untouched where the network did not look."""
-    grey = spread(values, geometry, config)
     if config.style == "contour":
-        return _contours(picture, grey, config.colormap)
+        return _contours(picture, values, geometry, config.colormap)
+    grey = spread(values, geometry, config)
     x1, y1, x2, y2 = geometry.window_box()
     painted = picture.copy()
     colors = colorize(grey[y1:y2, x1:x2], config.colormap)
@@ -56,20 +56,36 @@ def overlay(picture: np.ndarray, values: np.ndarray, geometry: Geometry, config:
     return painted
 
 
-def _contours(picture: np.ndarray, grey: np.ndarray, colormap: str) -> np.ndarray:
+def _contours(picture: np.ndarray, values: np.ndarray, geometry: Geometry, colormap: str) -> np.ndarray:
     """Lines of equal evidence, each in its colour; the dark rim keeps them visible on any ground."""
+    # Bilinear surfaces have kinks, which shading hides and lines show.
+    x1, y1, x2, y2 = geometry.window_box()
+    grey = geometry.map_to_source(to_grey(values), "cubic")[y1:y2, x1:x2]
     painted = picture.copy()
     width = line_width(picture.shape)
-    peak = int(grey.max())
     for share in _CONTOURS:
-        level = int(share * peak)
-        if level == 0:
-            continue
-        lines, _ = cv2.findContours((grey >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        color = tuple(int(value) for value in table(colormap)[min(255, int(share * 255))])
-        cv2.drawContours(painted, lines, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
-        cv2.drawContours(painted, lines, -1, color, width, cv2.LINE_AA)
+        if grey.max() <= 0:
+            break
+        lines = _level_lines(grey, share * float(grey.max()), (x1, y1))
+        color = tuple(int(value) for value in table(colormap)[int(share * 255)])
+        cv2.polylines(painted, lines, False, (0, 0, 0), width + 2, cv2.LINE_AA)
+        cv2.polylines(painted, lines, False, color, width, cv2.LINE_AA)
     return painted
+
+
+def _level_lines(grey: np.ndarray, level: float, corner: tuple[int, int]) -> list[np.ndarray]:
+    """Where `grey` crosses `level`, as open lines: along the edge nothing is crossed, the picture just ends."""
+    outlines, _ = cv2.findContours((grey >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    height, width = grey.shape
+    lines = []
+    for outline in outlines:
+        points = np.concatenate([outline[:, 0], outline[:1, 0]])
+        at_edge = (points[:, 0] % (width - 1 or 1) == 0) | (points[:, 1] % (height - 1 or 1) == 0)
+        cuts = np.flatnonzero(np.diff(at_edge)) + 1
+        for run, edge in zip(np.split(points, cuts), np.split(at_edge, cuts)):
+            if not edge[0] and len(run) > 1:
+                lines.append((run + corner).astype(np.int32))
+    return lines
 
 
 def line_width(shape: tuple[int, ...]) -> int:

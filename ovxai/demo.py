@@ -1,0 +1,66 @@
+"""The whole way on the model and photographs that ship with the package: insert, run, pictures on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovxai.errors import SourceError
+
+MODEL = "imagenet/efficientnet_lite0.xml"
+PHOTOS = "photos"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """model: the explained IR that was written. pictures: the explained pictures. predictions: photo -> label and score."""
+
+    model: Path
+    pictures: tuple[Path, ...]
+    predictions: dict[str, tuple[str, float]]
+
+
+def fixtures() -> Path:
+    """The folder that holds the shipped model and photographs: in the package, or in a checkout beside it.
+
+    Raises:
+        SourceError: neither is there.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "fixtures", package.parent / "fixtures"):
+        if (folder / MODEL).is_file():
+            return folder
+    raise SourceError(f"{package / 'fixtures'}: the demo's model is missing; install ovxai again, or use a full checkout")
+
+
+def run_demo(folder: str | Path) -> DemoResult:
+    """Insert into the shipped classifier, explain the shipped photographs, write all of it into `folder`.
+
+    May be called again and again: what it wrote before is overwritten.
+
+    Raises:
+        OutputError: `folder` can't be written.
+    """
+    from ovxai.explainer import Explainer
+    from ovxai.insertion import insert
+    from ovxai.ir.read import read_model
+    from ovxai.ir.save import save_model
+    from ovxai.runtime.config import ExplainConfig
+    from ovxai.runtime.files import check_folder, make_folder
+    from ovxai.runtime.write import Writer
+
+    shipped = fixtures()
+    folder = make_folder(check_folder(Path(folder)))
+    source = shipped / MODEL
+    model = save_model(insert(read_model(source)), folder / f"{source.stem}_xai.xml", force=True)
+    explainer = Explainer(model, ExplainConfig(postprocess=True))
+    writer = Writer(folder, names=explainer.facts.names, grid=3, force=True)
+    pictures: list[Path] = []
+    predictions = {}
+    for photo in sorted((shipped / PHOTOS).iterdir()):
+        explanation = explainer(photo)
+        best = explanation.predictions[0]
+        predictions[photo.name] = (best.label, best.score)
+        written = writer.write(explanation)
+        pictures += [folder / item.path for item in written if item.kind in ("overlay", "grid")]
+    return DemoResult(model, tuple(pictures), predictions)
