@@ -1,0 +1,76 @@
+"""Run graphs on the CPU in f32, and hand arrays out as f32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.errors import ModelReadError
+from ovxai.ir.read import first_reason
+
+#: Without it the CPU may compute in bf16 or f16, where exactness can't be judged.
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+FLOATS = ("f16", "bf16", "f32", "f64")
+
+Feeds = Mapping[int, np.ndarray]
+
+
+class Engine:
+    """A compiled graph: feeds by input index in, all outputs as arrays of their own out."""
+
+    def __init__(self, model: ov.Model) -> None:
+        core = ov.Core()
+        try:
+            self._request = core.compile_model(model, "CPU", F32).create_infer_request()
+        except RuntimeError as error:
+            raise ModelReadError(f"{model.friendly_name}: OpenVINO can't compile it: {first_reason(error)}") from error
+
+    def __call__(self, feeds: Feeds) -> list[np.ndarray]:
+        try:
+            self._request.infer(dict(feeds))
+        except RuntimeError as error:
+            raise ModelReadError(f"the model can't run on the probe picture: {first_reason(error)}") from error
+        # The request owns its memory and writes over it next time.
+        return [tensor.data.copy() for tensor in self._request.output_tensors]
+
+
+def is_float(port: ov.Output) -> bool:
+    return port.get_element_type().get_type_name() in FLOATS
+
+
+def as_f32(port: ov.Output) -> ov.Output:
+    """`port` in f32: half precision tensors would be rounded once more on their way out."""
+    return op.convert(port, "f32").output(0) if is_float(port) else port
+
+
+def values_of(model: ov.Model, ports: Sequence[ov.Output], feeds: Feeds) -> list[np.ndarray]:
+    """What `ports` of `model` carry for `feeds`. Adds consumers to the graph: give a copy."""
+    if not ports:
+        return []
+    results = [op.result(as_f32(port)) for port in ports]
+    return Engine(ov.Model(results, model.get_parameters(), "values"))(feeds)
+
+
+def constant_value(port: ov.Output) -> np.ndarray | None:
+    """The value behind `port` where it depends on no input (also through Convert, dequantisation ...), else None."""
+    if depends_on_input(port.get_node()):
+        return None
+    return Engine(ov.Model([op.result(as_f32(port))], [], "constant"))({})[0]
+
+
+def depends_on_input(node: ov.Node) -> bool:
+    """Whether a model input stands anywhere above `node`."""
+    seen, stack = set(), [node]
+    while stack:
+        current = stack.pop()
+        if current.get_type_name() in ("Parameter", "ReadValue"):
+            return True
+        for source in current.input_values():
+            above = source.get_node()
+            if above.get_name() not in seen:
+                seen.add(above.get_name())
+                stack.append(above)
+    return False

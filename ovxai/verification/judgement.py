@@ -1,0 +1,209 @@
+"""The whole verification: pictures -> explained outputs, plain outputs, definition -> report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import NotExplainedError, UnsupportedModelError
+from ovxai.ir.read import read_model
+from ovxai.ir.strip import strip_model
+from ovxai.metadata import FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP, SECTION, ExplainedInfo
+from ovxai.verification.batches import Batch, make_batches
+from ovxai.verification.compare import Deviation, compare_raw, compare_scaled
+from ovxai.verification.definition import Definition
+from ovxai.verification.engine import Engine
+from ovxai.verification.features import check_feature_map, check_feature_vector
+from ovxai.verification.inputs import PictureInput, picture_input
+from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
+from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
+from ovxai.verification.selection import check_index, classes_of
+from ovxai.verification.tasks import definition_of, probe_features
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An explained model taken apart: what every step needs."""
+
+    explained: ov.Model
+    plain: ov.Model
+    info: ExplainedInfo
+    place: PictureInput
+
+
+@dataclass
+class Findings:
+    rows: list[PictureRow] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+
+
+def verify(
+    model: str | Path | ov.Model,
+    image: np.ndarray | None = None,
+    seed: int = 0,
+    *,
+    samples: int = 1,
+    size: tuple[int, int] | None = None,
+    plain: str | Path | ov.Model | None = None,
+    raster: bool = True,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Check an explained model against the definition, one masked copy at a time, all in f32.
+
+    model: an explained IR. image: HWC u8 RGB of any size, or an array [N, ...] that is fed as it is;
+    without it smooth noise made from `seed`. samples: how many pictures (a dynamic batch takes two at
+    least). size: (H, W) where the model leaves them open. plain: the model it came from; then outputs
+    and metadata are compared with that file too. progress: called with (masks done, masks in all).
+
+    Raises:
+        NotExplainedError, UnsupportedModelError, TargetLayerError: the model does not say enough about
+        itself for its definition to be computed.
+    """
+    case = _take_apart(model)
+    findings = Findings()
+    batches, notes = make_batches(case.plain, case.place, image, max(samples, 1), seed, size)
+    findings.notes += notes
+    source = None if plain is None else plain if isinstance(plain, ov.Model) else read_model(plain)
+    outputs = _check_outputs(case, batches, source, findings)
+    _check_maps(case, batches, outputs, findings, progress)
+    if raster:
+        findings.checks += probe_features(case.plain, case.info, batches[0], case.place)
+    return make_report(
+        findings.rows, findings.checks, findings.notes,
+        scaled=case.info.scaled, method=case.info.method, shape=findings.shape,
+    )  # fmt: skip
+
+
+def _take_apart(model: str | Path | ov.Model) -> Case:
+    explained = model if isinstance(model, ov.Model) else read_model(model)
+    if not explained.has_rt_info([SECTION, "version"]):
+        raise NotExplainedError("the model carries no explanation of ours; make one with ovxai insert, then verify that")
+    info = ExplainedInfo.read(explained)
+    if SALIENCY_MAP not in info.extra_outputs:
+        raise NotExplainedError(f"rt_info lists the extra outputs {list(info.extra_outputs)}, without {SALIENCY_MAP}")
+    stripped = strip_model(explained)
+    return Case(explained, stripped, info, picture_input(stripped))
+
+
+def _check_outputs(
+    case: Case, batches: list[Batch], source: ov.Model | None, findings: Findings
+) -> list[dict[str, np.ndarray]]:
+    """Run explained and plain on every batch; the explanation outputs of each batch, by name."""
+    # One after the other: two compiled copies of a large model need not stand in memory at once.
+    feeds = [batch.feeds(case.plain, case.place) for batch in batches]
+    ours = _run_all(case.explained, feeds)
+    own = _run_all(case.plain, feeds)
+    count = len(case.plain.outputs)
+    names = [_name(port) for port in case.plain.outputs]
+    findings.checks += [_worst(check_values(a[:count], b, names) for a, b in zip(ours, own, strict=True))]
+    findings.checks += [
+        check_order(case.explained, case.plain, case.info),
+        check_metadata(case.explained, case.plain),
+        check_loops(case.explained, case.plain),
+    ]
+    if source is not None:
+        theirs = _run_all(source, feeds)
+        findings.checks += [_against(check) for check in (
+            _worst(check_values(a[:count], b, names) for a, b in zip(ours, theirs, strict=True)),
+            check_order(case.explained, source, case.info),
+            check_metadata(case.explained, source),
+        )]  # fmt: skip
+    extra = [port.get_names() & set(case.info.extra_outputs) for port in case.explained.outputs]
+    return [{name: a[i] for i, found in enumerate(extra) for name in found} for a in ours]
+
+
+def _run_all(model: ov.Model, feeds: list[dict[int, np.ndarray]]) -> list[list[np.ndarray]]:
+    engine = Engine(model)
+    return [engine(feed) for feed in feeds]
+
+
+def _name(port: ov.Output) -> str:
+    return min(port.get_names(), key=len, default=f"output {port.get_index()}")
+
+
+def _worst(checks) -> Check:
+    found = list(checks)
+    return next((check for check in found if check.ok is False), found[-1])
+
+
+def _against(check: Check) -> Check:
+    return Check(f"{check.name} against the source model", check.ok, check.detail)
+
+
+def _check_maps(
+    case: Case, batches: list[Batch], outputs: list[dict[str, np.ndarray]], findings: Findings, progress: Progress | None
+) -> None:
+    alone: dict[int, Definition] = {}
+    for batch, found in zip(batches, outputs, strict=True):
+        if batch.apart:
+            for row, picture in enumerate(batch.ids):
+                single = batch.alone(row)
+                if picture not in alone:
+                    alone[picture] = definition_of(case.plain, case.info, single.feeds(case.plain, case.place), progress)
+                part = {name: value[row : row + 1] for name, value in found.items()}
+                _check_pictures(case, single, part, alone[picture], findings, len(batch.ids))
+        else:
+            wanted = definition_of(case.plain, case.info, batch.feeds(case.plain, case.place), progress)
+            _check_pictures(case, batch, found, wanted, findings, len(batch.ids))
+    findings.checks = _settled(findings.checks)
+
+
+def _settled(checks: list[Check]) -> list[Check]:
+    """One check a name, in the order of their first appearance: a failed one stands for all of its name."""
+    found: dict[str, Check] = {}
+    for check in checks:
+        if check.name not in found or found[check.name].ok is not False:
+            found[check.name] = check
+    return list(found.values())
+
+
+def _check_pictures(
+    case: Case, batch: Batch, found: dict[str, np.ndarray], wanted: Definition, findings: Findings, together: int
+) -> None:
+    """One row a picture, and the checks of the outputs beside the map."""
+    maps, index = found[SALIENCY_MAP], found.get(SALIENCY_INDEX)
+    findings.shape = maps.shape[1:]
+    total = wanted.maps.shape[1]
+    if problem := _wrong_type(maps, case.info.scaled, len(batch.ids)):
+        findings.checks.append(Check("saliency_map", False, problem))
+    for row, picture in enumerate(batch.ids):
+        try:
+            classes = classes_of(case.info.classes, None if index is None else index[row], total)
+            result = _compare(maps[row], wanted, row, classes, case.info.scaled)
+        except (UnsupportedModelError, IndexError) as error:
+            result = Deviation(np.inf, 0.0, np.inf, detail=str(error))
+        findings.rows.append(PictureRow(picture, together, **vars(result)))
+    checks = [check_index(case.info.classes, index, wanted.ranking, total)]
+    if FEATURE_MAP in found:
+        checks.append(check_feature_map(found[FEATURE_MAP], wanted.features))
+    if FEATURE_VECTOR in found:
+        feeds = batch.feeds(case.plain, case.place)
+        checks.append(check_feature_vector(found[FEATURE_VECTOR], case.plain, case.info, feeds, wanted.features))
+    findings.checks += [check for check in checks if check is not None]
+    findings.notes += [note for note in wanted.notes if note not in findings.notes]
+
+
+def _wrong_type(maps: np.ndarray, scaled: bool, batch: int) -> str:
+    wanted = np.uint8 if scaled else np.float32
+    if maps.dtype != wanted:
+        return f"is {maps.dtype}, and {'scaled' if scaled else 'raw'} maps are {np.dtype(wanted)}"
+    if maps.ndim != 4 or maps.shape[0] != batch:
+        return f"has the shape {list(maps.shape)}, not [{batch}, C, h, w]"
+    return ""
+
+
+def _compare(maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool) -> Deviation:
+    chosen = wanted.maps[row][classes]
+    doubtful = None if wanted.doubtful is None else wanted.doubtful[row][classes]
+    if not scaled:
+        return compare_raw(maps, chosen, doubtful)
+    bias = None if wanted.bias is None else wanted.bias[classes]
+    return compare_scaled(maps, chosen, bias, doubtful)

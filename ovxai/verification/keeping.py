@@ -1,0 +1,119 @@
+"""What insertion must leave alone: outputs, their values, metadata, and the kinds of operations."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import openvino as ov
+
+from ovxai.metadata import SECTION, ExplainedInfo
+from ovxai.verification.report import Check
+
+#: Rounding that another fusion order of the same operations may bring, relative to the output's largest value.
+SAME = 1e-4
+LOOPS = ("Loop", "TensorIterator", "If")
+
+
+def check_values(explained: list[np.ndarray], plain: list[np.ndarray], names: list[str]) -> Check:
+    """Every output of the plain model comes out of the explained one with the same value."""
+    title = "original outputs"
+    worst, where = 0.0, ""
+    for name, ours, own in zip(names, explained, plain, strict=True):
+        if ours.shape != own.shape:
+            return Check(title, False, f"{name} has the shape {list(ours.shape)}, in the plain model {list(own.shape)}")
+        if ours.size and (off := _relative(ours, own)) > worst:
+            worst, where = off, name
+    if worst > SAME:
+        return Check(title, False, f"{where} moved by {worst:.2g} of its largest value")
+    return Check(title, True, f"{len(plain)} kept, largest difference {worst:.2g} of the value")
+
+
+def _relative(ours: np.ndarray, own: np.ndarray) -> float:
+    """Largest difference over the largest finite value; infinite where only one side is finite."""
+    ours, own = ours.astype(np.float64), own.astype(np.float64)
+    finite = np.isfinite(own)
+    if (finite != np.isfinite(ours)).any() or not np.array_equal(ours[~finite], own[~finite], equal_nan=True):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    largest = max(np.abs(own[finite]).max(), 1e-30)
+    return float(np.abs(ours[finite] - own[finite]).max() / largest)
+
+
+def check_order(explained: ov.Model, plain: ov.Model, info: ExplainedInfo) -> Check:
+    """Originals first with their names, types and shapes, then the extra outputs that rt_info lists."""
+    title = "output order"
+    own = len(plain.outputs)
+    extra = explained.outputs[own:]
+    for index, port in enumerate(plain.outputs):
+        if problem := _differs(explained.outputs[index], port):
+            return Check(title, False, f"output {index}: {problem}")
+    for name, port in zip(info.extra_outputs, extra, strict=False):
+        if name not in port.get_names():
+            return Check(title, False, f"output {port.get_index()} should be {name}, its names are {sorted(port.get_names())}")
+    if len(extra) != len(info.extra_outputs):
+        return Check(title, False, f"{len(extra)} extra outputs, rt_info lists {len(info.extra_outputs)}")
+    return Check(title, True, f"{own} originals, then {', '.join(info.extra_outputs)}")
+
+
+def _differs(ours: ov.Output, own: ov.Output) -> str:
+    if missing := own.get_names() - ours.get_names():
+        return f"lost its name {sorted(missing)[0]}"
+    if ours.get_element_type() != own.get_element_type():
+        return f"is {ours.get_element_type().get_type_name()}, was {own.get_element_type().get_type_name()}"
+    if ours.get_partial_shape() != own.get_partial_shape():
+        return f"has the shape {ours.get_partial_shape()}, had {own.get_partial_shape()}"
+    return ""
+
+
+def check_metadata(explained: ov.Model, plain: ov.Model) -> Check:
+    """Every rt_info entry and the friendly name of the plain model are there."""
+    title = "metadata"
+    own, ours = flat_rt_info(plain), flat_rt_info(explained)
+    for path, text in own.items():
+        if path[0] != SECTION and ours.get(path) != text:
+            return Check(title, False, f"rt_info {'/'.join(path)} is {'changed' if path in ours else 'lost'}")
+    if explained.friendly_name != plain.friendly_name:
+        return Check(title, False, f"the friendly name is {explained.friendly_name!r}, was {plain.friendly_name!r}")
+    return Check(title, True, f"{len(own)} rt_info entries kept")
+
+
+def flat_rt_info(model: ov.Model) -> dict[tuple[str, ...], str]:
+    """rt_info as path -> text."""
+    found: dict[tuple[str, ...], str] = {}
+
+    def walk(value: object, path: tuple[str, ...]) -> None:
+        if isinstance(value, ov.OVAny):
+            value = value.value
+        if hasattr(value, "items"):
+            for key, item in value.items():
+                walk(item, (*path, str(key)))
+        else:
+            found[path] = str(value)
+
+    for key in list(model.rt_info.keys()):
+        walk(model.rt_info[key], (str(key),))
+    return found
+
+
+def check_loops(explained: ov.Model, plain: ov.Model) -> Check:
+    """The explanation brings no operation with a body, and nothing outside the standard opsets."""
+    title = "operations"
+    ours, own = _kinds(explained), _kinds(plain)
+    for kind in LOOPS:
+        if ours[kind] > own[kind]:
+            return Check(title, False, f"{ours[kind]} {kind} operations, the plain model has {own[kind]}")
+    foreign = sorted({_opset(node) for node in explained.get_ops()} - {_opset(node) for node in plain.get_ops()})
+    foreign = [name for name in foreign if not name.startswith("opset")]
+    if foreign:
+        return Check(title, False, f"operations of {', '.join(foreign)}, which the plain model does not need")
+    return Check(title, True, f"{sum(ours.values()) - sum(own.values())} more, none of them a loop")
+
+
+def _kinds(model: ov.Model) -> Counter:
+    return Counter(node.get_type_name() for node in model.get_ops())
+
+
+def _opset(node: ov.Node) -> str:
+    return node.get_type_info().version_id

@@ -1,0 +1,59 @@
+"""Find in the plain model what rt_info names, and the logits of the output that is explained."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import TargetLayerError
+from ovxai.verification.engine import constant_value
+
+ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
+#: What may stand behind the final activation without changing what is explained.
+BEHIND = ("FakeQuantize", "Convert", "Reshape", "Squeeze")
+
+
+def port_named(model: ov.Model, name: str) -> ov.Output:
+    """The tensor that a `target_layers` entry means: a friendly name, with `:port` where that is not 0.
+
+    Raises:
+        TargetLayerError: the plain part has no such node or port.
+    """
+    nodes = {node.get_friendly_name(): node for node in model.get_ops()}
+    if name in nodes:
+        return nodes[name].output(0)
+    base, _, index = name.rpartition(":")
+    if base in nodes and index.isdigit() and int(index) < nodes[base].get_output_size():
+        return nodes[base].output(int(index))
+    raise TargetLayerError(f"rt_info names the target layer {name!r}, which the plain part of the model does not have")
+
+
+def logits_port(model: ov.Model, index: int) -> ov.Output:
+    """Output `index` of the plain model before its final activation, or as it is where there is none."""
+    results = model.get_results()
+    if not 0 <= index < len(results):
+        raise TargetLayerError(f"rt_info says output {index} is explained, but the plain part has {len(results)}")
+    own = current = results[index].input(0).get_source_output()
+    while current.get_node().get_type_name() in BEHIND:
+        current = current.get_node().input(0).get_source_output()
+    if current.get_node().get_type_name() in ACTIVATIONS:
+        return current.get_node().input(0).get_source_output()
+    return own
+
+
+def classifier_bias(logits: ov.Output, classes: int) -> np.ndarray | None:
+    """The constant that the graph adds last to the logits, [classes]; None where it adds none.
+
+    Insertion may leave it out of scaled maps, and then a map counts as empty by its values without it.
+    """
+    current = logits
+    while current.get_node().get_type_name() in BEHIND:
+        current = current.get_node().input(0).get_source_output()
+    node = current.get_node()
+    if node.get_type_name() != "Add":
+        return None
+    for port in node.input_values():
+        value = constant_value(port)
+        if value is not None and value.size in (1, classes):
+            return np.broadcast_to(value.reshape(-1), (classes,)).astype(np.float64)
+    return None
