@@ -1,4 +1,4 @@
-"""Detectors whose export stops before non-maximum suppression: YOLOX, YOLOv8 and its kin, NanoDet."""
+"""Detectors whose export stops before non-maximum suppression: YOLOX, YOLOv8 and its kin, NanoDet, FastestDet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (8, 16, 32, 64, 128), (4, 8, 16, 32), 
 
 def yolox(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
     """One output [P, 5 + K]: centre offset, log size, objectness and class scores (both 0..1), level after level."""
-    rows = _rows(outputs, facts)
+    rows = _first_own(outputs, facts, lambda a: a.ndim == 2 and a.shape[1] > 5)
     grid = _grid(len(rows), geometry.canvas, facts)
     scores = rows[:, 4:5] * rows[:, 5:]
     centre = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
@@ -37,7 +37,7 @@ def yolo_v8(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instance
         table = table.T
     scores = table[4 : 4 + classes if classes else None].T
     if facts.explained.score_activation == "sigmoid":
-        scores = 0.5 * (1 + np.tanh(0.5 * scores))
+        scores = _sigmoid(scores)
     centre, half = table[:2].T, table[2:4].T / 2
     return _best(np.concatenate([centre - half, centre + half], axis=1), scores, facts)
 
@@ -53,8 +53,21 @@ def per_level(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instan
     boxes = [_distances(side, geometry.canvas) for side in sides]
     values = np.concatenate(scores)
     if facts.explained.score_activation == "sigmoid":
-        values = 0.5 * (1 + np.tanh(0.5 * values))
+        values = _sigmoid(values)
     return _best(np.concatenate(boxes), values, facts)
+
+
+def fastestdet(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """One output [1 + 4 + K, h, w]: objectness, box against its cell, class probabilities."""
+    table = _first_own(outputs, facts, lambda a: a.ndim == 3 and a.shape[0] > 5)
+    _, rows, columns = table.shape
+    height, width = geometry.canvas
+    cells = table.reshape(len(table), -1).T
+    grid = _cells(rows, columns, 1)[:, :2]
+    centre = (grid + np.tanh(cells[:, 1:3])) * np.float32([width / columns, height / rows])
+    half = _sigmoid(cells[:, 3:5]) * np.float32([width, height]) / 2
+    scores = np.maximum(cells[:, :1], 0) ** 0.6 * np.maximum(cells[:, 5:], 0) ** 0.4
+    return _best(np.concatenate([centre - half, centre + half], axis=1), scores, facts)
 
 
 def _distances(sides: np.ndarray, canvas: Size) -> np.ndarray:
@@ -70,6 +83,10 @@ def _distances(sides: np.ndarray, canvas: Size) -> np.ndarray:
     return np.stack([x - reach[:, 0], y - reach[:, 1], x + reach[:, 2], y + reach[:, 3]], axis=1)
 
 
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(0.5 * values))
+
+
 def _best(boxes: np.ndarray, scores: np.ndarray, facts: ModelFacts) -> Instances:
     if not scores.size:
         return NONE
@@ -77,10 +94,6 @@ def _best(boxes: np.ndarray, scores: np.ndarray, facts: ModelFacts) -> Instances
     best = scores[np.arange(len(scores)), labels]
     kept = suppress(boxes, labels, best, _FLOOR, facts.info.iou_threshold or _IOU)
     return Instances(boxes[kept], labels[kept], best[kept])
-
-
-def _rows(outputs: Outputs, facts: ModelFacts) -> np.ndarray:
-    return _first_own(outputs, facts, lambda a: a.ndim == 2 and a.shape[1] > 5)
 
 
 def _first_own(outputs: Outputs, facts: ModelFacts, fits) -> np.ndarray:

@@ -11,7 +11,7 @@ from ovxai.runtime.boxes import boxes_labels, boxes_labels_masks, boxes_labels_s
 from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.geometry import Geometry
 from ovxai.runtime.instances import Instances
-from ovxai.runtime.onestage import per_level, yolo_v8, yolox
+from ovxai.runtime.onestage import fastestdet, per_level, yolo_v8, yolox
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -40,6 +40,7 @@ DETECTORS: dict[str, Callable[[Outputs, ModelFacts, Geometry], Instances]] = {
     "yolo-v8": yolo_v8,
     "per-level": per_level,
     "nanodet": per_level,
+    "fastestdet": fastestdet,
 }
 
 
