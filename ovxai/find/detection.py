@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import openvino as ov
 
 from ovxai.find import detection_named as named
+from ovxai.find.detection_axes import upright
 from ovxai.find.detection_graph import Graph, Port, snapshot
 from ovxai.find.detection_groups import TARGET_HINT, Chosen, box_evidence, choose
 from ovxai.find.detection_neck import shared_feature
@@ -88,7 +89,7 @@ class _Search:
         if not any(tap.cells > 1 for tap in taps):
             return No("no detector: no output is made from a convolution that keeps one vector a position")
         trail = follow(graph, taps)
-        chosen = choose(graph, trail, self.count)
+        chosen = choose(trail, self.count)
         if not chosen:
             return chosen
         return self._site(trail, chosen)
@@ -97,7 +98,7 @@ class _Search:
         grids = {trail.taps[tap].grid for tap in chosen.layouts}
         if all(h * w == 1 for h, w in grids):
             return No("no detector: the class scores have no positions left (a classifier)")
-        evidence = box_evidence(trail, chosen, single_map=len(chosen.layouts) == 1)
+        evidence = box_evidence(trail, chosen)
         if not evidence:
             return No("scores a position and class, but no boxes beside them (a segmentation model?); for a detector "
                       f"{TARGET_HINT}")  # fmt: skip
@@ -122,13 +123,14 @@ class _Search:
         port, channels = narrowed(self.graph, tap, chosen.layouts[number].channels)
         boxes = [t for i, t in enumerate(trail.taps) if i not in chosen.layouts and t.grid == tap.grid and t.channels % 4 == 0]
         feature = shared_feature(self.graph, tap, boxes)
+        axes = upright(self.graph, tap.port, tap.axes)
         return ClassLevel(
             port=self.port(port),
-            axes=tap.axes,
+            axes=axes,
             channels=channels,
-            grid=tap.grid,
+            grid=tap.grid if axes == tap.axes else tap.grid[::-1],
             feature=self.port(feature[0]) if feature else None,
-            feature_axes=feature[1] if feature else tap.axes,
+            feature_axes=upright(self.graph, *feature) if feature else tap.axes,
         )
 
     def _size_level(self, levels: tuple[ClassLevel, ...]) -> int:

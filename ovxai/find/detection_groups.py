@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from ovxai.find.detection_graph import Graph
 from ovxai.find.detection_layouts import layouts
+from ovxai.find.detection_raw import raw_scores
 from ovxai.find.detection_probes import SOFTMAX
 from ovxai.find.detection_trail import Layout, Trail, score_channels
 from ovxai.find.verdict import No
@@ -27,7 +27,7 @@ class Chosen:
         return next(iter(self.layouts.values())).classes
 
 
-def choose(graph: Graph, trail: Trail, count: int | None) -> Chosen | No:
+def choose(trail: Trail, count: int | None) -> Chosen | No:
     """The class scores among the taps; `count` is the number of labels, where anybody gave one."""
     scores = {}
     for tap in range(len(trail.taps)):
@@ -35,14 +35,23 @@ def choose(graph: Graph, trail: Trail, count: int | None) -> Chosen | No:
         if channels and tap not in trail.integrated:
             scores[tap] = channels
     if not scores:
-        return No("no tensor with one score a position and class goes through a sigmoid or softmax")
-    found = layouts(graph, trail, scores)
+        return choose_raw(trail, count)
+    found = layouts(trail, scores, count)
     notes: list[str] = []
     found = {tap: _without_objectness(trail, tap, layout, count, notes) for tap, layout in found.items()}
     found = {tap: layout for tap, layout in found.items() if layout is not None}
     if not found:
-        return No(f"scores were found, but not how their channels split into anchors and classes; {TARGET_HINT}")
+        objectness = next(iter(notes), "scores were found, but not how their channels split into anchors and classes")
+        return No(f"{objectness}; give --num-classes, or {TARGET_HINT}")
     return _pick(trail, found, count, notes)
+
+
+def choose_raw(trail: Trail, count: int | None) -> Chosen | No:
+    """Heads that hand out logits: classes and boxes are told apart by what the boxes can't be."""
+    found = raw_scores(trail, count)
+    if not found:
+        return No(f"{found.reason}; {TARGET_HINT}")
+    return Chosen(found, "none")
 
 
 def _without_objectness(trail: Trail, tap: int, layout: Layout, count: int | None, notes: list[str]) -> Layout | None:
@@ -106,16 +115,18 @@ def _one_class(trail: Trail, group: dict[int, Layout], notes: list[str]) -> Chos
     return Chosen(kept, _activation(trail, next(iter(kept))), tuple(notes))
 
 
-def box_evidence(trail: Trail, chosen: Chosen, single_map: bool) -> str:
+def box_evidence(trail: Trail, chosen: Chosen) -> str:
     """Why this is a detector and not a segmentation model: beside the scores stand boxes; '' when nothing does."""
     for tap, layout in chosen.layouts.items():
         one = trail.taps[tap]
         rest = one.channels - layout.anchors * layout.classes
         if rest >= 4 * layout.anchors:
             return f"{rest} more channels in the same tensor hold boxes"
-        for other, candidate in enumerate(trail.taps):
-            if other in chosen.layouts or candidate.grid != one.grid:
-                continue
-            if candidate.channels % 4 == 0 or (single_map and candidate.channels == 2):
-                return f"a tensor of {candidate.channels} channels on the same {one.grid[0]} x {one.grid[1]} grid holds boxes"
+        beside = [t.channels for i, t in enumerate(trail.taps) if i not in chosen.layouts and t.grid == one.grid]
+        boxes = [channels for channels in beside if channels % 4 == 0]
+        if boxes:
+            return f"a tensor of {boxes[0]} channels on the same {one.grid[0]} x {one.grid[1]} grid holds boxes"
+        # Centre points: sizes and offsets are a tensor of two channels each.
+        if len(chosen.layouts) == 1 and beside.count(2) >= 2:
+            return f"tensors of two channels on the same {one.grid[0]} x {one.grid[1]} grid hold sizes and offsets"
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from ovxai.find.detection_graph import Graph, Port
+from ovxai.find.detection_graph import Port
 from ovxai.find.detection_trail import Layout, Trail, channel_axes, layout_along, mixed_axes, probes_of
 
 
@@ -15,17 +15,20 @@ def single(channels: frozenset[int]) -> Layout:
 
 def box_anchors(trail: Trail, tap: int, channels: frozenset[int], columns: int = 4) -> int | None:
     """How many anchors a box tap has: its channels over the columns that each row of its last table keeps."""
-    layout = tabulated(trail, tap, channels, None)
+    layout = tabulated(trail, tap, channels)
     if layout is not None and layout.classes == columns:
         return layout.anchors
     return None
 
 
-def tabulated(trail: Trail, tap: int, channels: frozenset[int], hint: int | None) -> Layout | None:
+def tabulated(
+    trail: Trail, tap: int, channels: frozenset[int], hint: int | None = None, count: int | None = None
+) -> Layout | None:
     """The layout in the last tensor that keeps all these channels apart along exactly one axis.
 
     Going down, anchors melt into the rows (an axis that channel and position move together) and classes
     stay a column each; in a list of all (row, class) pairs no axis is left and the tensor before it counts.
+    Where anchors never melt, two axes are left, and only the number of labels tells which is which.
     """
     for port in sorted(trail.ports_of(tap), reverse=True):
         probes = probes_of(trail, tap, port, channels)
@@ -34,8 +37,13 @@ def tabulated(trail: Trail, tap: int, channels: frozenset[int], hint: int | None
         axes = channel_axes(probes)
         if hint is not None and hint in axes:
             axes = {hint: axes[hint]}
+        if len(axes) > 1 and count is not None:
+            # With objectness in front (YOLO) or a background, the axis is one longer than the labels are many.
+            axes = {axis: column for axis, column in axes.items() if len(set(column.values())) in (count, count + 1)}
         if len(axes) == 1:
             return layout_along(probes, next(iter(axes)), port[0])
+        if len(axes) > 1:
+            return None
     return None
 
 
@@ -77,7 +85,7 @@ def shared_axis(trail: Trail, taps: list[int], channels: dict[int, frozenset[int
     return hints
 
 
-def layouts(graph: Graph, trail: Trail, scores: dict[int, frozenset[int]]) -> dict[int, Layout]:
+def layouts(trail: Trail, scores: dict[int, frozenset[int]], count: int | None = None) -> dict[int, Layout]:
     """The layout of every tap that carries scores; boxes of the same grid settle what the scores alone leave open."""
     boxes = _anchors_by_grid(trail, scores)
     hints = shared_axis(trail, list(scores), scores)
@@ -87,13 +95,20 @@ def layouts(graph: Graph, trail: Trail, scores: dict[int, frozenset[int]]) -> di
         if layout is None and len(channels) == 1:
             layout = single(channels)
         if layout is None:
-            layout = tabulated(trail, tap, channels, hints.get(tap))
-        anchors = boxes.get(trail.taps[tap].grid)
+            layout = tabulated(trail, tap, channels, hints.get(tap), count)
+        anchors = boxes.get(trail.taps[tap].grid) or _own_anchors(trail, tap, channels)
         if anchors == len(channels) and melts(trail, tap, channels) and tap not in trail.softmaxed:
             layout = single(channels)
         if layout is not None:
             found[tap] = layout
     return found
+
+
+def _own_anchors(trail: Trail, tap: int, channels: frozenset[int]) -> int | None:
+    """Anchors of a tensor that holds boxes beside its scores: its rows keep the columns of one anchor."""
+    whole = frozenset(range(trail.taps[tap].channels))
+    layout = tabulated(trail, tap, whole) if whole != channels else None
+    return layout.anchors if layout else None
 
 
 def _anchors_by_grid(trail: Trail, scores: dict[int, frozenset[int]]) -> dict[tuple[int, int], int]:

@@ -41,7 +41,7 @@ def from_names(model: ov.Model, graph: Graph, names: tuple[str, ...], count: int
         taps.append(Tap(port, port[0], source, NCHW, shape[1], (shape[2], shape[3])))
     trail = follow(graph, taps)
     scores = {i: score_channels(trail, i) or frozenset(range(tap.channels)) for i, tap in enumerate(taps)}
-    read = layouts(graph, trail, scores)
+    read = layouts(trail, scores, count)
     nodes, levels = model.get_ordered_ops(), []
     for i, tap in sorted(enumerate(taps), key=lambda item: -item[1].cells):
         channels = _channels(tap, read.get(i), count)

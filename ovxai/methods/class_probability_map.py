@@ -20,7 +20,7 @@ TASK, METHOD = "detection", "det-class-probability-map"
 
 def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branch:
     """Add the map's nodes behind the class logits of `site`; `model` is the clone that `site` was found on."""
-    maps = [level_map(level, site.classes) for level in site.levels]
+    maps = level_maps(site)
     size = target_size(site, maps, options)
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
     saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
@@ -41,10 +41,15 @@ def to_nchw(port: ov.Output, axes: tuple[int, int, int, int]) -> ov.Output:
     return port if axes == NCHW else op.transpose(port, np.array(axes, np.int64)).output(0)
 
 
+def level_maps(site: DetectionSite) -> list[ov.Output]:
+    """[N, K, h, w] a level, fine to coarse."""
+    if site.levels[0].rows is not None:
+        return token_maps(site)
+    return [level_map(level, site.classes) for level in site.levels]
+
+
 def level_map(level: ClassLevel, classes: int) -> ov.Output:
     """[N, K, h, w]: the level's logits with classes in order, the largest over its anchors."""
-    if level.rows is not None:
-        return _token_map(level, classes)
     port = to_nchw(level.port, level.axes)
     total = level.port.get_partial_shape()[level.axes[1]].get_length()
     if not is_whole(level.channels, total):
@@ -58,34 +63,37 @@ def level_map(level: ClassLevel, classes: int) -> ov.Output:
 
 
 def _size_of(port: ov.Output, classes: int) -> ov.Output:
-    """The target [0, K, h, w] of a reshape back to a map; open sides are read from the map itself."""
+    """The target [0, K, h, w] of a reshape back to the map's own size."""
+    return op.concat([op.constant(np.array([0, classes], np.int64)), _sides(port)], axis=0).output(0)
+
+
+def token_maps(site: DetectionSite) -> list[ov.Output]:
+    """The rows of [N, P, K] that belong to each level, back on the grid of the map they were made from."""
+    levels = site.levels
+    sides = [to_nchw(level.feature, level.feature_axes) for level in levels]
+    order = sorted(range(len(levels)), key=lambda i: levels[i].rows)
+    lengths = op.concat([op.reduce_prod(_sides(sides[i]), np.array([0], np.int64), keep_dims=True) for i in order], axis=0)
+    parts = op.variadic_split(levels[0].port, op.constant(np.int64(1)), lengths)
+    maps: list = [None] * len(levels)
+    for position, i in enumerate(order):
+        columns = op.transpose(parts.output(position), np.array([0, 2, 1], np.int64)).output(0)
+        maps[i] = op.reshape(columns, _size_of(sides[i], site.classes), special_zero=True).output(0)
+    return maps
+
+
+def _sides(port: ov.Output) -> ov.Output:
+    """[2]: height and width of a map, as constants where they are known."""
     shape = port.get_partial_shape()
     if shape[2].is_static and shape[3].is_static:
-        return op.constant(np.array([0, classes, shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
-    sides = op.gather(op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0)))
-    return op.concat([op.constant(np.array([0, classes], np.int64)), sides], axis=0).output(0)
-
-
-def _token_map(level: ClassLevel, classes: int) -> ov.Output:
-    """Rows of [N, P, K] that belong to one level, back on their grid."""
-    start, stop = level.rows
-    if level.port.get_partial_shape()[1].is_dynamic:
-        raise NotImplementedError("open picture size")
-    one = op.constant(np.array([1], np.int64))
-    rows = op.slice(level.port, op.constant(np.array([start], np.int64)), op.constant(np.array([stop], np.int64)), one, one)
-    columns = op.transpose(rows, np.array([0, 2, 1], np.int64))
-    return op.reshape(columns, np.array([0, classes, *level.grid], np.int64), special_zero=True).output(0)
+        return op.constant(np.array([shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
+    return op.gather(op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))).output(0)
 
 
 def target_size(site: DetectionSite, maps: list[ov.Output], options: InsertOptions) -> ov.Output:
     """[2]: the map's height and width: what was asked for, else the size level's own."""
     if options.map_size is not None:
         return op.constant(np.array(parse_size(options.map_size), np.int64)).output(0)
-    own = maps[site.size_level]
-    shape = own.get_partial_shape()
-    if shape[2].is_static and shape[3].is_static:
-        return op.constant(np.array([shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
-    return op.gather(op.shape_of(own, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))).output(0)
+    return _sides(maps[site.size_level])
 
 
 def resized(port: ov.Output, size: ov.Output) -> ov.Output:
@@ -121,7 +129,10 @@ def chosen_classes(saliency: ov.Output, wanted: str) -> tuple[ov.Output, ov.Outp
     if isinstance(asked, int):
         peaks = op.reduce_max(saliency, np.array([2, 3], np.int64), keep_dims=False)
         top = op.topk(peaks, op.constant(np.int64(asked)), 1, "max", "value", index_element_type="i64")
-        picked = op.gather(saliency, top.output(1), op.constant(np.int64(1)), batch_dims=1)
+        # Not Gather with batch_dims: the CPU plugin (2026.4) reads past the end where few cells follow the axis.
+        cells = op.concat([op.constant(np.array([1, 1], np.int64)), _sides(saliency)], axis=0)
+        wide = op.unsqueeze(top.output(1), op.constant(np.array([2, 3], np.int64)))
+        picked = op.gather_elements(saliency, op.broadcast(wide, cells, broadcast_spec="BIDIRECTIONAL"), 1)
         return picked.output(0), op.unsqueeze(top.output(1), op.constant(np.int64(1))).output(0)
     listed = np.array(asked, np.int64)
     picked = op.gather(saliency, op.constant(listed), op.constant(np.int64(1)))

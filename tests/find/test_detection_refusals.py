@@ -1,0 +1,122 @@
+"""What is no detector, or not one that can be read without help, is refused with a sentence that says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+from test_detection_toys import anchored, const, conv, found, linear, model, pyramid, queries, raw_levels, single_class, yolo_v5
+
+from ovxai.find.detection import find_detection
+from ovxai.metadata import ModelInfo
+from ovxai.options import InsertOptions
+
+
+def classifier():
+    x, features = pyramid()
+    return model(x, [op.softmax(op.squeeze(conv(op.reduce_mean(features[-1], const(2, 3), True), 5), const(2, 3)), 1)])
+
+
+def vector():
+    x = op.parameter([1, 10], np.float32)
+    return model(x, [op.relu(x)])
+
+
+def segmentation(head):
+    x, features = pyramid(levels=1)
+    return model(x, [head(conv(features[0], 5))])
+
+
+def class_agnostic():
+    """Boxes and objectness out of one convolution, nothing else."""
+    return yolo_v5(classes=0)
+
+
+def two_scores_on_two_towers():
+    """K = 1 and a centerness on a tower of its own: nothing in the graph says which is which."""
+    x, features = pyramid(levels=1)
+    towers = [op.relu(conv(features[0], 8, 3)) for _ in range(3)]
+    return model(x, [op.sigmoid(conv(towers[0], 1)), op.sigmoid(conv(towers[1], 1)), conv(towers[2], 4)])
+
+
+def two_stage():
+    x, features = pyramid(levels=1)
+    rois = op.constant(np.array([[0, 0, 16, 16], [4, 4, 20, 20]], np.float32))
+    pooled = op.roi_align(features[0], rois, op.constant(np.zeros(2, np.int32)), 4, 4, 2, 0.25, "avg", "asymmetric")
+    flat = op.unsqueeze(op.reshape(pooled, const(2, -1), False), const(0))
+    return model(x, [op.softmax(linear(flat, 4), 2), linear(flat, 4)])
+
+
+def plain_queries():
+    """DETR: learnt queries, no score a position anywhere."""
+    x, features = pyramid(levels=1)
+    tokens = op.transpose(op.reshape(features[0], const(0, 8, -1), True), const(0, 2, 1))
+    query = op.constant(np.ones((1, 7, 8), np.float32))
+    attention = op.softmax(op.matmul(query, tokens, False, True), 2)
+    picked = op.matmul(attention, tokens, False, False)
+    return model(x, [op.sigmoid(linear(picked, 5)), linear(picked, 4)])
+
+
+REFUSED = {
+    "classifier": (classifier, "no detector"),
+    "vector": (vector, "no detector"),
+    "segmentation-logits": (lambda: segmentation(lambda y: y), "segmentation"),
+    "segmentation-softmax": (lambda: segmentation(lambda y: op.softmax(y, 1)), "segmentation"),
+    "segmentation-resized": (lambda: segmentation(lambda y: op.interpolate(
+        y, const(32, 48), "linear_onnx", "sizes", axes=const(2, 3))), "--target-layer"),
+    "class-agnostic": (class_agnostic, "objectness only"),
+    "two-scores": (two_scores_on_two_towers, "objectness"),
+    "two-stage": (two_stage, "two-stage"),
+    "plain-queries": (plain_queries, "no detector"),
+    "raw-unclear": (lambda: raw_levels(classes=8, boxes=16), "can't be told"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_a_reason(case):
+    build, word = REFUSED[case]
+    site = found(build())
+    assert not site and word in site.reason, site
+    assert "\n" not in site.reason
+
+
+def test_number_of_labels_settles_what_is_unclear():
+    site = found(raw_levels(classes=8, boxes=16), num_classes=8)
+    assert site and site.classes == 8, site
+
+
+@pytest.mark.parametrize("build", [anchored, queries])
+def test_labels_that_do_not_fit_are_refused(build):
+    site = found(build(5), labels=("a", "b", "c"))
+    assert not site and "3 labels" in site.reason and "5 class scores" in site.reason
+
+
+def test_one_score_and_several_labels():
+    site = found(single_class(), num_classes=4)
+    assert not site and "class-agnostic" in site.reason
+
+
+def test_background_and_empty_label():
+    assert found(anchored(5, activation="softmax"), num_classes=4)
+    toy = anchored(5)
+    toy.set_rt_info("otx_empty_lbl a b c d e", ["model_info", "labels"])
+    assert find_detection(toy, InsertOptions(), ModelInfo.read(toy))
+
+
+def test_named_tensors_override():
+    site = found(raw_levels(classes=8, boxes=16), target_layer=("cls2", "cls0", "cls1"))
+    assert site, site
+    assert [level.grid for level in site.levels] == [(8, 12), (4, 6), (2, 3)] and site.classes == 8
+    site = found(anchored(5), target_layer=("cls0",))
+    assert site and site.levels[0].anchors == 2 and site.classes == 5
+    missing = found(anchored(5), target_layer=("nowhere",))
+    assert not missing and "nowhere" in missing.reason
+
+
+def test_nothing_is_added_to_the_model():
+    toy = anchored()
+    before = [node.get_name() for node in toy.get_ordered_ops()]
+    found(toy)
+    assert [node.get_name() for node in toy.get_ordered_ops()] == before
+    assert isinstance(toy, ov.Model)
