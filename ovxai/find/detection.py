@@ -24,6 +24,9 @@ from ovxai.find.detection_taps import Tap, behind_regions, grid_tap, last_linear
 from ovxai.find.detection_trail import ACTIVATED, RESCALED, SHIFTED, Trail, follow
 from ovxai.find.verdict import No
 
+#: Forms whose scores are what the model itself made of them.
+FINISHED = ("boxes-labels", "boxes-labels-scores", "boxes-labels-masks")
+
 if TYPE_CHECKING:
     from ovxai.metadata import ModelInfo
     from ovxai.options import InsertOptions
@@ -104,19 +107,26 @@ class _Search:
                       f"{TARGET_HINT}")  # fmt: skip
         order = sorted(chosen.layouts, key=lambda tap: -trail.taps[tap].cells)
         levels = tuple(self._level(trail, tap, chosen) for tap in order)
-        decoded = _decoded(trail)
-        form, output = prediction_form(self.model.outputs, chosen.classes, len(levels), decoded=decoded, heatmap=len(levels) == 1)
+        heads = f"{chosen.classes} class scores a box on {len(levels)} level(s), {chosen.activation} in the model; {evidence}"
+        return self._filled(
+            levels, chosen.activation, decoded=_decoded(trail), why=heads,
+            candidates=self._facts(trail, chosen, evidence), notes=chosen.notes,
+        )  # fmt: skip
+
+    def _filled(self, levels: tuple[ClassLevel, ...], activation: str, *, decoded: bool, **texts) -> DetectionSite:
+        """The site, with what its outputs look like."""
+        outputs, classes = self.model.outputs, len(levels[0].channels[0])
+        single = len(levels) == 1 and levels[0].rows is None
+        form = prediction_form(outputs, classes, len(levels), decoded=decoded, heatmap=single)
+        raw = activation == "none" and form.name not in FINISHED
         return DetectionSite(
-            levels=levels,
-            classes=chosen.classes,
-            size_level=self._size_level(levels),
-            activation=chosen.activation,
-            score_output=output_name(output) if output is not None else "",
-            score_activation="none" if chosen.activation != "none" else "sigmoid",
-            prediction_format=form,
-            candidates=self._facts(trail, chosen, evidence),
-            notes=chosen.notes,
-        )
+            levels, classes, self._size_level(levels), activation,
+            score_output=output_name(outputs, form.scores),
+            score_activation="sigmoid" if raw else "none",
+            prediction_format=form.name,
+            output=form.scores or 0,
+            **texts,
+        )  # fmt: skip
 
     def _level(self, trail: Trail, number: int, chosen: Chosen) -> ClassLevel:
         tap = trail.taps[number]
@@ -163,22 +173,16 @@ class _Search:
             )
             for level in order
         )
-        form, output = prediction_form(self.model.outputs, scores.classes, len(levels), decoded=True, heatmap=False)
-        fact = f"{levels[0].port.get_node().get_friendly_name()}: class scores of all positions before queries are picked"
-        return DetectionSite(
-            levels, scores.classes, self._size_level(levels), "sigmoid",
-            output_name(output) if output is not None else "", "none", form, (fact,),
+        name = levels[0].port.get_node().get_friendly_name()
+        return self._filled(
+            levels, "sigmoid", decoded=True, why=f"{name} scores every position before queries are picked",
+            candidates=(f"{name}: class scores of {len(levels)} level(s) before queries are picked",),
         )  # fmt: skip
 
     def finished(self, levels: tuple[ClassLevel, ...]) -> DetectionSite:
         """A site from tensors that the user named."""
-        classes = len(levels[0].channels[0])
-        form, output = prediction_form(self.model.outputs, classes, len(levels), decoded=False, heatmap=len(levels) == 1)
         facts = tuple(f"{level.port.get_node().get_friendly_name()}: named by the user" for level in levels)
-        return DetectionSite(
-            levels, classes, self._size_level(levels), "none",
-            output_name(output) if output is not None else "", "none", form, facts,
-        )  # fmt: skip
+        return self._filled(levels, "none", decoded=False, why="named by the user", candidates=facts)
 
 
 def _decoded(trail: Trail) -> bool:

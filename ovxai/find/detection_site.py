@@ -36,7 +36,7 @@ class ClassLevel:
 class DetectionSite:
     """levels: fine to coarse. size_level: whose size the map has. activation: what the model itself applies.
 
-    candidates: facts for `ovxai inspect`. notes: what a person who inserts should know.
+    output: number of the output with the scores. why: how the site was chosen, one line. candidates: facts for `ovxai inspect`. notes: what a person who inserts should know.
     """
 
     levels: tuple[ClassLevel, ...]
@@ -46,6 +46,8 @@ class DetectionSite:
     score_output: str
     score_activation: str
     prediction_format: str
+    output: int = 0
+    why: str = ""
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

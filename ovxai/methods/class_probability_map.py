@@ -10,6 +10,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.errors import OptionError
 from ovxai.find.detection_site import NCHW, ClassLevel, DetectionSite
 from ovxai.find.detection_split import is_whole
 from ovxai.methods.branch import Branch
@@ -24,12 +25,12 @@ def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branc
     size = target_size(site, maps, options)
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
     saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
-    saliency, index = chosen_classes(saliency, options.classes)
+    saliency, index = chosen_classes(saliency, options.classes, site.classes)
     feature = site.levels[site.size_level]
     wants_feature = options.feature_map is not False and feature.feature is not None
     return Branch(
         saliency=saliency,
-        feature_map=to_nchw(feature.feature, feature.feature_axes) if wants_feature else None,
+        feature_map=own_tensor(feature) if wants_feature else None,
         feature_vector=spatial_means(site) if options.feature_vector else None,
         index=index,
         info=information(site, options),
@@ -39,6 +40,11 @@ def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branc
 
 def to_nchw(port: ov.Output, axes: tuple[int, int, int, int]) -> ov.Output:
     return port if axes == NCHW else op.transpose(port, np.array(axes, np.int64)).output(0)
+
+
+def own_tensor(level: ClassLevel) -> ov.Output:
+    """The level's feature as a tensor of its own: clients find outputs by name, and a shared one would carry several."""
+    return op.convert(to_nchw(level.feature, level.feature_axes), "f32").output(0)
 
 
 def level_maps(site: DetectionSite) -> list[ov.Output]:
@@ -121,12 +127,18 @@ def activated(port: ov.Output, activation: str, classes: int) -> ov.Output:
     return op.sigmoid(port).output(0) if activation == "sigmoid" else port
 
 
-def chosen_classes(saliency: ov.Output, wanted: str) -> tuple[ov.Output, ov.Output | None]:
-    """All classes; the K with the largest cell; or the listed ones. With the index i64 [N, 1, K] in the last two cases."""
+def chosen_classes(saliency: ov.Output, wanted: str, classes: int) -> tuple[ov.Output, ov.Output | None]:
+    """All classes; the K with the largest cell; or the listed ones. With the index i64 [N, 1, K] in the last two cases.
+
+    Raises:
+        OptionError: a class that the model does not have.
+    """
     asked = parse_classes(wanted)
     if asked is None:
         return saliency, None
     if isinstance(asked, int):
+        if asked > classes:
+            raise OptionError(f"classes: top:{asked} asks for more than the model's {classes} classes")
         peaks = op.reduce_max(saliency, np.array([2, 3], np.int64), keep_dims=False)
         top = op.topk(peaks, op.constant(np.int64(asked)), 1, "max", "value", index_element_type="i64")
         # Not Gather with batch_dims: the CPU plugin (2026.4) reads past the end where few cells follow the axis.
@@ -134,6 +146,9 @@ def chosen_classes(saliency: ov.Output, wanted: str) -> tuple[ov.Output, ov.Outp
         wide = op.unsqueeze(top.output(1), op.constant(np.array([2, 3], np.int64)))
         picked = op.gather_elements(saliency, op.broadcast(wide, cells, broadcast_spec="BIDIRECTIONAL"), 1)
         return picked.output(0), op.unsqueeze(top.output(1), op.constant(np.int64(1))).output(0)
+    missing = [index for index in asked if index >= classes]
+    if missing:
+        raise OptionError(f"classes: the model has classes 0 to {classes - 1}, not {missing[0]}")
     listed = np.array(asked, np.int64)
     picked = op.gather(saliency, op.constant(listed), op.constant(np.int64(1)))
     batch = op.gather(op.shape_of(saliency, "i64"), op.constant(np.array([0], np.int64)), op.constant(np.int64(0)))
@@ -172,6 +187,7 @@ def information(site: DetectionSite, options: InsertOptions) -> dict:
         class_activation=options.class_activation or "softmax",
         levels=options.levels,
         map_size=size,
+        explained_output=site.output,
         score_output=site.score_output,
         score_activation=site.score_activation,
         prediction_format=site.prediction_format,
