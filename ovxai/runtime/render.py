@@ -61,19 +61,21 @@ def _contours(picture: np.ndarray, values: np.ndarray, geometry: Geometry, color
     # Bilinear surfaces have kinks, which shading hides and lines show.
     x1, y1, x2, y2 = geometry.window_box()
     grey = geometry.map_to_source(to_grey(values), "cubic")[y1:y2, x1:x2]
-    painted = picture.copy()
+    seen = picture[y1:y2, x1:x2].copy()
     width = line_width(picture.shape)
     for share in _CONTOURS:
         if grey.max() <= 0:
             break
-        lines = _level_lines(grey, share * float(grey.max()), (x1, y1))
+        lines = _level_lines(grey, share * float(grey.max()))
         color = tuple(int(value) for value in table(colormap)[int(share * 255)])
-        cv2.polylines(painted, lines, False, (0, 0, 0), width + 2, cv2.LINE_AA)
-        cv2.polylines(painted, lines, False, color, width, cv2.LINE_AA)
+        cv2.polylines(seen, lines, False, (0, 0, 0), width + 2, cv2.LINE_AA)
+        cv2.polylines(seen, lines, False, color, width, cv2.LINE_AA)
+    painted = picture.copy()
+    painted[y1:y2, x1:x2] = seen
     return painted
 
 
-def _level_lines(grey: np.ndarray, level: float, corner: tuple[int, int]) -> list[np.ndarray]:
+def _level_lines(grey: np.ndarray, level: float) -> list[np.ndarray]:
     """Where `grey` crosses `level`, as open lines: along the edge nothing is crossed, the picture just ends."""
     outlines, _ = cv2.findContours((grey >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     height, width = grey.shape
@@ -84,7 +86,7 @@ def _level_lines(grey: np.ndarray, level: float, corner: tuple[int, int]) -> lis
         cuts = np.flatnonzero(np.diff(at_edge)) + 1
         for run, edge in zip(np.split(points, cuts), np.split(at_edge, cuts)):
             if not edge[0] and len(run) > 1:
-                lines.append((run + corner).astype(np.int32))
+                lines.append(run.astype(np.int32))
     return lines
 
 

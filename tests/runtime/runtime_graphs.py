@@ -1,0 +1,105 @@
+"""Tiny explained models, made by hand, and pictures for them."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.metadata import ExplainedInfo
+
+LABELS = ("red", "green", "blue")
+
+
+def picture(height: int = 40, width: int = 60) -> np.ndarray:
+    """Grey, with a red square in the upper left, a green one in the upper right, RGB."""
+    pixels = np.full((height, width, 3), 60, np.uint8)
+    pixels[: height // 2, : width // 2] = (255, 0, 0)
+    pixels[: height // 2, width // 2 :] = (0, 220, 0)
+    return pixels
+
+
+def encoded(pixels: np.ndarray, suffix: str = ".png") -> bytes:
+    return cv2.imencode(suffix, pixels[:, :, ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
+
+
+def classifier(
+    *,
+    size: tuple[int, int] = (16, 24),
+    batch: int = 1,
+    channels: tuple[int, ...] = (0, 1, 2),
+    activation: str = "softmax",
+    raw: bool = False,
+    model_info: dict | None = None,
+    **info,
+) -> ov.Model:
+    """Class c scores the mean of colour channel c, its map is that channel on a coarse grid: what is right is plain to see."""
+    image = op.parameter([batch, 3, *size], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    tiles = op.reshape(image, op.constant(np.array([-1, 3, size[0] // 4, 4, size[1] // 4, 4])), False)
+    grid = op.reduce_mean(tiles, np.array([3, 5]), False)
+    logits = op.multiply(op.reduce_mean(image, np.array([2, 3]), False), op.constant(np.float32(10)))
+    logits.output(0).set_names({"logits"})
+    maps = op.gather(grid, op.constant(np.array(channels, np.int64)), op.constant(np.int64(1)))
+    if not raw:
+        maps = op.convert(op.multiply(maps, op.constant(np.float32(255))), "u8")
+    maps.output(0).set_names({"saliency_map"})
+    features = op.relu(grid)
+    features.output(0).set_names({"feature_map"})
+    model = ov.Model([op.result(logits), op.result(maps), op.result(features)], [image], "tiny")
+    for key, value in {"labels": " ".join(LABELS), "scale_values": "255", **(model_info or {})}.items():
+        model.set_rt_info(value, ["model_info", key])
+    facts = {
+        "version": "0", "task": "classification", "method": "reciprocam", "target_layers": ("grid",),
+        "score_output": "logits", "score_activation": activation, "prediction_format": "scores", "num_classes": 3,
+        "scaled": not raw,
+    } | info  # fmt: skip
+    ExplainedInfo(**facts).write(model)
+    return model
+
+
+def detector(
+    boxes: np.ndarray, labels: np.ndarray, *, size: tuple[int, int] = (32, 32), scores: np.ndarray | None = None,
+    masks: np.ndarray | None = None, form: str = "boxes-labels", model_info: dict | None = None, task: str = "detection",
+) -> ov.Model:  # fmt: skip
+    """Finds the same objects in every picture."""
+    image = op.parameter([1, 3, *size], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    # Hangs on the input, so that nothing is folded away together with it.
+    zero = op.multiply(op.reduce_mean(image, np.array([0, 1, 2, 3]), False), op.constant(np.float32(0)))
+    outputs = {"boxes": op.add(op.constant(boxes.astype(np.float32)), zero), "labels": op.constant(labels.astype(np.int64))}
+    if scores is not None:
+        outputs["scores"] = op.add(op.constant(scores.astype(np.float32)), zero)
+    if masks is not None:
+        outputs["masks"] = op.add(op.constant(masks.astype(np.float32)), zero)
+    maps = np.zeros((1, 3, 8, 8), np.float32)
+    for channel in range(3):
+        maps[0, channel, channel] = 255
+    outputs["saliency_map"] = op.convert(op.add(op.constant(maps), zero), "u8")
+    for name, node in outputs.items():
+        node.output(0).set_names({name})
+    model = ov.Model([op.result(node) for node in outputs.values()], [image], "finder")
+    for key, value in {"labels": " ".join(LABELS), **(model_info or {})}.items():
+        model.set_rt_info(value, ["model_info", key])
+    ExplainedInfo(
+        version="0", task=task, method="det-class-probability-map", target_layers=("cls",), score_output="boxes",
+        prediction_format=form, num_classes=3,
+    ).write(model)  # fmt: skip
+    return model
+
+
+HIERARCHY = {
+    "cls_heads_info": {
+        "num_multiclass_heads": 2,
+        "num_multilabel_classes": 1,
+        "num_single_label_classes": 4,
+        "head_idx_to_logits_range": {"0": [0, 2], "1": [2, 4]},
+        "all_groups": [["animal", "thing"], ["cat", "dog"], ["wet"]],
+        "class_to_group_idx": {"animal": [0, 0], "thing": [0, 1], "cat": [1, 0], "dog": [1, 1], "wet": [2, 0]},
+    },
+    "label_tree_edges": [["cat", "animal"], ["dog", "animal"]],
+}
+HIERARCHICAL = {"hierarchical": "True", "hierarchical_config": json.dumps(HIERARCHY)}

@@ -1,0 +1,110 @@
+"""Boxes, labels, scores and masks out of every output format that the runner knows."""
+
+import numpy as np
+import pytest
+from runtime_graphs import detector
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.runtime.facts import read_facts
+from ovxai.runtime.geometry import fit
+from ovxai.runtime.instances import suppress
+from ovxai.runtime.predictions import objects
+
+GEOMETRY = fit((64, 128), (32, 32), "standard")  # x * 4, y * 2
+BOXES = np.float32([[4, 8, 8, 16], [0, 0, 32, 32], [1, 1, 2, 2]])
+SCORES = np.float32([0.5, 0.9, 0.0])
+WITH_SCORES = np.concatenate([BOXES, SCORES[:, None]], axis=1)
+LABELS = np.int64([2, 1, -1])
+
+
+def found(outputs, model):
+    return objects(outputs, read_facts(model), GEOMETRY)
+
+
+def test_otx_boxes_and_labels():
+    model = detector(WITH_SCORES[None], LABELS[None])
+    facts = read_facts(model)
+    assert {"boxes", "labels", "saliency_map"} <= facts.batched
+    got = found({"boxes": WITH_SCORES, "labels": LABELS}, model)
+    assert [(p.class_index, p.label, round(p.score, 3)) for p in got] == [(1, "green", 0.9), (2, "blue", 0.5)]
+    assert got[1].box == (16, 16, 32, 32)
+
+
+def test_lists_without_a_batch_axis():
+    facts = read_facts(detector(WITH_SCORES, LABELS))
+    assert facts.batched == {"saliency_map"}
+
+
+def test_torchvision_scores_apart():
+    model = detector(BOXES, LABELS, scores=SCORES, form="boxes-labels-scores")
+    got = found({"boxes": BOXES, "labels": LABELS, "scores": SCORES}, model)
+    assert [p.class_index for p in got] == [1, 2]
+
+
+def test_boxes_from_zero_to_one():
+    outputs = {"boxes": WITH_SCORES / np.float32([32, 32, 32, 32, 1]), "labels": LABELS}
+    assert found(outputs, detector(WITH_SCORES, LABELS))[1].box == pytest.approx((16, 16, 32, 32))
+
+
+def test_box_masks_are_pasted_into_their_boxes():
+    masks = np.ones((3, 28, 28), np.float32)
+    masks[0, :, 14:] = 0
+    model = detector(WITH_SCORES, LABELS, masks=masks, form="boxes-labels-masks", task="instance-segmentation")
+    half, whole = reversed(found({"boxes": WITH_SCORES, "labels": LABELS, "masks": masks}, model))
+    assert whole.mask.all()
+    assert half.mask.shape == (64, 128)
+    assert half.mask[16:32, 16:23].all() and not half.mask[:, 25:].any() and not half.mask[:, :16].any()
+
+
+def test_masks_of_the_whole_input():
+    boxes = np.float32([[0, 0, 400, 400, 0.8]])
+    masks = np.zeros((1, 1, 100, 100), np.float32)
+    masks[..., :50, :] = 1
+    model = detector(boxes, np.int64([0]), masks=masks, form="boxes-labels-masks", task="instance-segmentation")
+    geometry = fit((200, 200), (400, 400), "standard")
+    outputs = {"boxes": boxes, "labels": np.int64([0]), "masks": masks}
+    mask = objects(outputs, read_facts(model), geometry)[0].mask
+    assert mask[:98].all() and not mask[102:].any()
+
+
+def test_outputs_that_do_not_hold_what_rt_info_says():
+    model = detector(WITH_SCORES, LABELS)
+    with pytest.raises(UnsupportedModelError, match="no output holds boxes"):
+        found({"boxes": BOXES[:, :2], "labels": LABELS}, model)
+
+
+def one_output(array, form, classes=3, **changes):
+    """Decode a single raw output."""
+    model = detector(array[None], LABELS[None], form=form)
+    facts = read_facts(model)
+    return objects({"boxes": array, "labels": LABELS}, facts, fit((64, 64), (64, 64), "standard"))
+
+
+def test_yolox_grid():
+    rows = np.zeros((64 + 16 + 4, 8), np.float32)
+    cell = 64 + 1 * 4 + 2  # stride 16, row 1, column 2
+    rows[cell] = [0.5, 0.5, np.log(2), np.log(1), 0.9, 0, 1, 0]
+    got = one_output(rows, "yolox")
+    assert len(got) == 1 and got[0].class_index == 1 and got[0].score == pytest.approx(0.9)
+    assert got[0].box == pytest.approx((40 - 16, 24 - 8, 40 + 16, 24 + 8), abs=1e-3)
+
+
+def test_yolox_over_another_input_size():
+    with pytest.raises(UnsupportedModelError, match="no pyramid"):
+        one_output(np.zeros((77, 8), np.float32), "yolox")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_yolo_v8_columns(turned):
+    table = np.zeros((7, 84), np.float32)
+    table[:, 3] = [20, 30, 10, 4, 0.1, 0.2, 0.8]
+    table[:, 4] = [21, 30, 10, 4, 0.1, 0.2, 0.7]  # suppressed by the one before
+    got = one_output(table.T if turned else table, "yolo-v8")
+    assert [(p.class_index, round(p.score, 2), p.box) for p in got] == [(2, 0.8, (15, 28, 25, 32))]
+
+
+def test_suppression_is_by_class():
+    boxes = np.float32([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60]])
+    kept = suppress(boxes, np.int64([0, 0, 1, 0]), np.float32([0.9, 0.8, 0.7, 0.01]), 0.05, 0.5)
+    assert sorted(kept.tolist()) == [0, 2]
+    assert suppress(boxes, np.int64([0] * 4), np.zeros(4, np.float32), 0.05, 0.5).size == 0
