@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import openvino as ov
 
@@ -31,16 +32,22 @@ Rule = Callable[["Interpreter", Operation], "list[Value] | None"]
 
 
 class Interpreter:
-    """Evaluates the part of `graph` between gated tensors and whatever is asked for."""
+    """Evaluates the part of `graph` between gated tensors and whatever is asked for.
 
-    def __init__(self, graph: Graph, masks: Masks, gated: dict[Key, Value], rules: dict[str, Rule]) -> None:
+    gated: the values with which the walk begins. known: tensors that stay what they are for the plain
+    picture although they lie below the gate (which classes are on top, say).
+    """
+
+    def __init__(
+        self, graph: Graph, masks: Masks, gated: dict[Key, Value], rules: dict[str, Rule], known: dict[Key, Value] | None = None
+    ) -> None:
         self.graph = graph
         self.masks = masks
         #: Whether a softmax over gated tokens was met, and whether gated tokens were asked what they see of each other.
         self.attended = False
         self.mixed = False
         self._rules = rules
-        self._values: dict[Key, Value] = dict(gated)
+        self._values: dict[Key, Value] = {**gated, **(known or {})}
         self._shapes = Witness(self._witness_of)
         roots = [node for node in graph.ops if any(node.get_name() == name for name, _ in gated)]
         self._below = graph.descendants(roots)
@@ -90,7 +97,7 @@ class Interpreter:
         real = self.graph.knows(node)
         dims = tuple(dims_of(output, self._witness(output, inputs)) for output in node.outputs())
         plain = tuple((lambda output=output: output) if real else None for output in node.outputs())
-        return Operation(node, inputs, dims, plain)
+        return Operation(node, inputs, dims, plain, whole=True)
 
     def _witness(self, output: ov.Output, inputs: Sequence[Value]) -> tuple[int, ...]:
         node = output.get_node()
@@ -162,7 +169,9 @@ def _shared_results(operation: Operation) -> list[Value]:
     def result(index: int) -> Value:
         dims = operation.out_dims[index]
         plain = operation.plain[index]
-        if plain is None:
+        if operation.whole:
+            plain = partial(operation.node.output, index)
+        elif plain is None:
             plain = once(lambda: operation.remake([value.out() for value in operation.inputs], dims, index))
         return Shared(dims, plain)
 

@@ -23,13 +23,15 @@ class Operation:
     """A node (or the part of it that one segment is) with the values at its inputs.
 
     out_dims: extents of each output, for this part. plain: the plain model's own tensor for each
-    output, or None where it has none (the node was only made for reasoning).
+    output, or None where it has none (the node was only made for reasoning). whole: this is the node
+    itself, not one segment of it.
     """
 
     node: ov.Node
     inputs: tuple[Value, ...]
     out_dims: tuple[Dims, ...]
     plain: tuple[Thunk | None, ...]
+    whole: bool = False
 
     @property
     def kind(self) -> str:
@@ -50,7 +52,7 @@ class Operation:
         return self.node.get_attributes()[name]
 
     def with_inputs(self, inputs: Sequence[Value]) -> Operation:
-        return replace(self, inputs=tuple(inputs))
+        return replace(self, inputs=tuple(inputs), whole=False)
 
     @property
     def all_shared(self) -> bool:

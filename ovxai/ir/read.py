@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import openvino as ov
@@ -12,6 +16,24 @@ IR_SUFFIX = ".xml"
 #: What `ov.convert_model` takes without any other package installed.
 CONVERTED_SUFFIXES = (".onnx", ".tflite", ".pb", ".pdmodel")
 SUPPORTED = f"{IR_SUFFIX}, " + ", ".join(CONVERTED_SUFFIXES) + ", .pt2 or a SavedModel folder"
+
+
+@contextmanager
+def quiet_natives() -> Iterator[None]:
+    """Keep what C++ libraries write to stderr away while they try a damaged file: the exception says enough."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # no stderr at all (a service)
+        yield
+        return
+    sys.stderr.flush()
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def first_reason(error: BaseException, limit: int = 240) -> str:
@@ -43,7 +65,8 @@ def read_model(path: str | Path) -> ov.Model:
     if path.suffix.lower() == ".pt2":
         return _read_exported_program(path)
     try:
-        return ov.convert_model(path)
+        with quiet_natives():
+            return ov.convert_model(path)
     except Exception as error:
         raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error
 
@@ -54,7 +77,8 @@ def _read_ir(path: Path) -> ov.Model:
     if not weights.exists() and b'type="Const"' in path.read_bytes():
         raise ModelReadError(f"{path}: its weights file {weights.name} is missing; put it beside the .xml")
     try:
-        return ov.Core().read_model(path)
+        with quiet_natives():
+            return ov.Core().read_model(path)
     except Exception as error:
         raise ModelReadError(f"{path}: not a model that OpenVINO can read: {first_reason(error)}") from error
 

@@ -13,19 +13,27 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.dims import Dims, dims_of, ints
+from ovxai.collapse.dims import Dim, Dims, dims_of, ints
+from ovxai.collapse.values import Shared, Value
 from ovxai.errors import OptionError
-from ovxai.ir.graph import Graph, source
+from ovxai.ir.graph import Graph, Key, key_of, source
 from ovxai.options import parse_classes
 
 
 @dataclass(frozen=True)
 class Selection:
-    """index: i64 [N, 1, K] for the output of that name. rows: i64 [K] shared by all pictures, or [N, K]."""
+    """index: i64 [N, 1, K] for the output of that name. rows: i64 [K] shared by all pictures, or [N, K].
+    shape: witness shape of rows."""
 
     index: ov.Output
     rows: ov.Output
     count: int
+    shape: tuple[int, ...]
+
+    def fixed(self) -> dict[Key, Value]:
+        """The rows as a value that no mask changes: the classes are those of the plain picture."""
+        witness = tuple(int(size) for size in self.shape)
+        return {key_of(self.rows): Shared(dims_of(self.rows, witness), lambda: self.rows)}
 
     @property
     def per_picture(self) -> bool:
@@ -45,11 +53,12 @@ def select_classes(text: str, logits: ov.Output, dims: Dims, classes: int) -> Se
         return _fixed(wanted, dims, classes)
     if wanted > classes:
         raise OptionError(f"classes: top:{wanted} asks for more than the model's {classes} classes")
-    flat = emit.reshape(logits, [dims[0], _class_dim(dims)])
+    flat = emit.reshape(logits, [dims[0], _classDim(dims)])
     top = op.topk(flat, op.constant(np.int64(wanted)), 1, "max", "value", index_element_type="i64").output(1)
     single = dims[0].is_static and dims[0].size == 1
-    rows = emit.reshape(top, [_dim(wanted)]) if single else top
-    return Selection(emit.unsqueeze(top, [1]), rows, wanted)
+    rows = emit.reshape(top, [Dim(wanted)]) if single else top
+    shape = (wanted,) if single else (dims[0].size, wanted)
+    return Selection(emit.unsqueeze(top, [1]), rows, wanted, shape)
 
 
 def _fixed(wanted: tuple[int, ...], dims: Dims, classes: int) -> Selection:
@@ -57,17 +66,11 @@ def _fixed(wanted: tuple[int, ...], dims: Dims, classes: int) -> Selection:
     if missing:
         raise OptionError(f"classes: the model has classes 0 to {classes - 1}, not {missing[0]}")
     rows = ints(wanted)
-    index = emit.broadcast(emit.unsqueeze(rows, [0, 1]), (dims[0], _dim(1), _dim(len(wanted))))
-    return Selection(index, rows, len(wanted))
+    index = emit.broadcast(emit.unsqueeze(rows, [0, 1]), (dims[0], Dim(1), Dim(len(wanted))))
+    return Selection(index, rows, len(wanted), (len(wanted),))
 
 
-def _dim(size: int):
-    from ovxai.collapse.dims import Dim
-
-    return Dim(size)
-
-
-def _class_dim(dims: Dims):
+def _classDim(dims: Dims):
     return max(dims[1:], key=lambda dim: dim.size)
 
 
@@ -130,11 +133,11 @@ def _product(
     data: ov.Output, shape: tuple[int, ...], rows: ov.Output, selection: Selection, graph: Graph
 ) -> ov.Output:
     dims = dims_of(data, shape)
-    channels = _class_dim(dims)
+    channels = _classDim(dims)
     picked = op.gather(rows, selection.rows, op.constant(np.int64(0))).output(0)  # [K, c] or [N, K, c]
     if not selection.per_picture:
         return emit.matmul(emit.reshape(data, [dims[0], channels]), picked, False, True)
-    each = emit.matmul(emit.reshape(data, [dims[0], _dim(1), channels]), picked, False, True)  # [N, 1, K]
+    each = emit.matmul(emit.reshape(data, [dims[0], Dim(1), channels]), picked, False, True)  # [N, 1, K]
     return op.squeeze(each, ints([1])).output(0)
 
 

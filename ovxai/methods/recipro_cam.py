@@ -7,6 +7,7 @@ its neighbourhood weighted (gaussian). The two differ in what is gated, which th
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import openvino as ov
 
@@ -17,11 +18,11 @@ from ovxai.collapse.interpreter import Interpreter
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.rules import RULES
 from ovxai.collapse.segments import join
-from ovxai.collapse.values import Dense, Mapped, Segments
+from ovxai.collapse.values import Dense, Mapped, Segments, Value
 from ovxai.errors import TargetLayerError
 from ovxai.find.site import ClassifierSite
 from ovxai.find.trial import deep_recursion
-from ovxai.ir.graph import Graph, key_of, source
+from ovxai.ir.graph import Graph, Key, key_of, source
 from ovxai.methods.branch import Branch
 from ovxai.methods.classes import picked_maps, pushed, select_classes
 from ovxai.methods.features import as_float, feature_map, feature_vector
@@ -44,7 +45,8 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     goal = logits if chosen is None else chosen
     width = classes if chosen is None else selection.count
     with deep_recursion():
-        maps, dense = _maps(graph, site, goal, dims[0], width, options.memory_budget)
+        head = Head(graph, site, goal, {} if selection is None else selection.fixed())
+        maps, dense = _maps(head, dims[0], width, options.memory_budget)
     if selection is not None and chosen is None:
         maps = picked_maps(maps, selection)
     features = feature_map(site.taps[0], graph)
@@ -70,30 +72,38 @@ def _without_bias(logits: ov.Output, graph: Graph) -> ov.Output:
     return logits
 
 
-def _maps(
-    graph: Graph, site: ClassifierSite, goal: ov.Output, batch: Dim, classes: int, budget: int
-) -> tuple[ov.Output, tuple[Dense, ...]]:
+@dataclass(frozen=True)
+class Head:
+    """What is walked: from the site's taps to `goal`, with `known` left as it is for the plain picture."""
+
+    graph: Graph
+    site: ClassifierSite
+    goal: ov.Output
+    known: dict[Key, Value]
+
+
+def _maps(head: Head, batch: Dim, classes: int, budget: int) -> tuple[ov.Output, tuple[Dense, ...]]:
     """f32 [N, C, h, w], and where it had to be laid out densely."""
-    grid = grid_dims(site.taps[0], graph)
-    whole = Masks(*grid, site.mask)
-    value = _walk(graph, site, goal, whole)
+    grid = grid_dims(head.site.taps[0], head.graph)
+    whole = Masks(*grid, head.site.mask)
+    value = _walk(head, whole)
     pieces = []
     for masks in _chunks(whole, value.dense, budget):
-        part = value if masks is whole else _walk(graph, site, goal, masks)
+        part = value if masks is whole else _walk(head, masks)
         pieces.append(emit.reshape(part.out(), [masks.count, batch, Dim(classes)]))
     rows = emit.concat(pieces, 0)
     maps = emit.reshape(emit.transpose(rows, [1, 2, 0]), [batch, Dim(classes), *grid])
     return as_float(maps), value.dense
 
 
-def _walk(graph: Graph, site: ClassifierSite, goal: ov.Output, masks: Masks) -> Mapped:
-    start = {key_of(tap.port): gated(tap, graph) for tap in site.taps}
-    interpreter = Interpreter(graph, masks, start, RULES)
-    value = interpreter.value(goal)
+def _walk(head: Head, masks: Masks) -> Mapped:
+    start = {key_of(tap.port): gated(tap, head.graph) for tap in head.site.taps}
+    interpreter = Interpreter(head.graph, masks, start, RULES, head.known)
+    value = interpreter.value(head.goal)
     if isinstance(value, Segments):
         value = join(interpreter, value)
     if not isinstance(value, Mapped):
-        names = ", ".join(tap.name for tap in site.taps)
+        names = ", ".join(tap.name for tap in head.site.taps)
         raise TargetLayerError(f"the scores do not depend on the positions of {names}; choose another --target-layer")
     return value
 
