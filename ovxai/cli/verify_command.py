@@ -55,7 +55,7 @@ def _print(report: VerifyReport, say) -> None:
     for row in report.rows:
         where = "" if row.worst_class is None or not row.deviation else f" (map {row.worst_class}, cell {row.worst_cell})"
         left = f", {row.left_out} cells left out where the definition jumps" if row.left_out else ""
-        words = row.detail or f"{_amount(row.deviation, report)} of {_amount(row.tolerance, report)} allowed{where}{left}"
+        words = row.detail or f"{_amount(row.deviation, report)} off, {row.tolerance:.3g} allowed{where}{left}"
         say(f"  picture {row.picture}, batch {row.batch}: {words}")
     for check in report.checks:
         say(f"  {check.name}: {MARKS[check.ok]}: {check.detail}")
@@ -66,7 +66,7 @@ def _print(report: VerifyReport, say) -> None:
 
 
 def _amount(value: float, report: VerifyReport) -> str:
-    return f"{value:.0f} grey levels" if report.scaled else f"{value:.3g}"
+    return f"{value:.0f} {'grey level' if value == 1 else 'grey levels'}" if report.scaled else f"{value:.3g}"
 
 
 def _decode(path: Path) -> np.ndarray:

@@ -17,12 +17,12 @@ from ovxai.verification.batches import Batch, make_batches
 from ovxai.verification.compare import Deviation, compare_raw, compare_scaled
 from ovxai.verification.definition import Definition
 from ovxai.verification.engine import Engine
-from ovxai.verification.features import check_feature_map, check_feature_vector
+from ovxai.verification.features import check_feature_map
 from ovxai.verification.inputs import PictureInput, picture_input
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
 from ovxai.verification.selection import check_index, classes_of
-from ovxai.verification.tasks import definition_of, probe_features
+from ovxai.verification.tasks import check_vector, definition_of, probe_features
 
 Progress = Callable[[int, int], None]
 
@@ -186,7 +186,7 @@ def _check_pictures(
         checks.append(check_feature_map(found[FEATURE_MAP], wanted.features))
     if FEATURE_VECTOR in found:
         feeds = batch.feeds(case.plain, case.place)
-        checks.append(check_feature_vector(found[FEATURE_VECTOR], case.plain, case.info, feeds, wanted.features))
+        checks.append(check_vector(found[FEATURE_VECTOR], case.plain, case.info, feeds, wanted.features))
     findings.checks += [check for check in checks if check is not None]
     findings.notes += [note for note in wanted.notes if note not in findings.notes]
 

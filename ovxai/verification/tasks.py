@@ -8,14 +8,17 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.metadata import CLASSIFICATION, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, DETECTION, ExplainedInfo
 from ovxai.verification.batches import Batch
 from ovxai.verification.classification import activation_map, classification
 from ovxai.verification.definition import Definition
+from ovxai.verification.detection import detection
 from ovxai.verification.engine import Engine, Feeds
+from ovxai.verification.features import check_feature_vector
 from ovxai.verification.inputs import PictureInput
 from ovxai.verification.layouts import positions_of
 from ovxai.verification.locate import port_named
+from ovxai.verification.neck import check_neck_vector
 from ovxai.verification.raster import check_raster
 from ovxai.verification.report import Check
 
@@ -35,7 +38,18 @@ def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: 
         return activation_map(plain, info, feeds)
     if info.task == CLASSIFICATION:
         return classification(plain, info, feeds, progress)
+    if info.task == DETECTION:
+        return detection(plain, info, feeds)
     raise UnsupportedModelError(f"rt_info says task {info.task!r}; verify has no definition for it")
+
+
+def check_vector(
+    found: np.ndarray, plain: ov.Model, info: ExplainedInfo, feeds: Feeds, features: np.ndarray | None
+) -> Check:
+    """`feature_vector` as the task defines it."""
+    if info.task == CLASSIFICATION:
+        return check_feature_vector(found, plain, info, feeds, features)
+    return check_neck_vector(found, plain, feeds)
 
 
 def probe_features(plain: ov.Model, info: ExplainedInfo, batch: Batch, place: PictureInput) -> list[Check]:

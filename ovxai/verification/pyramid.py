@@ -1,0 +1,121 @@
+"""The pyramid levels of a detector as NumPy maps [N, C, h, w], from the tensors that rt_info names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.metadata import SECTION, ExplainedInfo
+from ovxai.verification.channels import classes_of_channels
+from ovxai.verification.engine import Feeds, values_of
+from ovxai.verification.locate import port_named
+
+STRIDES = (4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """levels: per level [N, K, h, w], the largest logit of a cell's anchors. notes: what had to be assumed."""
+
+    levels: tuple[np.ndarray, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]) -> Pyramid:
+    """Every level's class logits for `feeds`, whose pictures are `picture` = (height, width) large.
+
+    Raises:
+        UnsupportedModelError: the tensors don't have the form of class logits, or rt_info lacks num_classes.
+    """
+    if not info.num_classes:
+        raise UnsupportedModelError("rt_info has no num_classes; the channels of the class logits can't be told apart")
+    model = plain.clone()
+    tensors = values_of(model, [port_named(model, name) for name in info.target_layers], feeds)
+    if all(tensor.ndim == 3 for tensor in tensors):
+        return _token_levels(plain, info, tensors, picture)
+    if any(tensor.ndim != 4 for tensor in tensors):
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise UnsupportedModelError(f"the target layers have the shapes {shapes}; class logits have four axes, or three for tokens")
+    axis = _channel_axis([tensor.shape for tensor in tensors], info.num_classes)
+    levels, notes = [], []
+    for name, tensor in zip(info.target_layers, tensors, strict=True):
+        port = port_named(plain, name)
+        place = (port.get_node().get_friendly_name(), port.get_index())
+        known = classes_of_channels(plain, place, axis, tensor.shape, info.num_classes, feeds)
+        if known is None:
+            known, note = _stated_order(plain, tensor.shape[axis], info.num_classes)
+            notes += [note] if note not in notes else []
+        levels.append(_best_anchor(_upright(tensor, axis, picture), known, info.num_classes))
+    return Pyramid(tuple(levels), tuple(notes))
+
+
+def _channel_axis(shapes: list[tuple[int, ...]], classes: int) -> int:
+    """1 (NCHW) or 3 (NHWC): the axis that can hold the classes and is equally long at every level."""
+    fitting = [axis for axis in (1, 3) if len({shape[axis] for shape in shapes}) == 1 and shapes[0][axis] >= classes]
+    whole = [axis for axis in fitting if shapes[0][axis] % classes == 0]
+    if not fitting:
+        raise UnsupportedModelError(f"no axis of the target layers holds {classes} classes: {[list(shape) for shape in shapes]}")
+    return (whole or fitting)[0]
+
+
+def _stated_order(plain: ov.Model, channels: int, classes: int) -> tuple[np.ndarray, str]:
+    """The class of every channel by rt_info's `channel_order`, or by the usual order with a note."""
+    if channels % classes:
+        raise UnsupportedModelError(f"{channels} channels for {classes} classes: neither the graph nor rt_info says which are which")
+    order = ""
+    if plain.has_rt_info([SECTION, "channel_order"]):
+        order = plain.get_rt_info([SECTION, "channel_order"]).astype(str)
+    if order == "class-major":
+        return np.arange(channels) // (channels // classes), "channel order class-major, as rt_info says"
+    known = np.arange(channels) % classes
+    if order == "anchor-major":
+        return known, "channel order anchor-major, as rt_info says"
+    return known, "channel order assumed anchor-major: neither the graph nor rt_info tells"
+
+
+def _upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndarray:
+    """[N, C, h, w], turned where the sides fit the picture only the other way round."""
+    tensor = tensor if axis == 1 else tensor.transpose(0, 3, 1, 2)
+    height, width = tensor.shape[2:]
+    own = abs(np.log(picture[0] / height) - np.log(picture[1] / width))
+    turned = abs(np.log(picture[0] / width) - np.log(picture[1] / height))
+    # Rounding of odd sizes moves the two strides apart a little; a swap moves them far.
+    return tensor.transpose(0, 1, 3, 2) if turned + 0.2 < own else tensor
+
+
+def _best_anchor(tensor: np.ndarray, known: np.ndarray, classes: int) -> np.ndarray:
+    return np.stack([tensor[:, known == index].max(axis=1) for index in range(classes)], axis=1).astype(np.float64)
+
+
+def _token_levels(plain: ov.Model, info: ExplainedInfo, tensors: list[np.ndarray], picture: tuple[int, int]) -> Pyramid:
+    """Rows of [N, P, K], level after level, fine to coarse; the grids follow from the picture's size."""
+    if len(tensors) != 1 or tensors[0].shape[2] != info.num_classes:
+        raise UnsupportedModelError(f"token scores should be one tensor [N, P, {info.num_classes}], not {[t.shape for t in tensors]}")
+    (tokens,) = tensors
+    grids = _stated_grids(plain) or _grids(tokens.shape[1], picture)
+    levels, start = [], 0
+    for height, width in grids:
+        rows = tokens[:, start : start + height * width]
+        levels.append(rows.transpose(0, 2, 1).reshape(len(tokens), -1, height, width).astype(np.float64))
+        start += height * width
+    return Pyramid(tuple(levels), (f"token levels of {', '.join(f'{h} x {w}' for h, w in grids)}",))
+
+
+def _stated_grids(plain: ov.Model) -> list[tuple[int, int]]:
+    if not plain.has_rt_info([SECTION, "level_grids"]):
+        return []
+    text = plain.get_rt_info([SECTION, "level_grids"]).astype(str)
+    return [tuple(int(side) for side in word.split("x")) for word in text.split(",")]
+
+
+def _grids(rows: int, picture: tuple[int, int]) -> list[tuple[int, int]]:
+    """Consecutive powers of two as strides whose cells are `rows` in all."""
+    for first in range(len(STRIDES)):
+        for last in range(first, len(STRIDES)):
+            grids = [tuple(-(-side // stride) for side in picture) for stride in STRIDES[first : last + 1]]
+            if sum(height * width for height, width in grids) == rows:
+                return grids
+    raise UnsupportedModelError(f"{rows} scored positions are no pyramid of strides 4 to 64 on a {picture[0]} x {picture[1]} picture")
