@@ -25,7 +25,7 @@ def class_names(
         names = fit_names(given, count, task)
         if names is None:
             raise OptionError(f"labels: {len(given)} names for a model with {count} classes; give one a class")
-        return names, ()
+        return names, _on_background(given, names)
     if info.hierarchical and info.hierarchy:
         names = hierarchy_names(info.hierarchy)
         if count in (None, len(names)):
@@ -36,7 +36,14 @@ def class_names(
     if names is None:
         note = f"rt_info names {len(stored)} labels for {count} classes, so classes go by their index (--labels FILE sets names)"
         return ("",) * (count or 0), (note,)
-    return names, ()
+    return names, _on_background(stored, names)
+
+
+def _on_background(labels: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) <= len(labels) or EMPTY_LABEL in labels:
+        return ()
+    place = "first" if names[0] == BACKGROUND else "last"
+    return (f"{len(labels)} labels for {len(names)} classes: the {place} class is taken for a background",)
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
