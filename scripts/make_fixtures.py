@@ -1,7 +1,8 @@
 """Make the files under ``fixtures/``: pictures with known answers and small trained models.
 
-Needs the ``torch`` extra and, for ``imagenet`` and ``photos``, pip with a package index. The tests
-read what this script wrote; they never run it.
+Needs the ``torch`` extra and torchvision; ``imagenet`` and ``photos`` also need pip with a package
+index. Trainings take minutes on a laptop and have fixed seeds. The tests read what this script
+wrote; they never run it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ BUILDERS = {
     "photos": "fixtures.photos:build",
     "imagenet": "fixtures.imagenet:build",
     "shapes-test": "fixtures.testset:build",
-    "shapes-cnn": "fixtures.shapes_classification:build_cnn",
-    "shapes-vit": "fixtures.shapes_classification:build_vit",
+    "shapes-classifiers": "fixtures.shapes_classification:build",
     "shapes-detection": "fixtures.shapes_detection:build",
 }
 
 
 def main() -> None:
     """Run the builders asked for, in the order in which they depend on each other."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--only",
         action="append",
