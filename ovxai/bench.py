@@ -1,0 +1,205 @@
+"""Plain against explained: what the explanation costs in time, throughput, file size and memory.
+
+The plain model is what `ovxai strip` gives back. Times are taken in one process with calls that
+alternate, because the load of a machine changes from second to second and only ratios of
+neighbours mean something. Memory is taken in a process of its own for each model, because a second
+compilation in one process hides what is shared and repeats what is not.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import ModelReadError, OptionError
+from ovxai.ir.read import first_reason, read_model
+from ovxai.ir.save import save_model
+from ovxai.ir.strip import strip_model
+from ovxai.metadata import ExplainedInfo, ModelInfo
+from ovxai.verification.inputs import feeds_for, picture_input, sizes_to_try
+from ovxai.verification.pictures import noise, prepare
+
+PRECISIONS = ("auto", "f32", "f16", "bf16")
+Feeds = dict[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one model. latency_ms: median of single calls. throughput: pictures a second. Sizes in bytes, memory in MB."""
+
+    latency_ms: float
+    throughput: float | None
+    xml_bytes: int
+    bin_bytes: int
+    memory_mb: float | None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """ratio: median over alternating calls of explained / plain. precision: what the device really computes in."""
+
+    model: str
+    device: str
+    precision: str
+    collapse: str
+    input_shape: tuple[int, ...]
+    calls: int
+    ratio: float
+    plain: Cost
+    explained: Cost
+
+    @property
+    def memory_ratio(self) -> float | None:
+        return _over(self.explained.memory_mb, self.plain.memory_mb)
+
+    @property
+    def throughput_ratio(self) -> float | None:
+        """How much of the plain model's throughput is left."""
+        return _over(self.explained.throughput, self.plain.throughput)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"memory_ratio": self.memory_ratio, "throughput_ratio": self.throughput_ratio}
+
+
+def bench(
+    model: str | Path,
+    *,
+    device: str = "CPU",
+    precision: str = "auto",
+    calls: int = 30,
+    seconds: float = 60.0,
+    batch: int = 1,
+    size: tuple[int, int] | None = None,
+    throughput: bool = True,
+    memory: bool = True,
+) -> BenchReport:
+    """Compare the explained IR `model` with the plain model inside it.
+
+    calls: alternating pairs, or as many as fit into `seconds` (five at least). batch, size (H, W): where
+    the model leaves them open. precision: auto lets the device choose, which on many CPUs is bf16.
+
+    Raises:
+        NotExplainedError: nothing to compare. OptionError: an unknown precision or an impossible size.
+    """
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision: there is no {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    path = Path(model)
+    explained = read_model(path)
+    plain = strip_model(explained)
+    feeds = _feeds(plain, batch, size)
+    config = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": precision}
+    with tempfile.TemporaryDirectory() as folder:
+        plain_path = save_model(plain, Path(folder) / "plain.xml")
+        np.savez(Path(folder) / "feeds.npz", **{str(index): value for index, value in feeds.items()})
+        # Memory first: while nothing else of ours is loaded.
+        used = [_peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None for p in (plain_path, path)]
+        timed = _latency([plain, explained], feeds, device, config, calls, seconds)
+        rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
+        sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
+    costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
+    return BenchReport(
+        model=str(path), device=device, precision=timed.precision, collapse=ExplainedInfo.read(explained).collapse,
+        input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
+        ratio=median(b / a for a, b in zip(*timed.times, strict=True)), plain=costs[0], explained=costs[1],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Timed:
+    times: tuple[list[float], list[float]]
+    precision: str
+
+
+def _over(above: float | None, below: float | None) -> float | None:
+    return above / below if above and below else None
+
+
+def _feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None) -> Feeds:
+    place = picture_input(plain)
+    height, width = sizes_to_try(plain, place, size)[0]
+    picture = prepare(noise(0, height, width, place.channels), place, ModelInfo.read(plain))
+    feeds = feeds_for(plain, place, np.repeat(picture, place.batch or batch, axis=0))
+    # The picture first, so that its shape is the one to report.
+    return {place.index: feeds.pop(place.index), **feeds}
+
+
+def _compile(model: ov.Model, device: str, config: dict[str, Any]) -> ov.CompiledModel:
+    try:
+        return ov.Core().compile_model(model, device, config)
+    except RuntimeError as error:
+        raise ModelReadError(f"{device} can't compile the model: {first_reason(error)}") from error
+
+
+def _latency(
+    models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
+) -> _Timed:
+    """Times in seconds of alternating calls; who goes first changes every round."""
+    compiled = [_compile(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in models]
+    requests = [one.create_infer_request() for one in compiled]
+    for request in requests * 3:
+        request.infer(feeds)
+    times: tuple[list[float], list[float]] = ([], [])
+    begin = time.perf_counter()
+    while len(times[0]) < calls and (len(times[0]) < 5 or time.perf_counter() - begin < seconds):
+        for which in (0, 1) if len(times[0]) % 2 else (1, 0):
+            start = time.perf_counter()
+            requests[which].infer(feeds)
+            times[which].append(time.perf_counter() - start)
+    return _Timed(times, _precision_of(compiled[0]))
+
+
+def _precision_of(compiled: ov.CompiledModel) -> str:
+    try:
+        return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    except (RuntimeError, AttributeError):
+        return "unknown"
+
+
+def _throughput(model: ov.Model, feeds: Feeds, device: str, config: dict[str, Any], seconds: float) -> float:
+    """Pictures a second with as many requests in flight as the device asks for."""
+    compiled = _compile(model, device, {**config, "PERFORMANCE_HINT": "THROUGHPUT"})
+    queue = ov.AsyncInferQueue(compiled)
+    for _ in range(len(queue)):
+        queue.start_async(feeds)
+    queue.wait_all()
+    count, start = 0, time.perf_counter()
+    while count < 2 * len(queue) or time.perf_counter() - start < min(seconds, 5.0):
+        queue.start_async(feeds)
+        count += 1
+    queue.wait_all()
+    return count * len(next(iter(feeds.values()))) / (time.perf_counter() - start)
+
+
+def _peak_memory(model: Path, feeds: Path, device: str, config: dict[str, Any]) -> float | None:
+    """MB at the peak of a process that reads, compiles and runs the model; None where that process failed."""
+    words = [sys.executable, "-c", _MEMORY_SCRIPT, str(model), str(feeds), device, json.dumps(config)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.strip() else None
+
+
+# VmHWM rather than ru_maxrss where there is one: the latter starts at the parent's peak after vfork.
+_MEMORY_SCRIPT = """
+import json, pathlib, resource, sys
+import numpy as np
+import openvino as ov
+model, feeds, device, config = sys.argv[1:]
+given = {int(key): value for key, value in np.load(feeds).items()}
+request = ov.Core().compile_model(model, device, json.loads(config)).create_infer_request()
+for _ in range(3):
+    request.infer(given)
+status = pathlib.Path("/proc/self/status")
+lines = status.read_text().splitlines() if status.exists() else []
+peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
+usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((peak or (usage / 1024 if sys.platform == "darwin" else usage)) / 1024)
+"""

@@ -1,0 +1,47 @@
+"""`ovxai bench`: figures are there and make sense; nobody asserts how fast a machine is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ovxai.bench import bench
+from ovxai.cli.main import main
+from ovxai.errors import NotExplainedError, OptionError
+from ovxai.ir.save import save_model
+
+sys.path.insert(0, str(Path(__file__).parent / "verification"))
+from tiny_models import Pooled  # noqa: E402
+
+
+@pytest.fixture
+def explained(tmp_path):
+    return save_model(Pooled(batch=-1).explained(), tmp_path / "xai.xml")
+
+
+def test_all_figures(explained):
+    report = bench(explained, calls=6, seconds=2, precision="f32", batch=2)
+    assert report.precision == "f32" and report.calls == 6 and report.input_shape == (2, 3, 12, 15)
+    assert report.ratio > 0 and report.throughput_ratio > 0
+    assert 0.5 < report.memory_ratio < 2 and report.plain.memory_mb > 10
+    assert report.explained.xml_bytes > report.plain.xml_bytes
+
+
+def test_a_wrong_precision_or_model(explained, tmp_path):
+    with pytest.raises(OptionError, match="precision"):
+        bench(explained, precision="f8")
+    with pytest.raises(NotExplainedError):
+        bench(save_model(Pooled().model, tmp_path / "plain.xml"))
+
+
+def test_command(explained):
+    words = ["bench", str(explained), "--calls", "5", "--no-memory", "--no-throughput"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "latency ms" in result.output and "peak memory" not in result.output
+    document = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+    assert document["ratio"] > 0 and document["plain"]["memory_mb"] is None
