@@ -136,8 +136,7 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
 
     cv2.setNumThreads(1)  # pictures run beside each other already
     explainer = _explainer(model, found, options)
-    for note in explainer.notes:
-        click.echo(f"note: {note}", err=True)
+    _remark(explainer.notes)
     writer = Writer(
         out, names=explainer.facts.names, postprocess=options["postprocess"], form=options["form"],
         npy=options["npy"], grid=options["grid"], force=options["force"],
@@ -147,8 +146,7 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
     with stop_on_interrupt() as stop, _progress(total) as tick:
         result = run(found, stop=stop, progress=tick)
     _complain([item.reason for item in result.broken])
-    for note in result.notes:
-        click.echo(f"note: {note}", err=True)
+    _remark(result.notes)
     facts = model_facts(str(model), explainer.facts)
     manifest = None
     if result.explained:
@@ -194,6 +192,15 @@ def _failure(item) -> dict:
     return {"source": item.source, "error": item.reason}
 
 
+def _quiet() -> bool:
+    return bool(click.get_current_context().params.get("quiet"))
+
+
+def _remark(notes) -> None:
+    for note in () if _quiet() else notes:
+        click.echo(f"note: {note}", err=True)
+
+
 def _complain(reasons: list[str]) -> None:
     for reason in reasons[:_MOST_LINES]:
         click.echo(f"Error: {' '.join(reason.split())}", err=True)
@@ -215,7 +222,7 @@ def _summary(result, out: Path, say) -> None:
 @contextmanager
 def _progress(total: int | None):
     """A bar on a terminal, nothing elsewhere; without a known end it counts."""
-    if not sys.stderr.isatty() or total == 1:
+    if not sys.stderr.isatty() or total == 1 or _quiet():
         yield lambda broken: None
         return
     color = color_allowed(sys.stderr)

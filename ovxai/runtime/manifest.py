@@ -10,7 +10,7 @@ import cv2
 import openvino as ov
 
 from ovxai.runtime.facts import ModelFacts
-from ovxai.runtime.files import write_bytes
+from ovxai.runtime.files import make_folder, write_bytes
 from ovxai.runtime.write import WrittenFile
 from ovxai.version import __version__
 
@@ -47,7 +47,7 @@ def write_manifest(
 
     failed: (source, reason). settings: how the maps were made, plain JSON values.
     """
-    path = folder / NAME
+    path = make_folder(folder) / NAME
     stamp = versions()
     files = [{**_entry(item), "model": model["path"], "versions": stamp} for item in written]
     new = {item["path"] for item in files}
