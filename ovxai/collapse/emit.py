@@ -61,8 +61,20 @@ def unsqueeze(tensor: ov.Output, axes: Sequence[int]) -> ov.Output:
 
 def slice_axis(tensor: ov.Output, axis: int, start: Dim | int, stop: Dim | int) -> ov.Output:
     """tensor[..., start:stop, ...] along `axis`."""
+    if _is_single(start, stop):
+        # Slices side by side become one VariadicSplit, which copies all of the tensor; one token is cheaper picked.
+        return op.gather(tensor, ints([_size(start)]), op.constant(np.int64(axis))).output(0)
     ends = [ints([edge]) if isinstance(edge, int) else edge.node() for edge in (start, stop)]
     return op.slice(tensor, ends[0], ends[1], ints([1]), ints([axis])).output(0)
+
+
+def _size(edge: Dim | int) -> int:
+    return edge if isinstance(edge, int) else edge.size
+
+
+def _is_single(start: Dim | int, stop: Dim | int) -> bool:
+    static = all(isinstance(edge, int) or edge.is_static for edge in (start, stop))
+    return static and _size(stop) - _size(start) == 1
 
 
 def concat(tensors: Sequence[ov.Output], axis: int) -> ov.Output:

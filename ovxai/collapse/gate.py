@@ -40,7 +40,7 @@ def gated(tap: Tap, graph: Graph) -> Value:
         piece = cut(lambda: tap.port, axis, bounds[index], bounds[index + 1])
         return _leveled(own, axes, piece) if index == tap.prefix else Shared(own, piece)
 
-    return Segments(dims, axis, runs, tuple(Part(lambda i=i: part(i)) for i in range(len(runs))))
+    return Segments(dims, axis, runs, tuple(Part(lambda i=i: part(i)) for i in range(len(runs))), lambda: tap.port)
 
 
 def _leveled(dims: Dims, axes: tuple[int, ...], tensor: Thunk) -> Leveled:

@@ -77,7 +77,10 @@ def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
         whole = Part(lambda run=run: _Results(interpreter.evaluate(_piece(interpreter, operation, target, sizes, bounds, run))))
         for index, column in enumerate(parts):
             column.append(Part(lambda whole=whole, index=index: whole().values[index]))
-    return [Segments(dims, target, sizes, tuple(column)) for dims, column in zip(operation.out_dims, parts)]
+    return [
+        Segments(dims, target, sizes, tuple(column), plain)
+        for dims, column, plain in zip(operation.out_dims, parts, operation.plain)
+    ]
 
 
 def dense_of(value: Value) -> tuple[Dense, ...]:

@@ -128,8 +128,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Segments(Value):
-    """An axis whose runs are of different kinds, such as class token | patches."""
+    """An axis whose runs are of different kinds, such as class token | patches.
+
+    plain: the whole tensor as it is without any mask, where there is one.
+    """
 
     axis: int
     sizes: Dims
     parts: tuple[Part, ...] = field(repr=False)
+    plain: Thunk | None = field(default=None, repr=False)

@@ -6,6 +6,7 @@ sums:   weights by window, gated values -> prefix + window + rest, each as often
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import openvino as ov
@@ -18,7 +19,7 @@ from ovxai.collapse.operation import Operation
 from ovxai.collapse.physical import change_of, laid_gate, spread_over_masks, to_windowed
 from ovxai.collapse.rules.merged import merged_matmul
 from ovxai.collapse.rules.reduction import weighted_window
-from ovxai.collapse.segments import edges, restrict
+from ovxai.collapse.segments import edges, restrict, segmented
 from ovxai.collapse.values import (
     ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
@@ -34,6 +35,10 @@ def matmul(interpreter: Interpreter, operation: Operation) -> list[Value] | None
     if a.rank < 2 or b.rank < 2:
         return None
     inner = contracted(operation)
+    if isinstance(a, Shared) and isinstance(b, Segments) and b.axis != inner[1] and b.plain and not operation.plain[0]:
+        # One product with all keys, cut into runs: cheaper than cutting the keys.
+        joint = once(lambda: operation.remake([a.out(), b.plain()], operation.out_dims[0]))
+        return segmented(interpreter, replace(operation, plain=(joint,)))
     if any(isinstance(value, Segments) and value.axis != axis for value, axis in zip((a, b), inner)):
         return None  # run by run along rows or columns first
     if any(_is_gated_along(value, axis) for value, axis in zip((a, b), inner)):
