@@ -109,22 +109,27 @@ def snapshot(model: ov.Model) -> Graph:
     """The graph of `model`, open dimensions filled in by a witness where OpenVINO accepts one."""
     if all(parameter.get_partial_shape().is_static for parameter in model.get_parameters()):
         return _read(model)
-    for height, width in WITNESS_SIZES:
-        witness = model.clone()
-        try:
-            _make_concrete(witness, height, width)
-        except RuntimeError:
-            continue
-        return _read(witness)
+    for every_input in (True, False):
+        for height, width in WITNESS_SIZES:
+            witness = model.clone()
+            try:
+                _make_concrete(witness, height, width, every_input)
+            except RuntimeError:
+                continue
+            return _read(witness)
     return _read(model)
 
 
-def _make_concrete(model: ov.Model, height: int, width: int) -> None:
+def _make_concrete(model: ov.Model, height: int, width: int, every_input: bool) -> None:
     for parameter in model.get_parameters():
         shape = parameter.get_partial_shape()
-        if shape.rank.is_static:
+        if shape.rank.is_static and (every_input or _is_picture(shape)):
             parameter.set_partial_shape(ov.PartialShape(witness_dimensions(shape, height, width)))
     model.validate_nodes_and_infer_types()
+
+
+def _is_picture(shape: ov.PartialShape) -> bool:
+    return len(shape) == 4 and any(shape[axis].is_static and shape[axis].get_length() in (1, 3, 4) for axis in (1, 3))
 
 
 def witness_dimensions(shape: ov.PartialShape, height: int, width: int) -> list[int]:

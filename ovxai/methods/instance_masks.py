@@ -1,0 +1,238 @@
+"""InstSeg: for each class the mean over its instances of (binary mask * score), inside the graph and without loops.
+
+Box masks are pasted onto the grid all at once: `Ry (gh x mh) @ mask @ Rx^T (mw x gw)`, with bilinear weights made from
+the boxes by elementwise operations. Full-size masks and prototypes only need resizing. Then one product with the one-hot labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.find.instances_site import BOX, FULL, InstanceSite, Instances
+from ovxai.methods.branch import Branch
+from ovxai.methods.class_probability_map import chosen_classes, layer_name, resized
+from ovxai.methods.instance_suppression import suppressed
+from ovxai.options import InsertOptions, parse_size
+
+TASK, METHOD = "instance-segmentation", "inst-seg"
+#: The grid is the input's size over this, unless asked otherwise.
+STRIDE = 4
+#: Boxes thinner than this are pasted as if they were this wide; they have weight 0 anyway.
+THINNEST = 1e-3
+
+
+@dataclass(frozen=True)
+class Table:
+    """One form for all families: boxes f32 [N, I, 4], labels i64 and scores f32 [N, I], masks or coefficients f32."""
+
+    boxes: ov.Output
+    labels: ov.Output
+    scores: ov.Output
+    masks: ov.Output
+
+
+@dataclass(frozen=True)
+class Grid:
+    """size: i64 [2]. rows, columns: f32 centres of the grid's cells in pixels of the input."""
+
+    size: ov.Output
+    rows: ov.Output
+    columns: ov.Output
+
+
+def build(model: ov.Model, site: InstanceSite, options: InsertOptions) -> Branch:
+    """Add the map's nodes behind the instances of `site`; `model` is the clone that `site` was found on."""
+    table = unified(site.found) if isinstance(site.found, Instances) else Table(*suppressed(site.found, site.classes))
+    grid = grid_of(site, options)
+    threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
+    # Less and not Greater wherever a NaN may stand: the CPU plugin computes a > b as not (a <= b), which holds for NaN.
+    inside = op.less(threshold, pasted(site, table, grid)).output(0)
+    if site.mask_kind not in (BOX, FULL):
+        inside = op.logical_and(inside, covered(table.boxes, grid)).output(0)
+    saliency, index = chosen_classes(class_means(table, inside, grid, site.classes), options.classes, site.classes)
+    features = site.pyramid
+    return Branch(
+        saliency=saliency,
+        feature_map=op.convert(features[len(features) // 2], "f32").output(0) if features else None,
+        feature_vector=spatial_means(features) if options.feature_vector and features else None,
+        index=index,
+        info=information(site, options),
+        notes=site.notes,
+    )
+
+
+def number(value: float) -> ov.Node:
+    return op.constant(np.float32(value))
+
+
+def ints(*values: int) -> ov.Node:
+    return op.constant(np.array(values, np.int64))
+
+
+def unified(found: Instances) -> Table:
+    """Every family in one form: a batch axis in front, boxes, labels, scores apart, masks [N, I, h, w] as f32."""
+
+    def batched(port: ov.Output) -> ov.Output:
+        return port if found.batched else op.unsqueeze(port, ints(0)).output(0)
+
+    def column(port: ov.Output, which: int | None) -> ov.Output:
+        port = batched(port)
+        return port if which is None else op.gather(port, op.constant(np.int64(which)), op.constant(np.int64(2))).output(0)
+
+    boxes = op.slice(batched(found.boxes), ints(0), ints(4), ints(1), ints(2))
+    masks = batched(found.masks)
+    if found.mask_columns is not None:
+        masks = op.slice(masks, ints(found.mask_columns[0]), ints(found.mask_columns[1]), ints(1), ints(2)).output(0)
+    if found.singleton:
+        masks = op.squeeze(masks, ints(2)).output(0)
+    return Table(
+        op.convert(boxes, "f32").output(0),
+        op.convert(column(found.labels, found.label_column), "i64").output(0),
+        op.convert(column(found.scores, found.score_column), "f32").output(0),
+        op.convert(masks, "f32").output(0),
+    )
+
+
+def grid_of(site: InstanceSite, options: InsertOptions) -> Grid:
+    """Height and width as asked for, else the input's over 4; with open sides read from the input itself."""
+    shape = site.picture.get_partial_shape()
+    sides = [shape[axis] for axis in site.picture_axes]
+    if all(side.is_static for side in sides):
+        picture = np.array([side.get_length() for side in sides], np.int64)
+        size = np.array(parse_size(options.map_size) if options.map_size else np.maximum(picture // STRIDE, 1), np.int64)
+        centres = [((np.arange(n) + 0.5) * (whole / n)).astype(np.float32) for n, whole in zip(size, picture)]
+        return Grid(op.constant(size).output(0), *(op.constant(line).output(0) for line in centres))
+    picture = op.gather(op.shape_of(site.picture, "i64"), ints(*site.picture_axes), op.constant(np.int64(0)))
+    if options.map_size:
+        size = op.constant(np.array(parse_size(options.map_size), np.int64))
+    else:
+        size = op.maximum(op.divide(picture, op.constant(np.int64(STRIDE))), op.constant(np.int64(1)))
+    step = op.divide(op.convert(picture, "f32"), op.convert(size, "f32"))
+    return Grid(size.output(0), *(_centres(size, step, axis) for axis in (0, 1)))
+
+
+def _centres(size: ov.Node, step: ov.Node, axis: int) -> ov.Output:
+    which, zero = op.constant(np.int64(axis)), op.constant(np.int64(0))
+    cells = op.range(zero, op.gather(size, which, zero), op.constant(np.int64(1)), "f32")
+    return op.multiply(op.add(cells, number(0.5)), op.gather(step, which, zero)).output(0)
+
+
+def pasted(site: InstanceSite, table: Table, grid: Grid) -> ov.Output:
+    """[N, I, gh, gw]: every instance's mask on the grid, as probabilities (BOX, FULL) or as logits (FULL, PROTOTYPES)."""
+    if site.mask_kind == BOX:
+        masks = op.sigmoid(table.masks).output(0) if site.logits else table.masks
+        return paste(masks, table.boxes, grid)
+    if site.mask_kind == FULL:
+        return resized(table.masks, grid.size)
+    return mixed(table.masks, resized(op.convert(site.prototypes, "f32").output(0), grid.size), grid)
+
+
+def paste(masks: ov.Output, boxes: ov.Output, grid: Grid) -> ov.Output:
+    """masks [N, I, mh, mw] in boxes [N, I, 4] -> [N, I, gh, gw]: two batched products with bilinear weights."""
+    corners = [op.gather(boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4)]
+    down = weights(grid.rows, corners[1], corners[3], _side(masks, 2))
+    across = weights(grid.columns, corners[0], corners[2], _side(masks, 3))
+    return op.matmul(op.matmul(down, masks, False, False), across, False, True).output(0)
+
+
+def _side(masks: ov.Output, axis: int) -> ov.Output:
+    """How many cells a mask has along `axis`, f32 scalar."""
+    side = masks.get_partial_shape()[axis]
+    if side.is_static:
+        return op.constant(np.float32(side.get_length())).output(0)
+    length = op.gather(op.shape_of(masks, "i64"), op.constant(np.int64(axis)), op.constant(np.int64(0)))
+    return op.convert(length, "f32").output(0)
+
+
+def weights(centres: ov.Output, low: ov.Output, high: ov.Output, cells: ov.Output) -> ov.Output:
+    """[N, I, g, m]: how much of mask cell m each grid line takes. Linear between cell centres, falling to 0 outside."""
+    extent = op.maximum(op.subtract(high, low), number(THINNEST))
+    offset = op.subtract(op.unsqueeze(centres, ints(0, 1)), op.unsqueeze(low, ints(2)))
+    place = op.subtract(op.multiply(op.divide(offset, op.unsqueeze(extent, ints(2))), cells), number(0.5))
+    steps = op.range(number(0.0), cells, number(1.0), "f32")
+    distance = op.abs(op.subtract(op.unsqueeze(place, ints(3)), op.unsqueeze(steps, ints(0, 1, 2))))
+    return op.relu(op.subtract(number(1.0), distance)).output(0)
+
+
+def mixed(coefficients: ov.Output, prototypes: ov.Output, grid: Grid) -> ov.Output:
+    """[N, I, M] x [N, M, gh, gw] -> logits [N, I, gh, gw]."""
+    flat = op.reshape(prototypes, ints(0, 0, -1), True)
+    logits = op.matmul(coefficients, flat, False, False)
+    return op.reshape(logits, op.concat([ints(0, 0), grid.size], 0), True).output(0)
+
+
+def covered(boxes: ov.Output, grid: Grid) -> ov.Output:
+    """bool [N, I, gh, gw]: cells whose centre lies in the box (prototypes know nothing of boxes)."""
+    x1, y1, x2, y2 = (op.gather(boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4))
+
+    def between(centres: ov.Output, low: ov.Node, high: ov.Node) -> ov.Node:
+        line = op.unsqueeze(centres, ints(0, 1))
+        after = op.greater_equal(line, op.unsqueeze(low, ints(2)))
+        return op.logical_and(after, op.less(line, op.unsqueeze(high, ints(2))))
+
+    rows = op.unsqueeze(between(grid.rows, y1, y2), ints(3))
+    return op.logical_and(rows, op.unsqueeze(between(grid.columns, x1, x2), ints(2))).output(0)
+
+
+def class_means(table: Table, inside: ov.Output, grid: Grid, classes: int) -> ov.Output:
+    """[N, K, gh, gw]: mean over a class's instances of mask * score; zeros for a class without instances.
+
+    Padding (no extent, no score, negative label) is taken out by Select: a product would hand on its NaNs.
+    """
+    valid = real_ones(table)
+    score = op.select(valid, table.scores, number(0.0))
+    weighted = op.select(inside, op.unsqueeze(score, ints(2, 3)), number(0.0))
+    label = op.unsqueeze(op.select(valid, table.labels, op.constant(np.int64(-1))), ints(1))
+    hot = op.convert(op.equal(label, op.reshape(ints(*range(classes)), ints(1, classes, 1), False)), "f32")
+    count = op.maximum(op.reduce_sum(hot, ints(2), keep_dims=True), number(1.0))
+    share = _with_one_more(op.divide(hot, count), 2)
+    flat = _with_one_more(op.reshape(weighted, ints(0, 0, -1), True), 1)
+    return op.reshape(op.matmul(share, flat, False, False), op.concat([ints(0, classes), grid.size], 0), True).output(0)
+
+
+def real_ones(table: Table) -> ov.Output:
+    """bool [N, I]: instances with an extent, a score and a label."""
+    x1, y1, x2, y2 = (op.gather(table.boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4))
+    extent = op.logical_and(op.less(x1, x2), op.less(y1, y2))
+    named = op.logical_and(op.less(number(0.0), table.scores), op.greater_equal(table.labels, op.constant(np.int64(0))))
+    return op.logical_and(extent, named).output(0)
+
+
+def _with_one_more(port: ov.Node, axis: int) -> ov.Node:
+    """One row of zeros more, so that a picture without instances is no product over nothing."""
+    begin, end = [0, 0, 0], [0, 0, 0]
+    end[axis] = 1
+    return op.pad(port, ints(*begin), ints(*end), "constant", number(0.0))
+
+
+def spatial_means(features: tuple[ov.Output, ...]) -> ov.Output:
+    means = [op.reduce_mean(feature, ints(2, 3), keep_dims=False) for feature in features]
+    return means[0].output(0) if len(means) == 1 else op.concat(means, 1).output(0)
+
+
+def information(site: InstanceSite, options: InsertOptions) -> dict:
+    found, features = site.found, site.pyramid
+    ports = [found.boxes, found.labels, found.masks] if isinstance(found, Instances) else [found.table]
+    if site.prototypes is not None:
+        ports.append(site.prototypes)
+    sides = [site.picture.get_partial_shape()[axis] for axis in site.picture_axes]
+    own = "x".join(str(max(side.get_length() // STRIDE, 1)) for side in sides) if all(s.is_static for s in sides) else ""
+    return dict(
+        task=TASK,
+        method=METHOD,
+        target_layers=tuple(dict.fromkeys(layer_name(port) for port in ports)),
+        feature_layer=layer_name(features[len(features) // 2]) if features else "",
+        layout="NCHW",
+        collapse="exact",
+        classes=options.classes,
+        num_classes=site.classes,
+        map_size=options.map_size or own,
+        explained_output=site.output,
+        score_output=site.score_output,
+        score_activation="none",
+        prediction_format=site.prediction_format,
+    )
