@@ -160,7 +160,8 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
         "without_prediction": result.without,
         "interrupted": result.interrupted,
         "failed": [_failure(item) for item in result.broken],
-        "files": [str(out / item.path) for item in result.written],
+        # Of a long run a long list: made only for those who asked.
+        "files": [str(out / item.path) for item in result.written] if _asked("as_json") else [],
         "manifest": str(manifest) if manifest else None,
         "notes": [*explainer.notes, *result.notes],
     }
@@ -192,12 +193,13 @@ def _failure(item) -> dict:
     return {"source": item.source, "error": item.reason}
 
 
-def _quiet() -> bool:
-    return bool(click.get_current_context().params.get("quiet"))
+def _asked(option: str) -> bool:
+    """Whether one of the options that every command has was given."""
+    return bool(click.get_current_context().params.get(option))
 
 
 def _remark(notes) -> None:
-    for note in () if _quiet() else notes:
+    for note in () if _asked("quiet") else notes:
         click.echo(f"note: {note}", err=True)
 
 
@@ -222,7 +224,7 @@ def _summary(result, out: Path, say) -> None:
 @contextmanager
 def _progress(total: int | None):
     """A bar on a terminal, nothing elsewhere; without a known end it counts."""
-    if not sys.stderr.isatty() or total == 1 or _quiet():
+    if not sys.stderr.isatty() or total == 1 or _asked("quiet"):
         yield lambda broken: None
         return
     color = color_allowed(sys.stderr)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -23,19 +26,32 @@ def draft_name(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.{next(_serial)}{path.suffix}")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` is either as it was or whole.
+@contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
+    """A file to write into that becomes `path` at the end; after an error `path` is as it was.
 
     Raises:
         OutputError: the disk refused.
     """
     draft = draft_name(path)
     try:
-        draft.write_bytes(data)
+        with open(draft, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
         os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` is either as it was or whole.
+
+    Raises:
+        OutputError: the disk refused.
+    """
+    with whole_file(path, "wb") as file:
+        file.write(data)
 
 
 def encode_picture(picture: np.ndarray, form: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import cv2
 import openvino as ov
 
 from ovxai.runtime.facts import ModelFacts
-from ovxai.runtime.files import make_folder, write_bytes
+from ovxai.runtime.files import make_folder, whole_file
 from ovxai.runtime.write import WrittenFile
 from ovxai.version import __version__
 
@@ -41,7 +42,7 @@ def model_facts(path: str, facts: ModelFacts) -> dict:
 
 
 def write_manifest(
-    folder: Path, model: dict, written: list[WrittenFile], failed: list[tuple[str, str]], settings: dict
+    folder: Path, model: dict, written: Iterable[WrittenFile], failed: list[tuple[str, str]], settings: dict
 ) -> Path:
     """Write `folder`/manifest.json; entries of earlier runs whose files still stand are kept.
 
@@ -49,19 +50,26 @@ def write_manifest(
     """
     path = make_folder(folder) / NAME
     stamp = versions()
-    files = [{**_entry(item), "model": model["path"], "versions": stamp} for item in written]
-    new = {item["path"] for item in files}
-    older = [item for item in _earlier(path) if item.get("path") not in new and (folder / item.get("path", "")).exists()]
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "model": model,
-        "versions": stamp,
-        "settings": settings,
-        "files": older + files,
-        "failed": [{"source": source, "error": reason} for source, reason in failed],
-    }
-    write_bytes(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    head = {"schema_version": SCHEMA_VERSION, "model": model, "versions": stamp, "settings": settings}
+    failures = [{"source": source, "error": reason} for source, reason in failed]
+    older = _earlier(path)
+    with whole_file(path) as file:
+        # Piece by piece: as one string, the manifest of a long run is larger than all else in memory.
+        file.write(json.dumps(head, indent=1, ensure_ascii=False)[:-2] + ',\n "files": [')
+        comma = ""
+        for entry in _entries(folder, older, written, {"model": model["path"], "versions": stamp}):
+            file.write(f"{comma}\n  {json.dumps(entry, ensure_ascii=False)}")
+            comma = ","
+        file.write(f'\n ],\n "failed": {json.dumps(failures, indent=1, ensure_ascii=False)}\n}}\n')
     return path
+
+
+def _entries(folder: Path, older: list[dict], written: Iterable[WrittenFile], stamp: dict) -> Iterator[dict]:
+    if older:
+        new = {item.path for item in written}
+        yield from (e for e in older if e.get("path") not in new and (folder / e.get("path", "")).exists())
+    for item in written:
+        yield {**_entry(item), **stamp}
 
 
 def _entry(item: WrittenFile) -> dict:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovxai.runtime.explanation import IMAGE_KEY, Explanation
+from ovxai.runtime.ledger import Ledger
 from ovxai.runtime.names import sanitize
 from ovxai.runtime.sources import Broken, Frame, Source, pictures
 from ovxai.runtime.video import Clip, VideoFile
@@ -32,7 +33,7 @@ class RunResult:
 
     explained: int = 0
     without: int = 0
-    written: list[WrittenFile] = field(default_factory=list)
+    written: Ledger = field(default_factory=Ledger)
     broken: list[Broken] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -78,7 +79,7 @@ class Run:
                 self._count(result, videos, done)
                 progress(done if isinstance(done, Broken) else None)
         finally:
-            result.written += videos.close()
+            result.written.extend(videos.close())
         result.interrupted = stop()
         return result
 
@@ -117,7 +118,7 @@ class Run:
             return
         result.explained += 1
         result.without += done.empty
-        result.written += done.files
+        result.written.extend(done.files)
         result.notes += [note for note in done.notes if note not in result.notes]
         videos.write(done)
 
