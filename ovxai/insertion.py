@@ -7,7 +7,6 @@ from pathlib import Path
 
 import openvino as ov
 
-from ovxai.embedding import embed
 from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError
 from ovxai.find.task import Plan, find_plan
 from ovxai.ir.attach import attach_outputs
@@ -20,8 +19,9 @@ from ovxai.metadata import (
 from ovxai.methods.activation_map import activation_map
 from ovxai.methods.branch import Branch
 from ovxai.methods.build import build_branch
+from ovxai.methods.embedding import embed
 from ovxai.methods.features import as_float
-from ovxai.methods.scaling import to_grey
+from ovxai.methods.scaling import largest_cells, to_grey
 from ovxai.options import InsertOptions
 from ovxai.probe import probe
 from ovxai.version import __version__
@@ -125,7 +125,9 @@ def _attach(
         outputs[SALIENCY_INDEX] = index
     if options.embed:
         name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
-        outputs[name] = embed(options.embed, to_grey(maps), plan.picture, model_info)
+        strength = branch.strength if maps is branch.saliency else None
+        grey = outputs[SALIENCY_MAP] if options.scale else to_grey(maps)
+        outputs[name] = embed(options.embed, grey, strength or largest_cells(maps), plan.picture, model_info)
     attach_outputs(model, outputs)
     info = ExplainedInfo(
         version=__version__, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "", **details

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
@@ -53,7 +54,7 @@ def _scattered(value: Windowed, masks: Masks) -> ov.Output:
 def _one_hot(masks: Masks) -> ov.Output:
     """f32 [M, W, P]: where each present window cell lies."""
     depth = op.squeeze(masks.positions.node(), ints([0]))
-    hot = op.one_hot(masks.window_index, depth, op.constant(1.0, dtype="f32"), op.constant(0.0, dtype="f32"), 2)
+    hot = op.one_hot(masks.window_index, depth, op.constant(np.float32(1)), op.constant(np.float32(0)), 2)
     return op.multiply(hot, op.unsqueeze(masks.presence, ints([2]))).output(0)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import openvino as ov
+from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.dims import Dim, dims_of, sizes
+from ovxai.collapse.dims import Dim, Dims, dims_of, sizes
 from ovxai.collapse.gate import gated, grid_dims
 from ovxai.collapse.interpreter import Interpreter
 from ovxai.collapse.masks import Masks
@@ -24,7 +26,7 @@ from ovxai.find.site import ClassifierSite
 from ovxai.find.trial import deep_recursion
 from ovxai.ir.graph import Graph, Key, key_of, source
 from ovxai.methods.branch import Branch
-from ovxai.methods.classes import picked_maps, pushed, select_classes
+from ovxai.methods.classes import Selection, picked_maps, pushed, select_classes
 from ovxai.methods.features import as_float, feature_map, feature_vector
 from ovxai.metadata import CLASSIFICATION
 from ovxai.options import InsertOptions
@@ -55,9 +57,19 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
         feature_map=features,
         feature_vector=feature_vector(site, features, graph) if options.feature_vector else None,
         index=None if selection is None else selection.index,
+        strength=_strength(site.logits, dims, selection),
         info=_info(site, dense, classes, options),
         notes=tuple(f"not collapsed at {one.name} ({one.kind}): {one.reason}" for one in dense),
     )
+
+
+def _strength(logits: ov.Output, dims: Dims, selection: Selection | None) -> ov.Output:
+    """f32 [N, C]: the scores of the classes that have maps."""
+    flat = as_float(emit.reshape(logits, [dims[0], max(dims[1:], key=lambda dim: dim.size)]))
+    if selection is None:
+        return flat
+    batch = 1 if selection.per_picture else 0
+    return op.gather(flat, selection.rows, op.constant(np.int64(1)), batch).output(0)
 
 
 def _without_bias(logits: ov.Output, graph: Graph) -> ov.Output:

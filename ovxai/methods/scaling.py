@@ -28,5 +28,10 @@ def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3)) -> ov.Output:
     return op.convert(op.multiply(op.subtract(maps, low), factor), "u8").output(0)
 
 
+def largest_cells(maps: ov.Output) -> ov.Output:
+    """[N, C, h, w] -> [N, C]."""
+    return op.reduce_max(maps, ints([2, 3]), False).output(0)
+
+
 def _number(value: float) -> ov.Node:
     return op.constant(np.float32(value))

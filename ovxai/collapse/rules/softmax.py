@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
@@ -101,7 +102,7 @@ def _run(form: Value, axis: int, joint, start: Dim, stop: Dim, masks: Masks) -> 
 
     def each() -> ov.Output:
         # The softmax gave each class its tokens' weights together; one token has its share.
-        many = op.maximum(masks.multiplicity, op.constant(1.0, dtype="f32")).output(0)
+        many = op.maximum(masks.multiplicity, op.constant(np.float32(1))).output(0)
         return op.divide(piece(), along(many, axis + 1, form.rank + 1)).output(0)
 
     return Windowed(form.dims, axes, once(each), piece if axes == (axis,) else None)
