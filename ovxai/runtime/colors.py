@@ -35,8 +35,7 @@ def table(colormap: str) -> np.ndarray:
 
 def colorize(grey: np.ndarray, colormap: str) -> np.ndarray:
     """[H, W] u8 -> [H, W, 3] u8 RGB."""
-    channels = cv2.merge([grey, grey, grey])
-    return cv2.LUT(channels, table(colormap)[None])
+    return cv2.applyColorMap(grey, table(colormap)[:, None])
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.geometry import Geometry
-from ovxai.runtime.render import heat_map, overlay
+from ovxai.runtime.render import heat_map, overlay, spread
 
 if TYPE_CHECKING:
     from ovxai.runtime.predictions import Prediction
@@ -56,7 +56,11 @@ class Explanation:
         """
         if not self.config.postprocess:
             return dict(self.raw_maps)
-        return {key: heat_map(values, self.geometry, self.config) for key, values in self.raw_maps.items()}
+        return {key: self.heat_map(key) for key in self.raw_maps}
+
+    def heat_map(self, key: Key) -> np.ndarray:
+        """The map of `key` at the picture's size, coloured: [H, W, 3] u8 RGB."""
+        return heat_map(self._spread(key), self.geometry, self.config)
 
     def overlay(self, key: Key | None = None) -> np.ndarray:
         """The picture under the map of `key` (default: the first), boxes of that class drawn: [H, W, 3] u8 RGB.
@@ -67,9 +71,10 @@ class Explanation:
         from ovxai.runtime.draw import draw_predictions
 
         key = next(iter(self.raw_maps), None) if key is None else key
-        painted = self.picture.copy() if key is None else overlay(
-            self.picture, self.raw_maps[key], self.geometry, self.config
-        )  # fmt: skip
+        if key is None:
+            painted = self.picture.copy()
+        else:
+            painted = overlay(self.picture, self._spread(key), self.geometry, self.config)
         draw_predictions(painted, tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index)))
         return painted
 
@@ -86,6 +91,14 @@ class Explanation:
             return "whole picture"
         score = self.scores.get(key)
         return self.labels[key] if score is None else f"{self.labels[key]} {score:.2f}"
+
+    def _spread(self, key: Key) -> np.ndarray:
+        """[H, W] u8. The last one is kept: heat map and overlay of a class are usually wanted one after the other."""
+        last = self.__dict__.get("_last_spread")
+        if last is None or last[0] != key:
+            last = (key, spread(self.raw_maps[key], self.geometry, self.config))
+            self.__dict__["_last_spread"] = last
+        return last[1]
 
     def save(self, directory: str | Path, *, force: bool = False) -> tuple[WrittenFile, ...]:
         """Write the maps into `directory` as `ovxai run` names them, with overlays where postprocessed.

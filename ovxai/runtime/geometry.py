@@ -6,6 +6,7 @@ import functools
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 Size = tuple[int, int]
@@ -60,8 +61,9 @@ class Geometry:
         left, top, inner_width, inner_height = self.content
         rows = _weights(y2 - y1, values.shape[0], top / self.canvas[0], inner_height / self.canvas[0], interpolation)
         columns = _weights(x2 - x1, values.shape[1], left / self.canvas[1], inner_width / self.canvas[1], interpolation)
-        values = np.asarray(values, np.float32)
-        seen = rows @ (values @ columns.T)
+        values = np.ascontiguousarray(values, np.float32)
+        # cv2.gemm and not `@`: the threads of numpy's BLAS get in the way of the inference's.
+        seen = cv2.gemm(rows, cv2.gemm(values, columns, 1, None, 0, flags=cv2.GEMM_2_T), 1, None, 0)
         if interpolation == "cubic":  # overshoots at edges
             np.clip(seen, values.min(), values.max(), out=seen)
         if self.covers_picture:

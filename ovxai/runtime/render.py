@@ -30,12 +30,14 @@ def to_grey(values: np.ndarray) -> np.ndarray:
 
 def spread(values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
     """A low-resolution map -> [H, W] u8 over the source picture, padding and crop undone."""
-    return geometry.map_to_source(to_grey(values), config.interpolation).round().clip(0, 255).astype(np.uint8)
+    # Bilinear surfaces have kinks, which shading hides and lines show.
+    interpolation = "cubic" if config.style == "contour" else config.interpolation
+    return cv2.convertScaleAbs(geometry.map_to_source(to_grey(values), interpolation))  # rounds and cuts off at 255
 
 
-def heat_map(values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
-    """The map alone, coloured; black where the network did not look."""
-    colors = colorize(spread(values, geometry, config), config.colormap)
+def heat_map(grey: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
+    """The map alone, [H, W] u8, coloured; black where the network did not look."""
+    colors = colorize(grey, config.colormap)
     if geometry.covers_picture:
         return colors
     seen = np.zeros_like(colors)
@@ -44,34 +46,34 @@ def heat_map(values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> n
     return seen
 
 
-def overlay(picture: np.ndarray, values: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
-    """The picture under its map; untouched where the network did not look."""
-    if config.style == "contour":
-        return _contours(picture, values, geometry, config.colormap)
-    grey = spread(values, geometry, config)
+def overlay(picture: np.ndarray, grey: np.ndarray, geometry: Geometry, config: ExplainConfig) -> np.ndarray:
+    """The picture under its map, [H, W] u8; untouched where the network did not look."""
+    paint = _lines if config.style == "contour" else _blend
     x1, y1, x2, y2 = geometry.window_box()
+    seen = paint(picture[y1:y2, x1:x2], grey[y1:y2, x1:x2], config)
+    if geometry.covers_picture:
+        return seen
     painted = picture.copy()
-    colors = colorize(grey[y1:y2, x1:x2], config.colormap)
-    painted[y1:y2, x1:x2] = cv2.addWeighted(picture[y1:y2, x1:x2], 1 - config.opacity, colors, config.opacity, 0)
+    painted[y1:y2, x1:x2] = seen
     return painted
 
 
-def _contours(picture: np.ndarray, values: np.ndarray, geometry: Geometry, colormap: str) -> np.ndarray:
+def _blend(picture: np.ndarray, grey: np.ndarray, config: ExplainConfig) -> np.ndarray:
+    return cv2.addWeighted(picture, 1 - config.opacity, colorize(grey, config.colormap), config.opacity, 0)
+
+
+def _lines(picture: np.ndarray, grey: np.ndarray, config: ExplainConfig) -> np.ndarray:
     """Lines of equal evidence, each in its colour; the dark rim keeps them visible on any ground."""
-    # Bilinear surfaces have kinks, which shading hides and lines show.
-    x1, y1, x2, y2 = geometry.window_box()
-    grey = geometry.map_to_source(to_grey(values), "cubic")[y1:y2, x1:x2]
-    seen = picture[y1:y2, x1:x2].copy()
+    painted = picture.copy()
     width = line_width(picture.shape)
     for share in _CONTOURS:
-        if grey.max() <= 0:
-            break
-        lines = _level_lines(grey, share * float(grey.max()))
-        color = tuple(int(value) for value in table(colormap)[int(share * 255)])
-        cv2.polylines(seen, lines, False, (0, 0, 0), width + 2, cv2.LINE_AA)
-        cv2.polylines(seen, lines, False, color, width, cv2.LINE_AA)
-    painted = picture.copy()
-    painted[y1:y2, x1:x2] = seen
+        level = share * float(grey.max())
+        if level < 1:
+            continue
+        lines = _level_lines(grey, level)
+        color = tuple(int(value) for value in table(config.colormap)[int(share * 255)])
+        cv2.polylines(painted, lines, False, (0, 0, 0), width + 2, cv2.LINE_AA)
+        cv2.polylines(painted, lines, False, color, width, cv2.LINE_AA)
     return painted
 
 

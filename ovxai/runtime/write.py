@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ovxai.errors import OptionError
 from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
 from ovxai.runtime.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
 from ovxai.runtime.names import ImageNames, class_words, sanitize
-from ovxai.runtime.render import heat_map, to_grey
+from ovxai.runtime.render import to_grey
 
 MAP_FOLDER = "saliency_map"
 
@@ -96,7 +94,7 @@ class Writer:
     def _files(self, explanation: Explanation, key: Key, stem: str):
         """(kind, file name, bytes) of one map."""
         values = explanation.raw_maps[key]
-        shown = _shown(explanation, values) if self._postprocess else to_grey(values)
+        shown = explanation.heat_map(key) if self._postprocess else to_grey(values)
         yield "saliency_map", f"{stem}_saliency_map{self._suffix}", encode_picture(shown, self._form)
         if self._postprocess:
             yield "overlay", f"{stem}_overlay{self._suffix}", encode_picture(explanation.overlay(key), self._form)
@@ -121,10 +119,6 @@ class Writer:
             map_shape=None if key is None else explanation.raw_maps[key].shape,
             size=explanation.picture.shape[:2],
         )
-
-
-def _shown(explanation: Explanation, values: np.ndarray) -> np.ndarray:
-    return heat_map(values, explanation.geometry, explanation.config)
 
 
 def _stem(source: str | None) -> str:

@@ -10,13 +10,19 @@ from ovxai.runtime.draw import draw_predictions, fit_text, tag, text_width, to_a
 from ovxai.runtime.geometry import fit
 from ovxai.runtime.grid import make_grid
 from ovxai.runtime.predictions import Prediction
-from ovxai.runtime.render import heat_map, overlay, to_grey
+from ovxai.runtime.render import heat_map, overlay, spread, to_grey
 
 
 def hot_corner() -> np.ndarray:
     values = np.zeros((4, 4), np.uint8)
     values[0, 0] = 255
     return values
+
+
+def shown(draw, geometry, config, values=None, pixels=None):
+    """A low-resolution map, drawn by `heat_map` or `overlay`."""
+    grey = spread(hot_corner() if values is None else values, geometry, config)
+    return draw(grey, geometry, config) if draw is heat_map else draw(picture() if pixels is None else pixels, grey, geometry, config)
 
 
 @pytest.mark.parametrize(
@@ -50,34 +56,34 @@ def test_jet_goes_from_blue_to_red():
 
 
 def test_the_heat_lies_where_the_map_is_hot():
-    painted = heat_map(hot_corner(), fit((80, 120), (32, 32), "standard"), ExplainConfig())
+    painted = shown(heat_map, fit((80, 120), (32, 32), "standard"), ExplainConfig())
     assert painted.shape == (80, 120, 3)
     assert painted[2, 2, 0] > painted[2, 2, 2] and painted[-3, -3, 2] > painted[-3, -3, 0]
 
 
 def test_opacity_from_nothing_to_all():
     geometry = fit((40, 60), (32, 32), "standard")
-    assert (overlay(picture(), hot_corner(), geometry, ExplainConfig(opacity=0)) == picture()).all()
-    whole = overlay(picture(), hot_corner(), geometry, ExplainConfig(opacity=1))
-    assert (whole == heat_map(hot_corner(), geometry, ExplainConfig())).all()
+    assert (shown(overlay, geometry, ExplainConfig(opacity=0)) == picture()).all()
+    whole = shown(overlay, geometry, ExplainConfig(opacity=1))
+    assert (whole == shown(heat_map, geometry, ExplainConfig())).all()
 
 
 @pytest.mark.parametrize("style", ["heat", "contour"])
 def test_outside_of_a_crop_nothing_is_painted(style):
     geometry = fit((40, 60), (32, 32), "crop")
-    painted = overlay(picture(), hot_corner(), geometry, ExplainConfig(style=style))
+    painted = shown(overlay, geometry, ExplainConfig(style=style))
     assert (painted[:, :10] == picture()[:, :10]).all() and (painted[:, 50:] == picture()[:, 50:]).all()
     assert (painted != picture()).any()
-    assert heat_map(hot_corner(), geometry, ExplainConfig())[:, :10].max() == 0
+    assert shown(heat_map, geometry, ExplainConfig())[:, :10].max() == 0
 
 
 def test_contours_draw_lines_and_an_empty_map_none():
     geometry = fit((400, 600), (32, 32), "standard")
     values = np.zeros((8, 8), np.uint8)
     canvas = picture(400, 600)
-    assert (overlay(canvas, values, geometry, ExplainConfig(style="contour")) == canvas).all()
+    assert (shown(overlay, geometry, ExplainConfig(style="contour"), values, canvas) == canvas).all()
     values[4, 4] = 200
-    changed = (overlay(canvas, values, geometry, ExplainConfig(style="contour")) != canvas).any(axis=2)
+    changed = (shown(overlay, geometry, ExplainConfig(style="contour"), values, canvas) != canvas).any(axis=2)
     assert 0 < changed.mean() < 0.1
     assert not changed[[0, -1]].any() and not changed[:, [0, -1]].any()
 
