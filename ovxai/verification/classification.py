@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import openvino as ov
 
-from ovxai.metadata import ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, ExplainedInfo
 from ovxai.verification.cut import Head, cut_head
 from ovxai.verification.definition import Definition
 from ovxai.verification.engine import Feeds, values_of
@@ -38,10 +38,11 @@ def classification(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress:
     )
 
 
-def activation_map(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None = None) -> Definition:
+def activation_map(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
     """The class-free map: the mean of the feature map over its channels."""
     model = plain.clone()
-    name = info.target_layers[0] if info.target_layers else info.feature_layer
+    # A detector's target layers are its class logits; its features have a name of their own.
+    name = info.target_layers[0] if info.task == CLASSIFICATION or not info.feature_layer else info.feature_layer
     (tensor,) = values_of(model, [port_named(model, name)], feeds)
     features = positions_of(info, tensor).to_nchw(tensor)
     return Definition(maps=features.astype(np.float64).mean(axis=1, keepdims=True), features=features)

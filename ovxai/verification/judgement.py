@@ -14,7 +14,7 @@ from ovxai.ir.read import read_model
 from ovxai.ir.strip import strip_model
 from ovxai.metadata import FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP, SECTION, ExplainedInfo
 from ovxai.verification.batches import Batch, make_batches
-from ovxai.verification.compare import Deviation, compare_raw, compare_scaled
+from ovxai.verification.compare import NO_EVIDENCE, Deviation, compare_raw, compare_scaled
 from ovxai.verification.definition import Definition
 from ovxai.verification.engine import Engine
 from ovxai.verification.features import check_feature_map
@@ -188,7 +188,17 @@ def _check_pictures(
         feeds = batch.feeds(case.plain, case.place)
         checks.append(check_vector(found[FEATURE_VECTOR], case.plain, case.info, feeds, wanted.features))
     findings.checks += [check for check in checks if check is not None]
-    findings.notes += [note for note in wanted.notes if note not in findings.notes]
+    findings.notes += [note for note in (*wanted.notes, *_says_nothing(wanted)) if note not in findings.notes]
+
+
+def _says_nothing(wanted: Definition) -> list[str]:
+    """A map may equal its definition and still be worthless: said, not judged."""
+    maps = wanted.maps
+    if (np.ptp(maps, axis=(2, 3)) <= NO_EVIDENCE * np.abs(maps).max(axis=(2, 3))).all():
+        return ["by its definition every map is flat on this picture: the features carry no place"]
+    if maps.shape[1] > 1 and (np.ptp(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1) <= NO_EVIDENCE * np.abs(maps).max()).all():
+        return ["by its definition the map is the same for every class on this picture"]
+    return []
 
 
 def _wrong_type(maps: np.ndarray, scaled: bool, batch: int) -> str:

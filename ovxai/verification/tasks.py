@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.metadata import CLASSIFICATION, DETECTION, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ExplainedInfo
 from ovxai.verification.batches import Batch
 from ovxai.verification.classification import activation_map, classification
 from ovxai.verification.definition import Definition
@@ -16,7 +16,8 @@ from ovxai.verification.detection import detection
 from ovxai.verification.engine import Engine, Feeds
 from ovxai.verification.features import check_feature_vector
 from ovxai.verification.inputs import PictureInput
-from ovxai.verification.layouts import positions_of
+from ovxai.verification.instances import instance_segmentation
+from ovxai.verification.layouts import RANKS, positions_of
 from ovxai.verification.locate import port_named
 from ovxai.verification.neck import check_neck_vector
 from ovxai.verification.raster import check_raster
@@ -40,6 +41,8 @@ def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: 
         return classification(plain, info, feeds, progress)
     if info.task == DETECTION:
         return detection(plain, info, feeds)
+    if info.task == INSTANCE_SEGMENTATION:
+        return instance_segmentation(plain, info, feeds)
     raise UnsupportedModelError(f"rt_info says task {info.task!r}; verify has no definition for it")
 
 
@@ -53,11 +56,14 @@ def check_vector(
 
 
 def probe_features(plain: ov.Model, info: ExplainedInfo, batch: Batch, place: PictureInput) -> list[Check]:
-    """The raster check on the first target layer, where that has a layout."""
-    if not info.layout or not info.target_layers:
+    """The raster check: on the first target layer of a classifier, on the named map of a detector's neck."""
+    name = info.target_layers[0] if info.task == CLASSIFICATION else info.feature_layer
+    if not info.layout or not name:
         return []
     model = plain.clone()
-    port = port_named(model, info.target_layers[0])
+    port = port_named(model, name)
+    if port.get_partial_shape().rank.is_dynamic or len(port.get_partial_shape()) != RANKS.get(info.layout):
+        return []
     engine = Engine(ov.Model([port], model.get_parameters(), "features"))
 
     def features(picture: np.ndarray) -> np.ndarray:

@@ -214,3 +214,23 @@ def test_sibling_branch_stays_ungated():
     saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 4, 4], False)
     outputs = {"saliency_map": saliency, "feature_map": features}
     assert verify(explain(model, outputs, target_layers=("features",), layout="NCHW")).ok
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_raster_order(shuffled):
+    # Patches of a 6 x 6 grid whose tokens stand window by window (3 x 3 windows of 2 x 2), as windowed trunks leave them.
+    image = op.parameter([1, 3, 24, 24], np.float32)
+    x = op.relu(op.convolution(image, numbers(5, 3, 4, 4, size=0.3), [4, 4], [0, 0], [0, 0], [1, 1]))
+    if shuffled:
+        x = op.transpose(op.reshape(x, [1, 5, 3, 2, 3, 2], False), [0, 1, 2, 4, 3, 5])
+    tokens = named(op.transpose(op.reshape(x, [1, 5, 36], False), [0, 2, 1]), "tokens")
+    logits = op.matmul(op.reduce_mean(tokens, [1], False), numbers(5, 3), False, False)
+    model = ov.Model([op.result(logits)], [image], "windows")
+    copies = op.multiply(tokens, np.eye(36, dtype=np.float32).reshape(36, 36, 1))
+    rows = op.matmul(op.reduce_mean(copies, [1], False), numbers(5, 3), False, False)
+    saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 6, 6], False)
+    facts = dict(target_layers=("tokens",), layout="NPC", grid=(6, 6), prefix_tokens=0)
+    report = verify(explain(model, {"saliency_map": saliency}, **facts))
+    assert report.ok, report  # the map is what rt_info says; only its places are in doubt
+    assert check(report, "raster order").ok is (None if shuffled else True)
+    assert ("warning" in check(report, "raster order").detail) is shuffled
