@@ -127,8 +127,16 @@ def pasted(site: InstanceSite, table: Table, grid: Grid) -> ov.Output:
         masks = op.sigmoid(table.masks).output(0) if site.logits else table.masks
         return paste(masks, table.boxes, grid)
     if site.mask_kind == FULL:
-        return resized(table.masks, grid.size)
+        return shrunk(table.masks, grid)
     return mixed(table.masks, resized(op.convert(site.prototypes, "f32").output(0), grid.size), grid)
+
+
+def shrunk(masks: ov.Output, grid: Grid) -> ov.Output:
+    """Full-size masks [N, I, H, W] on the grid. One channel each, so that the plugin need not reorder the memory."""
+    sides = op.gather(op.shape_of(masks, "i64"), ints(2, 3), op.constant(np.int64(0)))
+    single = op.reshape(masks, op.concat([ints(-1, 1), sides], 0), False).output(0)
+    lead = op.gather(op.shape_of(masks, "i64"), ints(0, 1), op.constant(np.int64(0)))
+    return op.reshape(resized(single, grid.size), op.concat([lead, grid.size], 0), False).output(0)
 
 
 def paste(masks: ov.Output, boxes: ov.Output, grid: Grid) -> ov.Output:
@@ -182,16 +190,21 @@ def class_means(table: Table, inside: ov.Output, grid: Grid, classes: int) -> ov
     """[N, K, gh, gw]: mean over a class's instances of mask * score; zeros for a class without instances.
 
     Padding (no extent, no score, negative label) is taken out by Select: a product would hand on its NaNs.
+    Scores go with the labels, so that the one product over all cells has nothing but zeros and ones on its large side.
     """
     valid = real_ones(table)
-    score = op.select(valid, table.scores, number(0.0))
-    weighted = op.select(inside, op.unsqueeze(score, ints(2, 3)), number(0.0))
+    score = op.unsqueeze(op.select(valid, table.scores, number(0.0)), ints(1))
     label = op.unsqueeze(op.select(valid, table.labels, op.constant(np.int64(-1))), ints(1))
     hot = op.convert(op.equal(label, op.reshape(ints(*range(classes)), ints(1, classes, 1), False)), "f32")
     count = op.maximum(op.reduce_sum(hot, ints(2), keep_dims=True), number(1.0))
-    share = _with_one_more(op.divide(hot, count), 2)
-    flat = _with_one_more(op.reshape(weighted, ints(0, 0, -1), True), 1)
+    share = _with_one_more(op.divide(op.multiply(hot, score), count), 2)
+    flat = _with_one_more(_flat(op.convert(inside, "f32"), grid), 1)
     return op.reshape(op.matmul(share, flat, False, False), op.concat([ints(0, classes), grid.size], 0), True).output(0)
+
+
+def _flat(inside: ov.Node, grid: Grid) -> ov.Node:
+    """[N, I, gh, gw] -> [N, I, gh * gw]."""
+    return op.reshape(inside, op.concat([ints(0, 0), op.reduce_prod(grid.size, ints(0), keep_dims=True)], 0), True)
 
 
 def real_ones(table: Table) -> ov.Output:
