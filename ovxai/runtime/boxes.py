@@ -63,13 +63,14 @@ def _in_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def _painter(boxes: np.ndarray, masks: np.ndarray, geometry: Geometry):
-    full = masks.shape[-1] * masks.shape[-2] and _same_aspect(masks.shape[-2:], geometry.canvas)
+    full = masks.size > 0 and _same_aspect(masks.shape[-2:], geometry.canvas)
 
     def paint(index: int) -> np.ndarray:
         mask = np.asarray(masks[index], np.float32)
+        level = 0.5 if 0 <= mask.min() and mask.max() <= 1 else 0.0  # beyond 0..1 they are logits
         if full:
-            return geometry.map_to_source(mask) > 0.5
-        return _paste(mask, geometry.boxes_to_source(boxes[index : index + 1])[0], geometry.source)
+            return geometry.map_to_source(mask) > level
+        return _paste(mask, level, geometry.boxes_to_source(boxes[index : index + 1])[0], geometry.source)
 
     return paint
 
@@ -81,12 +82,12 @@ def _same_aspect(mask: tuple[int, int], canvas: tuple[int, int]) -> bool:
     return large and abs(height * canvas[1] - width * canvas[0]) <= max(canvas)
 
 
-def _paste(mask: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _paste(mask: np.ndarray, level: float, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     whole = np.zeros(size, bool)
     x1, y1 = (int(np.floor(value)) for value in box[:2])
     x2, y2 = (int(np.ceil(value)) for value in box[2:])
     x2, y2 = min(x2, size[1]), min(y2, size[0])
     if x2 <= x1 or y2 <= y1:
         return whole
-    whole[y1:y2, x1:x2] = cv2.resize(mask, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR) > 0.5
+    whole[y1:y2, x1:x2] = cv2.resize(mask, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR) > level
     return whole

@@ -11,18 +11,20 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Instances:
-    """boxes: [K, 4] x1, y1, x2, y2 in pixels of the network's input. labels, scores: [K].
+    """boxes: [K, 4] x1, y1, x2, y2 in pixels of the network's input; None where they can't be read. labels, scores: [K].
 
     masks: index -> [H, W] bool over the source picture, made only for those that are wanted.
+    origin: [K] rows of the raw output from which they come.
     """
 
-    boxes: np.ndarray
+    boxes: np.ndarray | None
     labels: np.ndarray
     scores: np.ndarray
     masks: Callable[[int], np.ndarray] | None = None
+    origin: np.ndarray | None = None
 
 
-NONE = Instances(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, np.float32))
+NONE = Instances(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, np.float32), origin=np.zeros(0, int))
 
 
 def suppress(boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, floor: float, iou: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.geometry import Geometry
 from ovxai.runtime.predictions import Outputs, Prediction, class_scores, decodable, objects
 from ovxai.runtime.render import to_grey
-from ovxai.runtime.select import Wanted, classes_of, predicted_classes
+from ovxai.runtime.select import Wanted, best_scores, predicted_classes
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,8 @@ class Interpreter:
             scores = dict(enumerate(values.tolist()))
             chosen = predicted_classes(values, facts, threshold)
             return scores, tuple(Prediction(i, facts.label(i), scores[i]) for i in chosen)
-        found = objects(outputs, facts, geometry)
-        over = tuple(p for p in found if p.score > threshold)
-        return classes_of(over, threshold), over
+        found = objects(outputs, facts, geometry, threshold)
+        return best_scores(found), found
 
     def _maps(
         self, outputs: Outputs, scores: dict[int, float], predictions: tuple[Prediction, ...]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +42,45 @@ def yolo_v8(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instance
         scores = _sigmoid(scores)
     centre, half = table[:2].T, table[2:4].T / 2
     return _best(np.concatenate([centre - half, centre + half], axis=1), scores, facts)
+
+
+def yolo_v5(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """One output [P, 5 + K]: centre and size in pixels, objectness, class scores."""
+    rows = _first_own(outputs, facts, lambda a: a.ndim == 2 and a.shape[1] > 5)
+    centre, half = rows[:, :2], rows[:, 2:4] / 2
+    return _best(np.concatenate([centre - half, centre + half], axis=1), rows[:, 4:5] * rows[:, 5:], facts)
+
+
+def yolo_seg(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Candidates [4 + K + M, P] (YOLOv8) or [P, 5 + K + M] (YOLOv5), and prototypes [M, h, w] that M coefficients mix."""
+    prototypes = _first_own(outputs, facts, lambda a: a.ndim == 3)
+    table = _first_own(outputs, facts, lambda a: a.ndim == 2)
+    eight = facts.explained.prediction_format == "yolo-v8-seg"
+    rows, head = (table.T, 4) if eight else (table, 5)
+    coefficients = rows[:, -len(prototypes) :]
+    scores = rows[:, head : -len(prototypes)] * (1 if eight else rows[:, 4:5])
+    centre, half = rows[:, :2], rows[:, 2:4] / 2
+    found = _best(np.concatenate([centre - half, centre + half], axis=1), scores, facts)
+    paint = functools.partial(_mix, coefficients[found.origin], prototypes, found.boxes, geometry)
+    return replace(found, masks=paint)
+
+
+def _mix(coefficients: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Geometry, index: int) -> np.ndarray:
+    """The mask of one object: a mixture of prototypes, cut to its box."""
+    values = np.tensordot(coefficients[index], prototypes, axes=1)
+    inside = np.zeros(geometry.source, bool)
+    x1, y1, x2, y2 = geometry.boxes_to_source(boxes[index : index + 1])[0].round().astype(int)
+    inside[y1:y2, x1:x2] = True
+    return inside & (geometry.map_to_source(values) > 0)
+
+
+def heatmap(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """CenterNet's class heat map [K, h, w]: how sure each class is anywhere. Its boxes are not read."""
+    table = np.asarray(outputs[facts.explained.score_output], np.float32)
+    scores = table.reshape(len(table), -1).max(axis=1)
+    if facts.explained.score_activation == "sigmoid":
+        scores = _sigmoid(scores)
+    return Instances(None, np.arange(len(scores)), scores)
 
 
 def per_level(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
@@ -93,7 +134,7 @@ def _best(boxes: np.ndarray, scores: np.ndarray, facts: ModelFacts) -> Instances
     labels = scores.argmax(axis=1)
     best = scores[np.arange(len(scores)), labels]
     kept = suppress(boxes, labels, best, _FLOOR, facts.info.iou_threshold or _IOU)
-    return Instances(boxes[kept], labels[kept], best[kept])
+    return Instances(boxes[kept], labels[kept], best[kept], origin=kept)
 
 
 def _first_own(outputs: Outputs, facts: ModelFacts, fits) -> np.ndarray:

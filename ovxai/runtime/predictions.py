@@ -11,7 +11,7 @@ from ovxai.runtime.boxes import boxes_labels, boxes_labels_masks, boxes_labels_s
 from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.geometry import Geometry
 from ovxai.runtime.instances import Instances
-from ovxai.runtime.onestage import fastestdet, per_level, yolo_v8, yolox
+from ovxai.runtime.onestage import fastestdet, heatmap, per_level, yolo_seg, yolo_v5, yolo_v8, yolox
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -37,10 +37,14 @@ DETECTORS: dict[str, Callable[[Outputs, ModelFacts, Geometry], Instances]] = {
     "boxes-labels-scores": boxes_labels_scores,
     "boxes-labels-masks": boxes_labels_masks,
     "yolox": yolox,
+    "yolo-v5": yolo_v5,
     "yolo-v8": yolo_v8,
+    "yolo-v5-seg": yolo_seg,
+    "yolo-v8-seg": yolo_seg,
     "per-level": per_level,
     "nanodet": per_level,
     "fastestdet": fastestdet,
+    "heatmap": heatmap,
 }
 
 
@@ -62,21 +66,21 @@ def class_scores(outputs: Outputs, facts: ModelFacts) -> np.ndarray:
     return {"softmax": softmax, "sigmoid": sigmoid}.get(activation, lambda x: x)(values)
 
 
-def objects(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> tuple[Prediction, ...]:
-    """What a detector or instance segmenter found in one picture, best first, positive scores only."""
+def objects(outputs: Outputs, facts: ModelFacts, geometry: Geometry, threshold: float = 0.0) -> tuple[Prediction, ...]:
+    """What a detector or instance segmenter found in one picture over `threshold`, best first."""
     found = DETECTORS[facts.explained.prediction_format](outputs, facts, geometry)
-    boxes = geometry.boxes_to_source(found.boxes)
+    boxes = None if found.boxes is None else geometry.boxes_to_source(found.boxes)
     order = np.argsort(-found.scores, kind="stable")
     return tuple(
         Prediction(
             class_index=int(found.labels[i]),
             label=facts.label(int(found.labels[i])),
             score=float(found.scores[i]),
-            box=tuple(float(value) for value in boxes[i]),
+            box=None if boxes is None else tuple(float(value) for value in boxes[i]),
             mask=None if found.masks is None else found.masks(i),
         )
         for i in order
-        if found.scores[i] > 0 and found.labels[i] >= 0
+        if found.scores[i] > threshold and found.labels[i] >= 0
     )
 
 

@@ -119,10 +119,9 @@ def _with_their_ancestors(candidates: list[int], facts: ModelFacts) -> tuple[int
     return tuple(index for index in candidates if holds(facts.label(index)))
 
 
-def classes_of(predictions: tuple[Prediction, ...], threshold: float) -> dict[int, float]:
-    """Class -> best score, of every class with an object over the threshold, best first."""
+def best_scores(predictions: tuple[Prediction, ...]) -> dict[int, float]:
+    """Class -> the score of its best object; `predictions` come best first."""
     best: dict[int, float] = {}
     for prediction in predictions:
-        if prediction.score > threshold:
-            best.setdefault(prediction.class_index, prediction.score)
+        best.setdefault(prediction.class_index, prediction.score)
     return best

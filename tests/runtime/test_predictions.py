@@ -108,3 +108,40 @@ def test_suppression_is_by_class():
     kept = suppress(boxes, np.int64([0, 0, 1, 0]), np.float32([0.9, 0.8, 0.7, 0.01]), 0.05, 0.5)
     assert sorted(kept.tolist()) == [0, 2]
     assert suppress(boxes, np.int64([0] * 4), np.zeros(4, np.float32), 0.05, 0.5).size == 0
+
+
+def test_yolo_v5_rows():
+    rows = np.zeros((84, 8), np.float32)
+    rows[3] = [20, 30, 10, 4, 0.5, 0.1, 0.2, 0.8]
+    assert [(p.class_index, round(p.score, 2), p.box) for p in one_output(rows, "yolo-v5")] == [(2, 0.4, (15, 28, 25, 32))]
+
+
+@pytest.mark.parametrize("form", ["yolo-v8-seg", "yolo-v5-seg"])
+def test_masks_mixed_of_prototypes(form):
+    head = [32, 32, 40, 40] + ([] if form == "yolo-v8-seg" else [1])
+    rows = np.zeros((84, len(head) + 3 + 2), np.float32)
+    rows[7] = [*head, 0, 0.9, 0, 1, -1]
+    table = rows.T if form == "yolo-v8-seg" else rows
+    prototypes = np.zeros((2, 16, 16), np.float32)
+    prototypes[0, :, :8], prototypes[1, :, 8:] = 1, 1  # the left half votes for, the right half against
+    model = detector(table[None], LABELS[None], masks=prototypes[None], form=form, task="instance-segmentation")
+    outputs = {"boxes": table, "labels": LABELS, "masks": prototypes}
+    found = objects(outputs, read_facts(model), fit((64, 64), (64, 64), "standard"))
+    assert [(p.class_index, p.box) for p in found] == [(1, (12, 12, 52, 52))]
+    assert found[0].mask[13:51, 13:30].all() and not found[0].mask[:, 34:].any() and not found[0].mask[:12].any()
+
+
+def test_a_heat_map_tells_classes_without_boxes():
+    table = np.zeros((3, 8, 8), np.float32)
+    table[1, 4, 4] = 0.7
+    model = detector(table[None], LABELS[None], form="heatmap")
+    found = objects({"boxes": table, "labels": LABELS}, read_facts(model), GEOMETRY)
+    assert [(p.class_index, p.box) for p in found] == [(1, None)]
+
+
+def test_masks_that_are_logits():
+    masks = np.full((3, 28, 28), -4, np.float32)
+    masks[1, :14] = 0.3
+    model = detector(WITH_SCORES, LABELS, masks=masks, form="boxes-labels-masks", task="instance-segmentation")
+    best = found({"boxes": WITH_SCORES, "labels": LABELS, "masks": masks}, model)[0]
+    assert best.mask[:30].all() and not best.mask[34:].any()
