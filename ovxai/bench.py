@@ -96,35 +96,41 @@ def bench(
     path = Path(model)
     explained = read_model(path)
     plain = strip_model(explained)
-    feeds = _feeds(plain, batch, size)
+    feeds = probe_feeds(plain, batch, size)
     config = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": precision}
     with tempfile.TemporaryDirectory() as folder:
         plain_path = save_model(plain, Path(folder) / "plain.xml")
         np.savez(Path(folder) / "feeds.npz", **{str(index): value for index, value in feeds.items()})
         # Memory first: while nothing else of ours is loaded.
         used = [_peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None for p in (plain_path, path)]
-        timed = _latency([plain, explained], feeds, device, config, calls, seconds)
+        timed = alternate([plain, explained], feeds, device, config, calls, seconds)
         rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
     costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
     return BenchReport(
         model=str(path), device=device, precision=timed.precision, collapse=ExplainedInfo.read(explained).collapse,
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
-        ratio=median(b / a for a, b in zip(*timed.times, strict=True)), plain=costs[0], explained=costs[1],
+        ratio=timed.ratio, plain=costs[0], explained=costs[1],
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Timed:
+class Timed:
+    """times: seconds of the calls of either model, pair by pair. precision: what the device computes in."""
+
     times: tuple[list[float], list[float]]
     precision: str
+
+    @property
+    def ratio(self) -> float:
+        return median(b / a for a, b in zip(*self.times, strict=True))
 
 
 def _over(above: float | None, below: float | None) -> float | None:
     return above / below if above and below else None
 
 
-def _feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None) -> Feeds:
+def probe_feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None) -> Feeds:
     place = picture_input(plain)
     height, width = sizes_to_try(plain, place, size)[0]
     picture = prepare(noise(0, height, width, place.channels), place, ModelInfo.read(plain))
@@ -140,9 +146,9 @@ def _compile(model: ov.Model, device: str, config: dict[str, Any]) -> ov.Compile
         raise ModelReadError(f"{device} can't compile the model: {first_reason(error)}") from error
 
 
-def _latency(
+def alternate(
     models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
-) -> _Timed:
+) -> Timed:
     """Times in seconds of alternating calls; who goes first changes every round."""
     compiled = [_compile(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in models]
     requests = [one.create_infer_request() for one in compiled]
@@ -155,7 +161,7 @@ def _latency(
             start = time.perf_counter()
             requests[which].infer(feeds)
             times[which].append(time.perf_counter() - start)
-    return _Timed(times, _precision_of(compiled[0]))
+    return Timed(times, _precision_of(compiled[0]))
 
 
 def _precision_of(compiled: ov.CompiledModel) -> str:

@@ -1,0 +1,209 @@
+"""Measure the table of benchmarks: explained against plain, beside peers where they are installed.
+
+    python scripts/bench.py                                  the whole table into docs/benchmarks.md
+    python scripts/bench.py --only DeiT --precision bf16     some rows
+    python scripts/bench.py --ir detector.xml=1.02           models of your own, plain IR or ONNX, with a goal
+
+Random weights, every one-dimensional parameter jittered; each row in a process of its own; calls of
+plain and explained alternate, and the ratio is the median over pairs. Needs torch, timm and
+torchvision. openvino_xai is measured in the same run where it can be imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import zoo
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """title: for people. name: timm's, or torchvision:NAME. goal, memory: the largest ratios wished for."""
+
+    title: str
+    name: str
+    goal: float
+    classes: int = 1000
+    insert: str = ""
+    memory: float = 1.05
+
+
+ROWS = (
+    Row("ResNet-50", "torchvision:resnet50", 1.03),
+    Row("EfficientNet-B0", "efficientnet_b0", 1.07),
+    Row("MobileNetV3-L", "mobilenetv3_large_100", 1.32),
+    Row("MobileNetV3-L, top-5 classes", "mobilenetv3_large_100", 1.18, insert="--classes top:5"),
+    Row("ConvNeXt-T", "convnext_tiny", 1.02),
+    Row("VGG-11", "torchvision:vgg11", 1.25, memory=1.4),
+    Row("XCiT-Nano/8", "xcit_nano_12_p8_224", 1.25, memory=1.1),
+    Row("DINOv2-S/14", "vit_small_patch14_dinov2", 1.25, memory=1.1),
+    Row("Mixer-B/16", "mixer_b16_224", 1.03),
+    Row("DeiT-Ti/16", "deit_tiny_patch16_224", 1.10),
+    Row("DeiT-Ti/16, top-5 classes", "deit_tiny_patch16_224", 1.07, insert="--classes top:5"),
+    Row("ViT-B/16", "vit_base_patch16_224", 1.05),
+    Row("DeiT-Ti/16, 10 classes", "deit_tiny_patch16_224", 1.07, classes=10),
+    Row("EfficientNet-B0, 10 classes", "efficientnet_b0", 1.06, classes=10),
+    Row("MobileNetV3-L, 10 classes", "mobilenetv3_large_100", 1.15, classes=10),
+)
+
+
+def main() -> None:
+    options = _parse()
+    if options.one:
+        return _child(json.loads(options.one), options)
+    rows = [row for row in ROWS if any(word.lower() in row.title.lower() for word in options.only or [""])]
+    rows = [vars(row) for row in rows] if not options.ir or options.only else []
+    for item in options.ir:
+        path, _, goal = item.rpartition("=")
+        rows.append(vars(Row(Path(path).parent.name + "/" + Path(path).name, path, float(goal))))
+    done = []
+    for row in rows:
+        done.append(_in_process(row, options))
+        print(_table_row(done[-1]), flush=True)
+    text = table(done, "python scripts/bench.py " + " ".join(sys.argv[1:]))
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8")
+        print(f"written: {options.out}")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", help="rows whose title holds this (repeatable)")
+    parser.add_argument("--ir", action="append", default=[], metavar="FILE=GOAL", help="a plain model of your own (repeatable)")
+    parser.add_argument("--precision", default="f32", choices=["auto", "f32", "f16", "bf16"])
+    parser.add_argument("--calls", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=60, help="at most, for the pairs of one row")
+    parser.add_argument("--timeout", type=int, default=1200, help="seconds a row")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, default=DOCS, help="where the table goes (default: docs/benchmarks.md)")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _in_process(row: dict, options: argparse.Namespace) -> dict:
+    words = [sys.executable, __file__, "--one", json.dumps(row), "--precision", options.precision]
+    words += ["--calls", str(options.calls), "--seconds", str(options.seconds)]
+    words += [] if options.peers else ["--no-peers"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=options.timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        found = _last_row((error.stdout or b"").decode(), row)
+        return {**found, "fail": f"timeout after {options.timeout} s"}
+    found = _last_row(done.stdout, row)
+    if done.returncode and "fail" not in found:
+        lines = done.stderr.strip().splitlines()
+        found["fail"] = f"died ({done.returncode}): {lines[-1][:120] if lines else 'no words'}"
+    return found
+
+
+def _last_row(output: str, row: dict) -> dict:
+    # A child tells what it has after every step: a peer that dies takes only its own figure with it.
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else dict(row)
+
+
+def _child(row: dict, options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        try:
+            plain = _plain(row, folder)
+            start = time.perf_counter()
+            zoo.ovxai("insert", plain, "-o", folder / "xai.xml", "--no-probe", *row["insert"].split())
+            row["insert_s"] = round(time.perf_counter() - start, 2)
+            words = ["--precision", options.precision, "--calls", options.calls, "--seconds", options.seconds]
+            row["report"] = zoo.ovxai("bench", folder / "xai.xml", *words)
+        except Exception as error:
+            row["fail"] = " ".join(str(error).split())[:160]
+        print(json.dumps(row), flush=True)
+        if options.peers and "fail" not in row:
+            try:
+                row["peer"] = round(_peer(plain, options), 2)
+            except Exception as error:
+                row["peer_fail"] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:80]
+            print(json.dumps(row), flush=True)
+
+
+def _plain(row: dict, folder: Path) -> Path:
+    if Path(row["name"]).suffix in (".xml", ".onnx"):
+        return Path(row["name"]).resolve()
+    import openvino as ov
+    import torch
+
+    # XCiT, DINOv2 and others take the number of classes by the same word in timm and torchvision.
+    network, size = zoo.jittered(row["name"], num_classes=row["classes"])
+    model = ov.convert_model(network, example_input=torch.rand(1, *size), input=[1, *size])
+    ov.save_model(model, folder / "plain.xml", compress_to_fp16=False)
+    return folder / "plain.xml"
+
+
+def _peer(plain: Path, options: argparse.Namespace) -> float:
+    """The same ratio for openvino_xai.
+
+    Raises:
+        ImportError: not installed. Anything else: what it could not do.
+    """
+    import openvino as ov
+
+    from ovxai.bench import alternate, probe_feeds
+    from ovxai.ir.read import read_model
+
+    # Its imports date from when the API lived one module deeper.
+    sys.modules.setdefault("openvino.runtime", ov)
+    sys.modules.setdefault("openvino.runtime.opset14", __import__("openvino.opset14", fromlist=["*"]))
+    import openvino_xai as xai
+
+    own = read_model(plain)
+    peer = xai.insert_xai(read_model(plain), task=xai.Task.CLASSIFICATION)
+    config = {} if options.precision == "auto" else {"INFERENCE_PRECISION_HINT": options.precision}
+    return alternate([own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds).ratio
+
+
+def table(rows: list[dict], command: str) -> str:
+    """Markdown, with what a reader needs to judge or repeat it."""
+    import openvino as ov
+
+    precisions = sorted({row["report"]["precision"] for row in rows if "report" in row})
+    lines = [
+        "# Benchmarks", "",
+        f"`{command.strip()}` with {os.cpu_count()} cores, OpenVINO {ov.get_version().split('-')[0]}, computed in {', '.join(precisions) or '?'}.", "",
+        "Ratios are explained / plain of the same model: median over pairs of alternating calls in one process; memory is the peak of",
+        "separate processes. Random weights, every one-dimensional parameter jittered. Peer: openvino_xai in the same run, where it is installed.", "",
+        "| model | time ratio | goal | peer's ratio | memory ratio | goal | throughput kept | .bin growth KB | insert s | collapse |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    return "\n".join([*lines, *map(_table_row, rows)]) + "\n"
+
+
+def _table_row(row: dict) -> str:
+    report = row.get("report")
+    peer = row.get("peer", "not installed" if "ImportError" in (text := row.get("peer_fail", "")) or "ModuleNotFound" in text else text)
+    if report is None:
+        return f"| {row['title']} | {row.get('fail', '?').replace('|', '/')} | {row['goal']} | {peer} | | {row['memory']} | | | | |"
+    growth = (report["explained"]["bin_bytes"] - report["plain"]["bin_bytes"]) / 1024
+    cells = [
+        row["title"], _judged(report["ratio"], row["goal"]), row["goal"], peer, _judged(report["memory_ratio"], row["memory"]),
+        row["memory"], f"{report['throughput_ratio']:.2f}" if report["throughput_ratio"] else "", f"{growth:.0f}",
+        row.get("insert_s", ""), report["collapse"],
+    ]  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _judged(value: float | None, goal: float) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if value <= goal else f"**{value:.3f}**"
+
+
+if __name__ == "__main__":
+    main()
