@@ -133,9 +133,11 @@ def _unsqueeze(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
 
 def _slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     steps = constant_value(source(node, 3))
-    if steps is None or (steps != 1).any():
+    axes = axis_values(node, 4, len(ins[0])) if node.get_input_size() > 4 else list(range(ins[1][0]))
+    if steps is None or axes is None:
         return _data_only({}, len(ins))
-    return _data_only({a: a for a in range(len(ins[0])) if ins[0][a] == out[a]}, len(ins))
+    turned = [a for a, step in zip(axes, steps) if step != 1]
+    return _data_only({a: a for a in range(len(ins[0])) if ins[0][a] == out[a] and a not in turned}, len(ins))
 
 
 def _strided_slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:

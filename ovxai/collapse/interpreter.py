@@ -21,7 +21,7 @@ from ovxai.collapse.lower import Witness, lower
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation, infer_shape
 from ovxai.collapse.pointwise import pointwise
-from ovxai.collapse.segments import dense_of, segmented
+from ovxai.collapse.segments import dense_of, join, segmented
 from ovxai.collapse.values import Dense, Mapped, Refusal, Segments, Shared, Value, once
 from ovxai.errors import UnsupportedModelError
 from ovxai.ir.graph import Graph, Key, key_of, sources
@@ -157,6 +157,8 @@ class Interpreter:
 
     def laid_out(self, value: Value, operation: Operation, reason: str) -> Value:
         """A value in its dense form, with a note that says for which operation and why."""
+        if isinstance(value, Segments):
+            value = join(self, value)  # runs that are mapped already cost nothing to lay side by side
         if isinstance(value, (Shared, Mapped)):
             return value
         note = Dense(operation.name, operation.kind, reason, math.prod(sizes(value.dims)))

@@ -194,8 +194,12 @@ def _slice(lift: Lift) -> ov.Output:
 
 
 def _strided_slice(lift: Lift) -> ov.Output:
-    lead = {name: [0, *lift.operation.attribute(name)] for name in ("shrink_axis_mask", "new_axis_mask", "ellipsis_mask")}
-    lead.update({name: [1, *lift.operation.attribute(name)] for name in ("begin_mask", "end_mask")})
+    # Masks may be shorter than the slice, or left out; with one more axis they must agree.
+    count = lift.values[1].dims[0].size
+    lead = {}
+    for name in ("begin_mask", "end_mask", "shrink_axis_mask", "new_axis_mask", "ellipsis_mask"):
+        own = list(lift.operation.attribute(name))
+        lead[name] = [int(name in ("begin_mask", "end_mask")), *own, *[0] * (count - len(own))]
     whole = [op.convert(op.constant(np.array([v], np.int64)), t.get_element_type()) for v, t in zip((0, 0), lift.tensors[1:3])]
     ends = [op.concat([one, tensor], 0).output(0) for one, tensor in zip(whole, lift.tensors[1:3])]
     steps = [op.concat([op.convert(ints([1]), t.get_element_type()), t], 0).output(0) for t in lift.tensors[3:4]]

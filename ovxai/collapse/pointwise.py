@@ -117,9 +117,18 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
         if weight == ONE and operation.plain[index] is not None:
             return operation.plain[index]
         shape = flat_dims(dims, positions) if flat and weight == ZERO else dims
+        if weight == ZERO and not flat and any(v.flat for v in inputs if isinstance(v, Leveled)):
+            return once(lambda: _spread(_at_level(operation, inputs, weight, shape, index), dims, positions))
         return once(lambda: _at_level(operation, inputs, weight, shape, index))
 
     return Leveled(dims, positions, {weight: level(weight) for weight in levels}, flat)
+
+
+def _spread(tensor: ov.Output, dims: Dims, positions: Sequence[int]) -> ov.Output:
+    """Level 0 with all its positions, where a term with an extent on some of them (a row's) met a flat one."""
+    shape = tensor.get_partial_shape()
+    short = any(shape[axis].is_static and shape[axis].get_length() == 1 < dims[axis].size for axis in positions)
+    return emit.broadcast(tensor, dims) if short else tensor
 
 
 def _stays_flat(operation: Operation, index: int, positions: Sequence[int]) -> bool:

@@ -6,7 +6,7 @@ raises `Refusal` with a reason. One family a file; all of them are in this one t
 
 from __future__ import annotations
 
-from ovxai.collapse.carry import REDUCTIONS
+from ovxai.collapse.carry import BROADCASTING, REDUCTIONS, UNARY
 from ovxai.collapse.rules.concat import concat
 from ovxai.collapse.rules.convolution import convolution
 from ovxai.collapse.rules.merged import on_merged
@@ -17,7 +17,7 @@ from ovxai.collapse.rules.softmax import softmax
 
 RULES = {
     **{name: reduction for name in REDUCTIONS},
-    **{name: on_merged for name in ("Convert", "Reshape", "Relu", "FakeQuantize")},
+    **{name: on_merged for name in (*UNARY, *BROADCASTING, "Reshape")},
     "Concat": concat,
     "Convolution": convolution,
     "MatMul": matmul,

@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 
 def on_merged(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
     """Elementwise operations with scalars go to the value before it was merged."""
-    value = operation.inputs[0]
-    if not isinstance(value, Merged):
+    value = next((one for one in operation.inputs if isinstance(one, Merged)), None)
+    if value is None:
         return None
-    others = operation.inputs[1:]
     if operation.kind == "Reshape":
         raise Refusal("positions that were merged with channels are taken apart again")
-    if not all(isinstance(other, Shared) and product(other.dims).size == 1 for other in others):
+    others = [one for one in operation.inputs if one is not value]
+    scalar = all(isinstance(one, Shared) and product(one.dims).size == 1 for one in others)
+    if not scalar or len(operation.out_dims[0]) != value.rank:
         raise Refusal("a term per position and channel")
-    scalars = [Shared((), once(lambda o=other: emit.reshape(o.out(), ()))) for other in others]
-    inner = Operation(operation.node, (value.inner, *scalars), (value.inner.dims,), (None,))
+    inputs = tuple(
+        value.inner if one is value else Shared((), once(lambda o=one: emit.reshape(o.out(), ()))) for one in operation.inputs
+    )
+    inner = Operation(operation.node, inputs, (value.inner.dims,), (None,))
     return [Merged(operation.out_dims[0], value.axis, interpreter.evaluate(inner)[0], value.run)]
 
 
