@@ -37,7 +37,7 @@ def _frame(picture: np.ndarray, prediction: Prediction, color: tuple[int, int, i
     x1, y1, x2, y2 = (int(round(value)) for value in prediction.box)
     height, width = picture.shape[:2]
     cv2.rectangle(picture, (x1, y1), (min(x2, width) - 1, min(y2, height) - 1), color, line_width(picture.shape))
-    capital = max(10, min(height, width) // 40)
+    capital = max(8, min(height, width) // 40)
     text = f"{prediction.label} {prediction.score:.2f}"
     tag(picture, text, (x1, y1), capital, color)
 

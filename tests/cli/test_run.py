@@ -34,8 +34,15 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+def runner() -> CliRunner:
+    try:
+        return CliRunner(mix_stderr=False)  # click before 8.2
+    except TypeError:
+        return CliRunner()
+
+
 def run(*args, **options):
-    return CliRunner().invoke(main, ["run", *map(str, args)], **options)
+    return runner().invoke(main, ["run", *map(str, args)], **options)
 
 
 def files(folder="out"):
