@@ -8,7 +8,8 @@ import openvino as ov
 
 from ovxai.find.classification import find_classifier
 from ovxai.find.detection import find_detection
-from ovxai.find.readout import picture_input
+from ovxai.find.instances import find_instances
+from ovxai.find.readout import output_index, picture_input
 from ovxai.find.site import ClassifierSite
 from ovxai.find.verdict import No
 from ovxai.ir.graph import Graph
@@ -46,7 +47,9 @@ def find_plan(model: ov.Model, graph: Graph, options: InsertOptions, model_info:
     picture = picture_input(model, graph)
     if isinstance(picture, No):
         return picture.reason
-    asked = options.task if options.task != "auto" else _TASK_OF_METHOD.get(options.method)
+    if options.output is not None and isinstance(index := output_index(model, options.output), No):
+        return index.reason
+    asked = _asked(options)
     reasons = []
     for task in (asked,) if asked else _order(graph, model):
         plan = _FINDERS[task](model, graph, options, model_info, picture)
@@ -54,6 +57,13 @@ def find_plan(model: ov.Model, graph: Graph, options: InsertOptions, model_info:
             return plan
         reasons.append(f"as {task}: {plan.reason}")
     return "; ".join(reasons) + ("" if asked else "; --task and --target-layer settle it")
+
+
+def _asked(options: InsertOptions) -> str | None:
+    """The task that the options speak of, if any does."""
+    if options.task != "auto":
+        return options.task
+    return CLASSIFICATION if options.blocks > 1 else _TASK_OF_METHOD.get(options.method)
 
 
 def _order(graph: Graph, model: ov.Model) -> tuple[str, ...]:
@@ -94,10 +104,6 @@ def _detector(model: ov.Model, graph: Graph, options: InsertOptions, info: Model
 
 
 def _instances(model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node) -> Plan | No:
-    try:
-        from ovxai.find.instances import find_instances
-    except ImportError:
-        return No("instance segmentation is not there yet")
     site = find_instances(model, options, info)
     if isinstance(site, No):
         return site

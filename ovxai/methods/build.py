@@ -9,7 +9,7 @@ import openvino as ov
 from ovxai.find.task import Plan
 from ovxai.ir.graph import Graph
 from ovxai.metadata import CLASSIFICATION, DETECTION
-from ovxai.methods import class_probability_map, recipro_cam
+from ovxai.methods import class_probability_map, instance_masks, recipro_cam
 from ovxai.methods.branch import Branch
 from ovxai.options import InsertOptions
 
@@ -21,7 +21,5 @@ def build_branch(model: ov.Model, graph: Graph, plan: Plan, options: InsertOptio
     elif plan.task == DETECTION:
         branch = class_probability_map.build(model, plan.site, options)
     else:
-        from ovxai.methods import instance_masks
-
         branch = instance_masks.build(model, plan.site, options)
     return replace(branch, info={**branch.info, **plan.details})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import openvino as ov
@@ -26,6 +27,7 @@ from ovxai.find.site import ClassifierSite
 from ovxai.find.trial import deep_recursion
 from ovxai.ir.graph import Graph, Key, key_of, source
 from ovxai.methods.branch import Branch
+from ovxai.methods.class_rows import class_maps
 from ovxai.methods.classes import Selection, picked_maps, pushed, select_classes
 from ovxai.methods.features import as_float, feature_map, feature_vector
 from ovxai.metadata import CLASSIFICATION
@@ -98,20 +100,19 @@ def _maps(head: Head, batch: Dim, classes: int, budget: int) -> tuple[ov.Output,
     """f32 [N, C, h, w], and where it had to be laid out densely."""
     grid = grid_dims(head.site.taps[0], head.graph)
     whole = Masks(*grid, head.site.mask)
-    value = _walk(head, whole)
-    pieces = []
-    for masks in _chunks(whole, value.dense, budget):
-        part = value if masks is whole else _walk(head, masks)
-        pieces.append(emit.reshape(part.out(), [masks.count, batch, Dim(classes)]))
-    rows = emit.concat(pieces, 0)
-    maps = emit.reshape(emit.transpose(rows, [1, 2, 0]), [batch, Dim(classes), *grid])
-    return as_float(maps), value.dense
+    dense = _walk(head, whole, head.goal).dense
+    pieces = [
+        class_maps(head.goal, partial(_walk, head, masks), head.graph, masks, (batch, Dim(classes)))
+        for masks in _chunks(whole, dense, budget)
+    ]
+    maps = emit.reshape(emit.concat(pieces, 2), [batch, Dim(classes), *grid])
+    return as_float(maps), dense
 
 
-def _walk(head: Head, masks: Masks) -> Mapped:
+def _walk(head: Head, masks: Masks, goal: ov.Output) -> Mapped:
     start = {key_of(tap.port): gated(tap, head.graph) for tap in head.site.taps}
     interpreter = Interpreter(head.graph, masks, start, RULES, head.known)
-    value = interpreter.value(head.goal)
+    value = interpreter.value(goal)
     if isinstance(value, Segments):
         value = join(interpreter, value)
     if not isinstance(value, Mapped):
