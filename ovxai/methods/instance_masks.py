@@ -12,7 +12,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.find.instances_site import BOX, FULL, InstanceSite, Instances
+from ovxai.find.instances_site import BOX, FULL, PROTOTYPES, InstanceSite, Instances
 from ovxai.methods.branch import Branch
 from ovxai.methods.class_probability_map import chosen_classes, layer_name, resized
 from ovxai.methods.instance_suppression import suppressed
@@ -51,7 +51,7 @@ def build(model: ov.Model, site: InstanceSite, options: InsertOptions) -> Branch
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
     # Less and not Greater wherever a NaN may stand: the CPU plugin computes a > b as not (a <= b), which holds for NaN.
     inside = op.less(threshold, pasted(site, table, grid)).output(0)
-    if site.mask_kind not in (BOX, FULL):
+    if site.mask_kind == PROTOTYPES:
         inside = op.logical_and(inside, covered(table.boxes, grid)).output(0)
     saliency, index = chosen_classes(class_means(table, inside, grid, site.classes), options.classes, site.classes)
     features = site.pyramid
@@ -87,7 +87,7 @@ def unified(found: Instances) -> Table:
     masks = batched(found.masks)
     if found.mask_columns is not None:
         masks = op.slice(masks, ints(found.mask_columns[0]), ints(found.mask_columns[1]), ints(1), ints(2)).output(0)
-    if found.singleton:
+    elif found.singleton:
         masks = op.squeeze(masks, ints(2)).output(0)
     return Table(
         op.convert(boxes, "f32").output(0),
@@ -133,9 +133,10 @@ def pasted(site: InstanceSite, table: Table, grid: Grid) -> ov.Output:
 
 def shrunk(masks: ov.Output, grid: Grid) -> ov.Output:
     """Full-size masks [N, I, H, W] on the grid. One channel each, so that the plugin need not reorder the memory."""
-    sides = op.gather(op.shape_of(masks, "i64"), ints(2, 3), op.constant(np.int64(0)))
-    single = op.reshape(masks, op.concat([ints(-1, 1), sides], 0), False).output(0)
-    lead = op.gather(op.shape_of(masks, "i64"), ints(0, 1), op.constant(np.int64(0)))
+    shape = op.shape_of(masks, "i64")
+    lead, sides = (op.gather(shape, ints(*axes), op.constant(np.int64(0))) for axes in ((0, 1), (2, 3)))
+    many = op.reduce_prod(lead, ints(0), keep_dims=True)
+    single = op.reshape(masks, op.concat([many, ints(1), sides], 0), False).output(0)
     return op.reshape(resized(single, grid.size), op.concat([lead, grid.size], 0), False).output(0)
 
 
@@ -197,14 +198,27 @@ def class_means(table: Table, inside: ov.Output, grid: Grid, classes: int) -> ov
     label = op.unsqueeze(op.select(valid, table.labels, op.constant(np.int64(-1))), ints(1))
     hot = op.convert(op.equal(label, op.reshape(ints(*range(classes)), ints(1, classes, 1), False)), "f32")
     count = op.maximum(op.reduce_sum(hot, ints(2), keep_dims=True), number(1.0))
-    share = _with_one_more(op.divide(op.multiply(hot, score), count), 2)
-    flat = _with_one_more(_flat(op.convert(inside, "f32"), grid), 1)
+    share = op.divide(op.multiply(hot, score), count)
+    flat = _flat(op.convert(inside, "f32"), grid)
+    if table.boxes.get_partial_shape()[1].is_dynamic:
+        share, flat = _with_one_more(share, 2), _with_one_more(_counted(flat, table.boxes), 1)
     return op.reshape(op.matmul(share, flat, False, False), op.concat([ints(0, classes), grid.size], 0), True).output(0)
 
 
 def _flat(inside: ov.Node, grid: Grid) -> ov.Node:
     """[N, I, gh, gw] -> [N, I, gh * gw]."""
     return op.reshape(inside, op.concat([ints(0, 0), op.reduce_prod(grid.size, ints(0), keep_dims=True)], 0), True)
+
+
+def _counted(flat: ov.Node, boxes: ov.Output) -> ov.Node:
+    """The rows again, as many as there are boxes.
+
+    A mask that a loop has made may claim at least one instance and then have none (torchvision's does), at which
+    the CPU plugin stops in the next operation; what is gathered makes no such claim.
+    """
+    rows = op.gather(op.shape_of(boxes, "i64"), op.constant(np.int64(1)), op.constant(np.int64(0)))
+    each = op.range(op.constant(np.int64(0)), rows, op.constant(np.int64(1)), "i64")
+    return op.gather(flat, each, op.constant(np.int64(1)))
 
 
 def real_ones(table: Table) -> ov.Output:
