@@ -40,6 +40,7 @@ def run_demo(folder: str | Path) -> DemoResult:
 
     Raises:
         OutputError: `folder` can't be written.
+        SourceError: the shipped files are missing or damaged.
     """
     from ovxai.explainer import Explainer
     from ovxai.insertion import insert
@@ -47,6 +48,9 @@ def run_demo(folder: str | Path) -> DemoResult:
     from ovxai.ir.save import save_model
     from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.files import check_folder, make_folder
+    from ovxai.runtime.manifest import model_facts, write_manifest
+    from ovxai.runtime.run import Run
+    from ovxai.runtime.sources import find_sources
     from ovxai.runtime.write import Writer
 
     shipped = fixtures()
@@ -55,12 +59,11 @@ def run_demo(folder: str | Path) -> DemoResult:
     model = save_model(insert(read_model(source)), folder / f"{source.stem}_xai.xml", force=True)
     explainer = Explainer(model, ExplainConfig(postprocess=True))
     writer = Writer(folder, names=explainer.facts.names, grid=3, force=True)
-    pictures: list[Path] = []
-    predictions = {}
-    for photo in sorted((shipped / PHOTOS).iterdir()):
-        explanation = explainer(photo)
-        best = explanation.predictions[0]
-        predictions[photo.name] = (best.label, best.score)
-        written = writer.write(explanation)
-        pictures += [folder / item.path for item in written if item.kind in ("overlay", "grid")]
-    return DemoResult(model, tuple(pictures), predictions)
+    result = Run(explainer, writer)(find_sources([str(shipped / PHOTOS)]))
+    if result.broken:
+        raise SourceError(result.broken[0].reason)
+    write_manifest(folder, model_facts(str(model), explainer.facts), result.written, [], {})
+    files = [item for item in result.written if item.kind in ("overlay", "grid")]
+    # Of each photograph the best class is written first.
+    best = {Path(item.source).name: (item.label, item.score) for item in reversed(files) if item.kind == "overlay"}
+    return DemoResult(model, tuple(folder / item.path for item in files), dict(sorted(best.items())))

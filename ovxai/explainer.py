@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 
 from ovxai.errors import OptionError, SourceError
-from ovxai.metadata import FEATURE_MAP, FEATURE_VECTOR, EMBEDDED_MAP, EMBEDDED_OVERLAY, is_explained
+from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.engine import DeviceOptions, Engine, Prepared
 from ovxai.runtime.explanation import Explanation
@@ -26,7 +25,6 @@ from ovxai.runtime.select import settle
 from ovxai.runtime.sources import Broken, Frame
 
 log = logging.getLogger(__name__)
-Picture = "np.ndarray | str | Path"
 
 
 class Explainer:
