@@ -41,6 +41,8 @@ def reduction(interpreter: Interpreter, operation: Operation) -> list[Value] | N
         raise Refusal("it pools positions together with other axes")
     if not isinstance(value, Leveled) and mixed != set(axes):
         raise Refusal("it pools tokens together with other axes")
+    if operation.kind in _EXTREMES:
+        _check_extreme(value, interpreter.masks)
     pooled = once(lambda: _pooled(operation, value, axes, interpreter.masks))
     dims = operation.out_dims[0]
     return [Mapped(dims, once(lambda: emit.reshape(pooled(), [interpreter.masks.count, *dims])))]
@@ -119,14 +121,23 @@ def _base_total(value: Leveled, masks: Masks) -> ov.Output:
     return emit.multiply(flat, op.convert(count.node(), "f32").output(0))
 
 
+def _check_extreme(value: Value, masks: Masks) -> None:
+    """Refuse now: what is built later can't."""
+    if isinstance(value, Segments):
+        for part in value.parts:
+            _check_extreme(part(), masks)
+    if isinstance(value, Windowed) or (isinstance(value, Leveled) and (masks.levels != (ONE,) or masks.positions.size < 2)):
+        raise Refusal("a maximum over neighbours that are gated differently")
+    if isinstance(value, Leveled) and not value.flat:
+        raise Refusal("a maximum over positions that differ when dark")
+
+
 def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Output:
     pick: Callable[..., ov.Node] = _EXTREMES[kind]
     reduce = op.reduce_max if kind == "ReduceMax" else op.reduce_min
     if isinstance(value, Leveled):
-        if masks.levels != (ONE,) or masks.positions.size < 2:
-            raise Refusal("a maximum over neighbours that are gated differently")
         live = rows(value.levels[ONE](), value, masks)
-        return pick(live, _dark(value, masks, pick, reduce)).output(0)
+        return pick(live, op.squeeze(value.levels[ZERO](), ints(value.positions))).output(0)
     if isinstance(value, Segments):
         pieces = [_extreme(part(), axes, masks, kind) for part in value.parts]
         total = pieces[0]
@@ -136,13 +147,4 @@ def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Outpu
     if isinstance(value, Shared):
         kept = tuple(dim for axis, dim in enumerate(value.dims) if axis not in axes)
         return spread_over_masks(reduce(value.out(), ints(axes), False).output(0), kept, masks)
-    if isinstance(value, Windowed):
-        raise Refusal("a maximum over neighbours that are gated differently")
     return reduce(value.out(), ints([axis + 1 for axis in axes]), False).output(0)
-
-
-def _dark(value: Leveled, masks: Masks, pick: Callable[..., ov.Node], reduce: Callable[..., ov.Node]) -> ov.Output:
-    """The extreme of V_0 over all positions but each mask's own: [*rest] where flat."""
-    if not value.flat:
-        raise Refusal("a maximum over positions that differ when dark")
-    return op.squeeze(value.levels[ZERO](), ints(value.positions)).output(0)
