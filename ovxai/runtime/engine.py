@@ -98,11 +98,6 @@ class Engine:
         for _ in range(self.parallel):
             self._free.put(self._compiled.create_infer_request())
 
-    @property
-    def same_size(self) -> bool:
-        """Whether all pictures come with one tensor shape, so that they can share a batch."""
-        return self._target.height is not None and self._target.width is not None
-
     def start(self, pictures: Sequence[Prepared]) -> Ticket:
         """Begin an inference over 1 to `batch` pictures; waits while all requests are busy."""
         tensors = [item.tensor for item in pictures]

@@ -66,10 +66,16 @@ def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelF
     if not is_explained(model):
         raise NotExplainedError(f"{model.get_friendly_name()}: has no saliency_map output; run `ovxai insert` first")
     info = ModelInfo.read(model)
+    rank = _map_rank(model)
+    if rank not in (None, 3, 4):
+        raise NotExplainedError(
+            f"{model.get_friendly_name()}: its saliency_map has rank {rank} and holds no maps (OTX exports such a "
+            "placeholder for instance segmentation); export it without explanation and run `ovxai insert`"
+        )
     outputs = tuple(_output_name(port, i) for i, port in enumerate(model.outputs))
     own = tuple(name for name in outputs if name not in EXTRA_OUTPUTS)
     known = model.has_rt_info([SECTION, "version"])
-    explained = ExplainedInfo.read(model) if known else _guess(model, info, own)
+    explained = ExplainedInfo.read(model) if known else _guess(model, info, own, rank)
     map_channels = _channel_count(model, outputs)
     count = explained.num_classes or (None if explained.method == "activation-map" else map_channels)
     names, notes = class_names(labels, info.labels, count, explained.task, info)
@@ -107,8 +113,20 @@ def _ends_like_boxes(shape: ov.PartialShape) -> bool:
     return shape[-1].get_length() in (4, 5)
 
 
-def _guess(model: ov.Model, info: ModelInfo, own: tuple[str, ...]) -> ExplainedInfo:
-    """Facts for a model that another tool explained (OTX's own explain export, openvino_xai)."""
+def _map_rank(model: ov.Model) -> int | None:
+    """Rank of the map output; None where there is none of that name, or it is dynamic."""
+    for port in model.outputs:
+        if SALIENCY_MAP in port.get_names():
+            shape = port.get_partial_shape()
+            return None if shape.rank.is_dynamic else len(shape)
+    return None
+
+
+def _guess(model: ov.Model, info: ModelInfo, own: tuple[str, ...], rank: int | None) -> ExplainedInfo:
+    """Facts for a model that another tool explained (OTX's own explain export, openvino_xai).
+
+    rank: of its maps; those of OTX's activation map have no axis for classes.
+    """
     by_name = {_output_name(port, i): port for i, port in enumerate(model.outputs)}
     ranks = {name: len(by_name[name].get_partial_shape()) for name in own}
     if any("masks" in name for name in own):
@@ -120,7 +138,7 @@ def _guess(model: ov.Model, info: ModelInfo, own: tuple[str, ...]) -> ExplainedI
         score = next((name for name in own if ranks[name] == 2), "")
         activation = "sigmoid" if info.multilabel else "softmax"
     return ExplainedInfo(
-        version="", task=task, method="", target_layers=(), score_output=score,
+        version="", task=task, method="activation-map" if rank == 3 else "", target_layers=(), score_output=score,
         score_activation=activation, prediction_format=form,
     )  # fmt: skip
 

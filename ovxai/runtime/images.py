@@ -48,7 +48,7 @@ def decode_image(data: np.ndarray | bytes, name: str) -> np.ndarray:
     content = data.tobytes()
     if _is_cut_jpeg(content):
         raise SourceError(f"{name}: the file is cut off; copy it again")
-    pixels = _decode(data)
+    pixels = _decode(data, content)
     if pixels is None and content[:4] == b"GIF8":
         pixels = _first_frame(name)
     if pixels is None or pixels.size == 0:
@@ -56,9 +56,9 @@ def decode_image(data: np.ndarray | bytes, name: str) -> np.ndarray:
     return to_rgb(pixels, name)
 
 
-def _decode(data: np.ndarray) -> np.ndarray | None:
+def _decode(data: np.ndarray, content: bytes) -> np.ndarray | None:
     try:
-        if _may_be_transparent(data[:64].tobytes()):
+        if _may_be_transparent(content):
             pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
             if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4:
                 return pixels
@@ -67,9 +67,17 @@ def _decode(data: np.ndarray) -> np.ndarray | None:
         return None
 
 
-def _may_be_transparent(head: bytes) -> bool:
-    # JPEG and BMP, the bulk of all pictures, are spared the second decoding.
-    return not head.startswith((b"\xff\xd8", b"BM", b"P"))
+def _may_be_transparent(content: bytes) -> bool:
+    """By the header, so that the bulk of all pictures is decoded once only."""
+    if content.startswith((b"\xff\xd8", b"BM", b"P")):  # JPEG, BMP, PPM
+        return False
+    if content.startswith(b"\x89PNG"):
+        return content[25:26] in (b"\x04", b"\x06") or b"tRNS" in content[: max(content.find(b"IDAT"), 0)]
+    if content[8:16] == b"WEBPVP8 ":
+        return False
+    if content[8:16] == b"WEBPVP8X":
+        return bool(content[20] & 0x10)
+    return True
 
 
 def _is_cut_jpeg(content: bytes) -> bool:

@@ -82,5 +82,5 @@ class Interpreter:
     def _image_map(self, outputs: Outputs) -> np.ndarray:
         """The activation map: mean of the feature map over its channels, scaled to 0..255 u8."""
         if self.facts.classless:
-            return outputs[SALIENCY_MAP][0].copy()
+            return outputs[SALIENCY_MAP].reshape(outputs[SALIENCY_MAP].shape[-2:]).copy()
         return to_grey(outputs[FEATURE_MAP].astype(np.float32).mean(axis=0))

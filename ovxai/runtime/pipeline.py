@@ -69,7 +69,7 @@ class Pipeline:
 
     @property
     def _batch(self) -> int:
-        return self._engine.batch if self._engine.same_size else 1
+        return self._engine.batch if self._prepare.same_size else 1
 
     def _decode(self, item: Frame | Broken) -> Ready:
         if isinstance(item, Broken):

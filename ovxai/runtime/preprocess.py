@@ -60,6 +60,11 @@ class Preprocessor:
     canvas: tuple[int | None, int | None]
     embedded: bool
 
+    @property
+    def same_size(self) -> bool:
+        """Whether all pictures become tensors of one shape, so that they can share a batch."""
+        return None not in self.canvas and not self.embedded
+
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, Geometry]:
         """[H, W, 3] u8 RGB -> tensor without batch axis ([C, h, w] or [h, w, C]) and where it came from."""
         source = picture.shape[:2]

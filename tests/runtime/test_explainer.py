@@ -11,7 +11,7 @@ from runtime_graphs import classifier, detector, encoded, picture
 
 import ovxai
 from ovxai import ExplainConfig, Explainer
-from ovxai.errors import OptionError, SourceError
+from ovxai.errors import NotExplainedError, OptionError, SourceError
 
 
 def explainer(config=None, model=None, **options) -> Explainer:
@@ -192,6 +192,38 @@ def test_a_model_that_someone_else_explained():
     bare.set_rt_info("red green blue", ["model_info", "labels"])
     explanation = explainer(model=bare)(picture())
     assert explanation.predictions[0].label in ("red", "green")
+
+
+def foreign(maps_of) -> ov.Model:
+    """A model with a `saliency_map` and without our rt_info."""
+    image = op.parameter([1, 3, 16, 24], np.float32)
+    logits = op.reduce_mean(image, np.array([2, 3]), False)
+    maps = maps_of(image)
+    maps.output(0).set_names({"saliency_map"})
+    return ov.Model([op.result(logits), op.result(maps)], [image], "foreign")
+
+
+def test_the_activation_map_of_otx_has_no_classes():
+    explanation = explainer(model=foreign(lambda image: op.reduce_mean(image, np.array([1]), False)))(picture())
+    assert explanation.maps["image"].shape == (16, 24)
+
+
+def test_a_placeholder_is_no_map():
+    with pytest.raises(NotExplainedError, match="placeholder"):
+        explainer(model=foreign(lambda image: op.reduce_mean(image, np.array([1, 2, 3]), False)))
+
+
+def test_a_size_asked_for_lets_pictures_share_a_batch():
+    image = op.parameter([-1, 3, -1, -1], np.float32)
+    logits = op.reduce_mean(image, np.array([2, 3]), False)
+    maps = op.relu(image)
+    maps.output(0).set_names({"saliency_map"})
+    model = ov.Model([op.result(logits), op.result(maps)], [image], "free")
+    for options in ({}, {"input_size": (8, 16)}):
+        explain = explainer(ExplainConfig(target="all"), model, batch=4, **options)
+        images = [picture(30 + 40 * i, 50) for i in range(6)]
+        shapes = [explanation.raw_maps[0].shape for explanation in explain.explain_many(images)]
+        assert len(shapes) == 6 and (set(shapes) == {(8, 16)}) == bool(options)
 
 
 def test_a_plain_model_is_explained_in_memory(monkeypatch, caplog):

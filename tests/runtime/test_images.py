@@ -63,6 +63,19 @@ def test_transparency_is_laid_on_white(suffix):
     assert decoded[0, 7].tolist() == [255, 255, 255]
 
 
+def test_a_transparent_colour_of_a_palette():
+    """PNG says transparency in a chunk of its own where it has no alpha channel."""
+    import zlib
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", 2, 1, 8, 3, 0, 0, 0)
+    body = (chunk(b"IHDR", header) + chunk(b"PLTE", bytes([255, 0, 0, 0, 0, 255])) + chunk(b"tRNS", bytes([255, 0]))
+            + chunk(b"IDAT", zlib.compress(bytes([0, 0, 1]))) + chunk(b"IEND", b""))  # fmt: skip
+    assert decode_image(b"\x89PNG\r\n\x1a\n" + body, "p.png").tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
 def test_cmyk_jpeg():
     red, green, blue = decode_image(CMYK_JPEG, "print.jpg")[4, 4].tolist()
     assert red > 200 and green < 80 and blue < 80
