@@ -11,7 +11,7 @@ from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelErr
 from ovxai.find.task import Plan, find_plan
 from ovxai.ir.attach import attach_outputs
 from ovxai.ir.graph import Graph
-from ovxai.ir.read import read_model
+from ovxai.ir.read import convert_module, read_model
 from ovxai.metadata import (
     EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP,
     ExplainedInfo, ModelInfo, adopt_onnx_model_info, is_explained,
@@ -46,7 +46,8 @@ class Insertion:
 def insert(model: str | Path | ov.Model, **options: object) -> ov.Model:
     """Add explanation outputs to a model.
 
-    model: path of anything OpenVINO reads, or an `ov.Model` (which is not changed).
+    model: path of anything OpenVINO reads, an `ov.Model` (which is not changed), or a PyTorch module or
+    exported program (then `example_input` is a tensor such as it takes; no hooks, it is converted).
     options: the long options of `ovxai insert`, with `_` for `-` (see `InsertOptions`).
 
     Returns a new `ov.Model`: the model's own outputs first and unchanged, then `saliency_map`
@@ -66,9 +67,10 @@ def insert(model: str | Path | ov.Model, **options: object) -> ov.Model:
 
 def insert_with_report(model: str | Path | ov.Model, **options: object) -> Insertion:
     """Like `insert`, but also says what was found and done."""
+    example_input = options.pop("example_input", None)
     wishes = make_options(options)
-    working = model.clone() if isinstance(model, ov.Model) else read_model(model)
-    name = "the model" if isinstance(model, ov.Model) else str(model)
+    working = as_model(model, example_input)
+    name = str(model) if isinstance(model, (str, Path)) else "the model"
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
     adopt_onnx_model_info(working)
@@ -83,6 +85,19 @@ def insert_with_report(model: str | Path | ov.Model, **options: object) -> Inser
     info = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
     return Insertion(working, info, plan.why, branch.notes, warnings, plan.candidates)
+
+
+def as_model(model: str | Path | ov.Model | object, example_input: object = None) -> ov.Model:
+    """A model of its own to work on: read from a path, cloned, or converted from a PyTorch module.
+
+    Raises:
+        ModelReadError: the file or module can't be converted.
+    """
+    if isinstance(model, ov.Model):
+        return model.clone()
+    if isinstance(model, (str, Path)):
+        return read_model(model)
+    return convert_module(model, example_input)
 
 
 def make_options(options: dict[str, object]) -> InsertOptions:

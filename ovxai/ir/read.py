@@ -71,6 +71,31 @@ def read_model(path: str | Path) -> ov.Model:
         raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error
 
 
+def convert_module(module: object, example_input: object) -> ov.Model:
+    """A PyTorch module or exported program as an OpenVINO model.
+
+    Raises:
+        ModelReadError: it is neither, no example input was given, or OpenVINO can't convert it.
+    """
+    kind = type(module).__name__
+    torch = sys.modules.get("torch")  # whoever has such an object has imported it
+    if torch is None or not isinstance(module, (torch.nn.Module, torch.export.ExportedProgram)):
+        raise ModelReadError(f"a {kind} is no model: give a path, an openvino.Model or a torch.nn.Module")
+    if example_input is None and isinstance(module, torch.nn.Module):
+        raise ModelReadError("a torch.nn.Module needs example_input, a tensor such as it takes, to be converted")
+    training = getattr(module, "training", False)
+    try:
+        if not isinstance(module, torch.nn.Module):
+            return ov.convert_model(module)
+        shape = list(example_input.shape) if hasattr(example_input, "shape") else None
+        return ov.convert_model(module.eval(), example_input=example_input, input=shape)
+    except Exception as error:
+        raise ModelReadError(f"OpenVINO can't convert the {kind}: {first_reason(error)}") from error
+    finally:
+        if training:
+            module.train()
+
+
 def _read_ir(path: Path) -> ov.Model:
     weights = path.with_suffix(".bin")
     # Read without the .bin, an IR with constants fails later and with a less helpful message.
