@@ -15,9 +15,12 @@ import numpy as np
 
 from ovxai.errors import OutputError
 
-FORMATS = {"png": (".png", (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)),
-           "jpeg": (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92)),
-           "webp": (".webp", (cv2.IMWRITE_WEBP_QUALITY, 90))}  # fmt: skip
+#: Suffix, and settings for OpenCV. Its own settings for PNG are the fastest; naming a level makes it try all filters.
+FORMATS = {
+    "png": (".png", ()),
+    "jpeg": (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 92)),
+    "webp": (".webp", (cv2.IMWRITE_WEBP_QUALITY, 90)),
+}
 _serial = itertools.count()
 
 
