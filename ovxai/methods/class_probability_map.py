@@ -26,6 +26,7 @@ def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branc
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
     saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
     saliency, index = chosen_classes(saliency, options.classes, site.classes)
+    describe(model, site)
     feature = site.levels[site.size_level]
     wants_feature = options.feature_map is not False and feature.feature is not None
     return Branch(
@@ -194,9 +195,31 @@ def information(site: DetectionSite, options: InsertOptions) -> dict:
     )
 
 
+def describe(model: ov.Model, site: DetectionSite) -> None:
+    """rt_info beyond the common facts: how the channels stand, and for tokens the grids in the order of their rows."""
+    orders = {order_of(level) for level in site.levels if level.anchors > 1}
+    if len(orders) == 1:
+        model.set_rt_info(orders.pop(), ["ovxai", "channel_order"])
+    if site.levels[0].rows is not None and level_sides_known(site):
+        by_row = sorted(site.levels, key=lambda level: level.rows)
+        model.set_rt_info(",".join(f"{h}x{w}" for h, w in (level.grid for level in by_row)), ["ovxai", "level_grids"])
+
+
+def order_of(level: ClassLevel) -> str:
+    """anchor-major (all classes of the first anchor first), class-major, or selected where only some channels are classes."""
+    table = np.array(level.channels)
+    if is_whole(level.channels, table.size):
+        return "anchor-major"
+    return "class-major" if np.array_equal(table.T.reshape(-1), np.arange(table.size)) else "selected"
+
+
+def level_sides_known(site: DetectionSite) -> bool:
+    return site.levels[0].port.get_partial_shape()[1].is_static
+
+
 def _size_text(site: DetectionSite) -> str:
     level = site.levels[site.size_level]
-    sides = [level.port.get_partial_shape()[axis] for axis in level.axes[2:]]
-    if level.rows is None and any(side.is_dynamic for side in sides):
+    axes = (1,) if level.rows is not None else level.axes[2:]
+    if any(level.port.get_partial_shape()[axis].is_dynamic for axis in axes):
         return ""
     return f"{level.grid[0]}x{level.grid[1]}"

@@ -139,6 +139,17 @@ def test_open_batch_and_size(build, size):
         np.testing.assert_allclose(extra["saliency_map"][n], definition(logits, anchors, 5, shape), rtol=1e-4, atol=1e-5)
 
 
+def test_channel_order_and_token_grids_are_told():
+    def told(toy, key):
+        explain(toy)
+        return toy.get_rt_info(["ovxai", key]).astype(str)
+
+    assert told(toys.anchored(), "channel_order") == "anchor-major"
+    assert told(toys.anchored(class_major=True), "channel_order") == "class-major"
+    assert told(toys.yolo_v5(), "channel_order") == "selected"
+    assert told(toys.queries(), "level_grids") == "8x12,4x6,2x3"
+
+
 def test_map_size_and_classes():
     whole = toys.anchored()
     listed = whole.clone()
