@@ -12,6 +12,7 @@ torchvision. openvino_xai is measured in the same run where it can be imported.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -129,8 +130,10 @@ def _child(row: dict, options: argparse.Namespace) -> None:
         if options.peers and "fail" not in row:
             try:
                 row["peer"] = round(_peer(plain, options), 2)
+            except ModuleNotFoundError as error:
+                row["peer_fail"] = "not installed" if error.name == "openvino_xai" else f"needs {error.name}"
             except Exception as error:
-                row["peer_fail"] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:80]
+                row["peer_fail"] = "fails: " + " ".join(str(error).split())[:80].replace("|", "/")
             print(json.dumps(row), flush=True)
 
 
@@ -158,15 +161,25 @@ def _peer(plain: Path, options: argparse.Namespace) -> float:
     from ovxai.bench import alternate, probe_feeds
     from ovxai.ir.read import read_model
 
-    # Its imports date from when the API lived one module deeper.
-    sys.modules.setdefault("openvino.runtime", ov)
-    sys.modules.setdefault("openvino.runtime.opset14", __import__("openvino.opset14", fromlist=["*"]))
+    _old_places(ov)
     import openvino_xai as xai
 
     own = read_model(plain)
     peer = xai.insert_xai(read_model(plain), task=xai.Task.CLASSIFICATION)
     config = {} if options.precision == "auto" else {"INFERENCE_PRECISION_HINT": options.precision}
     return alternate([own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds).ratio
+
+
+def _old_places(ov) -> None:
+    """The peer's imports date from when the API lived one module deeper."""
+    if importlib.util.find_spec("openvino.runtime") is not None:
+        return
+    importlib.import_module("openvino.opset10")
+    wrappers = importlib.import_module("openvino.utils.data_helpers.wrappers")
+    ov.runtime = sys.modules["openvino.runtime"] = ov
+    for name in ("utils", "utils.data_helpers"):
+        sys.modules[f"openvino.runtime.{name}"] = importlib.import_module(f"openvino.{name}")
+    sys.modules["openvino.runtime.utils.data_helpers.wrappers"] = wrappers
 
 
 def table(rows: list[dict], command: str) -> str:
@@ -187,7 +200,7 @@ def table(rows: list[dict], command: str) -> str:
 
 def _table_row(row: dict) -> str:
     report = row.get("report")
-    peer = row.get("peer", "not installed" if "ImportError" in (text := row.get("peer_fail", "")) or "ModuleNotFound" in text else text)
+    peer = row.get("peer", row.get("peer_fail", ""))
     if report is None:
         return f"| {row['title']} | {row.get('fail', '?').replace('|', '/')} | {row['goal']} | {peer} | | {row['memory']} | | | | |"
     growth = (report["explained"]["bin_bytes"] - report["plain"]["bin_bytes"]) / 1024
