@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 _WRITTEN = re.compile(r"^(.+?)_(?:class_.+|map_per_image)_(?:saliency_map|overlay)\.\w+$")
@@ -54,8 +55,8 @@ def _names_in(folder: Path) -> set[str]:
     return taken
 
 
-def class_words(names: tuple[str, ...]) -> dict[int, str]:
+def class_words(names: Mapping[int, str]) -> dict[int, str]:
     """Class index -> its word in file names; classes whose names look the same there get their index behind it."""
-    words = {index: sanitize(name) for index, name in enumerate(names) if name}
+    words = {index: sanitize(name) for index, name in names.items() if name}
     count = Counter(word.lower() for word in words.values())
     return {index: word if count[word.lower()] == 1 else f"{word}_{index}" for index, word in words.items()}

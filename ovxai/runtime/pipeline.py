@@ -7,6 +7,7 @@ jobs, and takes a new one when the oldest is handed on.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -55,6 +56,8 @@ class Pipeline:
         self._prepare = prepare
         self._interpret = interpret
         self._finish = finish
+        # Many threads may wait for the device, few may hold full-size renderings.
+        self._rendering = threading.BoundedSemaphore(workers())
 
     def run(self, items: Iterable[Frame | Broken]) -> Iterator[B | Broken]:
         """What `finish` returns for every picture, in order; a broken one stands in its place as `Broken`."""
@@ -101,8 +104,9 @@ class Pipeline:
                 results.append(item)
                 continue
             frame, ready = item
-            explanation = self._interpret(next(outputs), ready.picture, ready.geometry, frame.source)
-            results.append(self._finish(frame, explanation))
+            with self._rendering:
+                explanation = self._interpret(next(outputs), ready.picture, ready.geometry, frame.source)
+                results.append(self._finish(frame, explanation))
         return results
 
 

@@ -57,7 +57,7 @@ class Writer:
             raise OptionError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
         self.folder = check_folder(Path(folder))
         self._images = ImageNames(self.folder / MAP_FOLDER, self.folder, force=force)
-        self._words = class_words(names)
+        self._words = class_words(dict(enumerate(names)))
         self._postprocess = postprocess
         self._form = form
         self._npy = npy
@@ -89,7 +89,9 @@ class Writer:
         return FORMATS[self._form][0]
 
     def _word(self, explanation: Explanation, key: Key) -> str:
-        return self._words.get(key) or sanitize(explanation.labels[key])
+        # Without the names of all classes, at least those of this picture must not meet in one file.
+        words = self._words or class_words(explanation.labels)
+        return words.get(key) or sanitize(explanation.labels[key])
 
     def _files(self, explanation: Explanation, key: Key, stem: str):
         """(kind, file name, bytes) of one map."""

@@ -43,7 +43,7 @@ def test_names_of_earlier_runs_are_taken(tmp_path):
 
 
 def test_classes_that_look_the_same_get_their_index():
-    assert class_words(("crane", "cat", "crane", "", "Cat")) == {0: "crane_0", 1: "cat_1", 2: "crane_2", 4: "Cat_4"}
+    assert class_words(dict(enumerate(("crane", "cat", "crane", "", "Cat")))) == {0: "crane_0", 1: "cat_1", 2: "crane_2", 4: "Cat_4"}
 
 
 def test_files_as_otx_names_them(explainer, tmp_path):
@@ -55,6 +55,13 @@ def test_files_as_otx_names_them(explainer, tmp_path):
     red = cv2.imread(str(tmp_path / written[0].path))
     assert red.shape == (40, 60, 3)
     assert red[2, 2, 2] > 100 > red[2, 2, 0]  # BGR: red square, hot in the map of class red
+
+
+def test_classes_of_one_name_get_files_of_their_own(tmp_path):
+    explain = Explainer(classifier(), ExplainConfig(target="all"), labels=("crane", "crane", "cat"))
+    assert [item.path.split("_class_")[1] for item in explain(picture()).save(tmp_path)] == [
+        "crane_0_saliency_map.png", "crane_1_saliency_map.png", "cat_saliency_map.png",
+    ]  # fmt: skip
 
 
 def test_the_map_of_the_picture(tmp_path):
