@@ -11,6 +11,7 @@ from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelErr
 from ovxai.find.task import Plan, find_plan
 from ovxai.ir.attach import attach_outputs
 from ovxai.ir.graph import Graph
+from ovxai.ir.normalise import fold_parameters
 from ovxai.ir.read import convert_module, read_model
 from ovxai.metadata import (
     EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP,
@@ -74,6 +75,7 @@ def insert_with_report(model: str | Path | ov.Model, **options: object) -> Inser
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
     adopt_onnx_model_info(working)
+    fold_parameters(working)
     if wishes.labels:
         working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
     model_info = ModelInfo.read(working)

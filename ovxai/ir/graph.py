@@ -103,7 +103,7 @@ class Graph:
 
 
 def _witness_shapes(model: ov.Model, ops: list[ov.Node]) -> dict[Key, tuple[int, ...]]:
-    twin_ops = _concrete_twin(model).get_ordered_ops() if model.is_dynamic() else ops
+    twin_ops = concrete_twin(model).get_ordered_ops() if model.is_dynamic() else ops
     shapes = {}
     for node, twin_node in zip(ops, twin_ops, strict=True):
         for output in twin_node.outputs():
@@ -113,10 +113,15 @@ def _witness_shapes(model: ov.Model, ops: list[ov.Node]) -> dict[Key, tuple[int,
     return shapes
 
 
-def _concrete_twin(model: ov.Model) -> ov.Model:
+def concrete_twin(model: ov.Model, *batches: int) -> ov.Model:
+    """A copy with static input shapes, its nodes in the same order; the first sizes that fit are taken.
+
+    Raises:
+        UnsupportedModelError: none of them does.
+    """
     # Not Model.reshape: that would also rewrite the graph, and nodes could no longer be matched.
     reason = ""
-    for batch, side in itertools.product(WITNESS_BATCHES, WITNESS_SIDES):
+    for batch, side in itertools.product((*batches, *WITNESS_BATCHES), WITNESS_SIDES):
         twin = model.clone()
         for parameter in twin.get_parameters():
             parameter.set_partial_shape(_concrete(parameter.get_partial_shape(), batch, side))

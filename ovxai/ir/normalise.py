@@ -1,0 +1,69 @@
+"""Axes and bounds that a graph computes although they are fixed: put in as the constants they are.
+
+ONNX files read without conversion hold axes as little subgraphs (Range(ShapeOf ...)). Rules read axes
+as values, so those that do not change with the input's size are folded, on the working copy only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+from openvino.passes import ConstantFolding, Manager
+
+from ovxai.ir.graph import Key, concrete_twin, constant_value, key_of, source
+
+_REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2")
+#: Inputs that say how, not what.
+PARAMETER_PORTS: dict[str, tuple[int, ...]] = {
+    **{name: (1,) for name in (*_REDUCTIONS, "MVN", "NormalizeL2", "Squeeze", "Unsqueeze", "Transpose", "Split", "CumSum")},
+    "Gather": (2,),
+    "VariadicSplit": (1, 2),
+    "Slice": (1, 2, 3, 4),
+    "StridedSlice": (1, 2, 3),
+    "Pad": (1, 2),
+    "AdaptiveAvgPool": (1,),
+    "AdaptiveMaxPool": (1,),
+}
+
+
+def fold_parameters(model: ov.Model) -> None:
+    """Replace computed axes, orders and bounds by constants where they are the same for every input size."""
+    wanted = _computed(model)
+    if not wanted:
+        return
+    tables = [_values(model, wanted, batch) for batch in ((1, 3) if model.is_dynamic() else (1,))]
+    for key, inputs in wanted.items():
+        values = [table.get(key) for table in tables]
+        if any(value is None for value in values) or not all(np.array_equal(values[0], value) for value in values):
+            continue
+        for one in inputs:
+            one.replace_source_output(op.constant(values[0]).output(0))
+
+
+def _computed(model: ov.Model) -> dict[Key, list[ov.Input]]:
+    """Source port -> the inputs that want a constant and are fed by something else."""
+    found: dict[Key, list[ov.Input]] = {}
+    for node in model.get_ordered_ops():
+        for port in PARAMETER_PORTS.get(node.get_type_name(), ()):
+            if port < node.get_input_size() and constant_value(source(node, port)) is None:
+                found.setdefault(key_of(source(node, port)), []).append(node.input(port))
+    return found
+
+
+def _values(model: ov.Model, wanted: dict[Key, list[ov.Input]], batch: int) -> dict[Key, np.ndarray]:
+    twin = concrete_twin(model, batch)
+    order = {node.get_name(): i for i, node in enumerate(model.get_ordered_ops())}
+    nodes = twin.get_ordered_ops()
+    keys = list(wanted)
+    results = [op.result(nodes[order[name]].output(index)) for name, index in keys]
+    twin.add_results(results)
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(twin)
+    found = {}
+    for key, result in zip(keys, results, strict=True):
+        value = constant_value(result.input(0).get_source_output())
+        if value is not None:
+            found[key] = np.array(value)
+    return found
