@@ -11,13 +11,14 @@ NCHW, NHWC = (0, 1, 2, 3), (0, 3, 1, 2)
 def shared_feature(graph: Graph, tap: Tap, others: list[Tap]) -> tuple[Port, tuple[int, int, int, int]] | None:
     """Port and axes of the feature map under `tap`; `others` are the taps of the same grid that are not class scores."""
     own = graph.above([tap.source])
-    meeting = [_last_map(graph, own & graph.above([other.source]), tap) for other in others if other.linear != tap.linear]
+    meeting = [last_map(graph, own & graph.above([other.source]), tap) for other in others if other.linear != tap.linear]
     # Boxes meet the class branch where the towers part; a branch that only joins further up says nothing about that.
     meeting = [port for port in meeting if port is not None]
-    return max(meeting, default=None, key=lambda found: found[0]) or _last_map(graph, own, tap)
+    return max(meeting, default=None, key=lambda found: found[0]) or last_map(graph, own, tap)
 
 
-def _last_map(graph: Graph, nodes: set[int], tap: Tap) -> tuple[Port, tuple[int, int, int, int]] | None:
+def last_map(graph: Graph, nodes: set[int], tap: Tap) -> tuple[Port, tuple[int, int, int, int]] | None:
+    """Among `nodes` the last that makes a map on the tap's grid: its port and axes."""
     for node in sorted(nodes, reverse=True):
         for port, shape in enumerate(graph.shapes[node]):
             if shape is None or len(shape) != 4 or graph.kinds[node] == "Parameter":

@@ -64,8 +64,11 @@ def boxes_and_labels(outputs: list[ov.Output]) -> Form | None:
     ranks = [len(sizes(output)) for output in outputs]
     whole = [is_integer(output) for output in outputs]
     labels = [i for i in range(len(outputs)) if whole[i] and ranks[i] in (1, 2)]
-    boxes = [i for i in range(len(outputs)) if not whole[i] and ranks[i] in (2, 3) and sizes(outputs[i])[-1] in (4, 5)]
-    if len(labels) != 1 or len(boxes) != 1:
+    if len(labels) != 1:
+        return None
+    wanted = ranks[labels[0]] + 1
+    boxes = [i for i in range(len(outputs)) if not whole[i] and ranks[i] == wanted and sizes(outputs[i])[-1] in (4, 5)]
+    if len(boxes) != 1:
         return None
     masks = [i for i in range(len(outputs)) if not whole[i] and i != boxes[0] and ranks[i] in (3, 4)]
     if sizes(outputs[boxes[0]])[-1] == 5:

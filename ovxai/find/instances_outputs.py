@@ -33,7 +33,8 @@ def roles(model: ov.Model, graph: Graph, sides: tuple[int, int]) -> Roles | No:
     ranks = {number: _rank(graph, port) for number, port in ports.items()}
     outputs = model.outputs
     labels = [n for n in ports if is_integer(outputs[n]) and ranks[n] in (1, 2)]
-    boxes = [n for n in ports if not is_integer(outputs[n]) and ranks[n] in (2, 3) and _last(outputs[n]) in (4, 5)]
+    wanted = ranks[labels[0]] + 1 if len(labels) == 1 else None
+    boxes = [n for n in ports if not is_integer(outputs[n]) and ranks[n] == wanted and _last(outputs[n]) in (4, 5)]
     if len(labels) == 1 and len(boxes) == 1:
         return _finished(outputs, graph, ports, ranks, labels[0], boxes[0], sides)
     tables = [n for n in ports if ranks[n] == 3 and not is_integer(outputs[n])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ovxai.find.detection_graph import Graph, Port
-from ovxai.find.detection_neck import shared_feature
+from ovxai.find.detection_neck import last_map
 from ovxai.find.detection_taps import REGION_POOLS, Tap, behind_regions, grid_tap, is_linear, last_linear
 
 
@@ -16,13 +16,17 @@ def pyramid(graph: Graph) -> list[Port]:
     pooled = _pooled_maps(graph)
     if pooled:
         return _sorted(graph, [*pooled, *_as_deep(graph, taps, pooled)])
-    found = {}
-    for tap in taps:
-        others = [other for other in taps if other.grid == tap.grid and other.linear != tap.linear]
-        feature = shared_feature(graph, tap, others)
-        if feature is not None and len(others) > 0:
-            found.setdefault(tap.grid, feature[0])
-    return _sorted(graph, list(found.values()))
+    found = {tap.grid: _read_by_all(graph, [other for other in taps if other.grid == tap.grid]) for tap in taps}
+    return _sorted(graph, [port for port in found.values() if port is not None])
+
+
+def _read_by_all(graph: Graph, taps: list[Tap]) -> Port | None:
+    """The last map of this grid that every branch reads; None where there is only one branch (a prototype's, say)."""
+    if len({tap.linear for tap in taps}) < 2:
+        return None
+    common = set.intersection(*(graph.above([tap.source]) for tap in taps))
+    found = last_map(graph, common, taps[0])
+    return found[0] if found else None
 
 
 def _pooled_maps(graph: Graph) -> list[Port]:

@@ -126,16 +126,27 @@ def linear(y, channels, name=None):
     return y
 
 
-def queries(classes=5, batch=1, size=(32, 48)):
-    """RT-DETR: tokens of all levels, scored before TopK picks queries that a decoder turns into boxes."""
+def queries(classes=5, batch=1, size=(32, 48), finished=False):
+    """RT-DETR: tokens of all levels, scored before TopK picks queries that a decoder turns into boxes.
+
+    finished: positions at the border are masked out, and the best boxes are picked in the graph (D-FINE in OTX).
+    """
     x, features = pyramid(batch=batch, size=size)
     tokens = op.concat([op.transpose(op.reshape(conv(f, 8), const(0, 8, -1), True), const(0, 2, 1)) for f in features], 1)
+    if finished:
+        tokens = op.multiply(tokens, op.constant((RNG.uniform(size=(1, 126, 1)) > 0.1).astype(np.float32)))
     tokens = op.mvn(op.relu(linear(tokens, 8)), const(2), True, 1e-5, "INSIDE_SQRT")
     scores = linear(tokens, classes, "enc_scores")
     best = op.topk(op.reduce_max(scores, const(2), False), op.constant(np.int64(7)), 1, "max", "value")
     # As torch.gather is exported; Gather with batch_dims crashes the CPU plugin on rows as short as these.
     chosen = op.broadcast(op.unsqueeze(best.output(1), const(2)), const(1, 1, 8), broadcast_spec="BIDIRECTIONAL")
     picked = op.gather_elements(tokens, chosen, 1)
+    if finished:
+        final = op.topk(op.reshape(op.sigmoid(linear(picked, classes)), const(0, -1), True), op.constant(np.int64(4)), 1, "max", "value", "i64")
+        labels = op.mod(final.output(1), op.constant(np.int64(classes)))
+        row = op.unsqueeze(op.divide(final.output(1), op.constant(np.int64(classes))), const(2))
+        boxes = op.gather_elements(linear(picked, 4), op.broadcast(row, const(1, 1, 4), broadcast_spec="BIDIRECTIONAL"), 1)
+        return model(x, [boxes, labels, final.output(0)])
     return model(x, [op.sigmoid(linear(picked, classes)), linear(picked, 4)])
 
 
@@ -197,6 +208,7 @@ FOUND = {
     "yolo-v8": (lambda: yolo_v8(), [1, 1, 1], 3, "yolo-v8"),
     "yolo-v8-one-class": (lambda: yolo_v8(classes=1), [1, 1, 1], 1, "yolo-v8"),
     "queries": (lambda: queries(), [1, 1, 1], 5, ""),
+    "queries-finished": (lambda: queries(finished=True), [1, 1, 1], 5, "boxes-labels-scores"),
     "one-class-centerness": (lambda: single_class(), [1, 1, 1], 1, ""),
     "one-class-anchors": (lambda: single_class(anchors=3), [3, 3, 3], 1, ""),
     "raw": (lambda: raw_levels(), [1, 1, 1], 6, ""),
