@@ -47,15 +47,16 @@ def restrict(value: Value, axis: int, start: Dim, stop: Dim) -> Value:
     """
     size = Dim(stop.size - start.size) if start.is_static and stop.is_static else _difference(stop, start)
     dims = with_axis(value.dims, axis, size)
+    dense = value.dense
     if isinstance(value, Shared):
         return Shared(dims, cut(value.out, axis, start, stop))
     if isinstance(value, Mapped):
-        return Mapped(dims, cut(value.out, axis + 1, start, stop))
+        return Mapped(dims, cut(value.out, axis + 1, start, stop), dense=dense)
     if isinstance(value, Windowed) and axis not in value.axes:
-        return Windowed(dims, value.axes, cut(value.out, axis + 1, start, stop))
+        return Windowed(dims, value.axes, cut(value.out, axis + 1, start, stop), dense=dense)
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: cut(thunk, axis, start, stop) for weight, thunk in value.levels.items()}
-        return Leveled(dims, value.positions, levels, value.flat)
+        return Leveled(dims, value.positions, levels, value.flat, dense=dense)
     raise Refusal("single positions are picked out of what is gated")
 
 
@@ -71,6 +72,7 @@ def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
     """
     lead, target = _leading(operation)
     sizes = operation.inputs[lead].sizes
+    _check_same_runs(operation, target, sizes)
     bounds = edges(sizes)
     parts: list[list[Part]] = [[] for _ in operation.out_dims]
     for run in range(len(sizes)):
@@ -135,7 +137,7 @@ def _piece(
         if axis is None or value.dims[axis].size == 1:
             inputs.append(value)
         elif isinstance(value, Segments) and value.axis == axis:
-            inputs.append(_same_run(value, sizes, run))
+            inputs.append(value.parts[run]())
         else:
             inputs.append(_own_run(interpreter, operation, value, axis, (start, stop)))
     dims = tuple(with_axis(out, target, size) for out in operation.out_dims)
@@ -153,7 +155,8 @@ def _own_run(
         return restrict(interpreter.laid_out(value, operation, str(refusal)), axis, *run)
 
 
-def _same_run(value: Segments, sizes: Dims, run: int) -> Value:
-    if [one.size for one in value.sizes] != [one.size for one in sizes]:
-        raise Refusal("two token axes are cut differently")
-    return value.parts[run]()
+def _check_same_runs(operation: Operation, target: int, sizes: Dims) -> None:
+    for value, axes in zip(operation.inputs, operation.carried()):
+        cut_there = isinstance(value, Segments) and axes.get(value.axis) == target
+        if cut_there and [one.size for one in value.sizes] != [one.size for one in sizes]:
+            raise Refusal("two token axes are cut differently")

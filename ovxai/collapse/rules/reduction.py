@@ -41,6 +41,7 @@ def reduction(interpreter: Interpreter, operation: Operation) -> list[Value] | N
         raise Refusal("it pools positions together with other axes")
     if not isinstance(value, Leveled) and mixed != set(axes):
         raise Refusal("it pools tokens together with other axes")
+    _check_leaves(value, set(axes))
     if operation.kind in _EXTREMES:
         _check_extreme(value, interpreter.masks)
     pooled = once(lambda: _pooled(operation, value, axes, interpreter.masks))
@@ -54,6 +55,15 @@ def _gated_axes(value: Value) -> set[int]:
     if isinstance(value, Windowed):
         return set(value.axes)
     return {value.axis} if isinstance(value, Segments) else set()
+
+
+def _check_leaves(value: Value, axes: set[int]) -> None:
+    """Queries x keys have two gated axes; a pool over one of them leaves the other."""
+    if not _gated_axes(value) <= axes:
+        raise Refusal("it pools one of two axes of tokens")
+    if isinstance(value, Segments):
+        for part in value.parts:
+            _check_leaves(part(), axes)
 
 
 def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -> ov.Output:

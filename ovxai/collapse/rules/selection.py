@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
 
 
+#: Exporters write "to the end" as the largest integer of 32 or 64 bits.
+_ENDLESS = 2**31 - 1
+
+
 def _constant(operation: Operation, port: int) -> np.ndarray | None:
     return constant_value(operation.node.input(port).get_source_output())
 
@@ -44,8 +48,8 @@ def pick(value: Segments, start: int, stop: int) -> Value:
         if (first, last) == (low, high):
             kept.append((value.sizes[index], part))
         else:
-            inside = Part(lambda part=part, a=first - low, b=last - low: restrict(part(), value.axis, Dim(a), Dim(b)))
-            kept.append((Dim(last - first), inside))
+            inside = restrict(part(), value.axis, Dim(first - low), Dim(last - low))  # now, for it may refuse
+            kept.append((Dim(last - first), Part(lambda inside=inside: inside)))
     if len(kept) == 1:
         return kept[0][1]()
     total = edges([size for size, _ in kept])[-1]
@@ -63,12 +67,12 @@ def drop_axis(value: Value, axis: int) -> Value:
     if isinstance(value, Shared):
         return Shared(dims, once(lambda: emit.reshape(value.out(), dims)))
     if isinstance(value, Mapped):
-        return Mapped(dims, once(lambda: _squeezed(value, axis)))
+        return Mapped(dims, once(lambda: _squeezed(value, axis)), dense=value.dense)
     if isinstance(value, Windowed):
-        return Windowed(dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value, axis)))
+        return Windowed(dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value, axis)), dense=value.dense)
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: once(lambda t=thunk: _squeeze(t(), axis)) for weight, thunk in value.levels.items()}
-        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat)
+        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, dense=value.dense)
     if isinstance(value, Segments) and value.axis != axis:
         parts = tuple(Part(lambda part=part: drop_axis(part(), axis)) for part in value.parts)
         return Segments(dims, down(value.axis), value.sizes, parts)
@@ -93,16 +97,21 @@ def gather(interpreter: Interpreter, operation: Operation) -> list[Value] | None
     indices = _constant(operation, 1)
     if indices is None:
         raise Refusal("which token is read depends on the picture")
+    if indices.ndim > 1:
+        raise Refusal("tokens are picked out of order")
     length = value.dims[value.axis].size
     wanted = [int(index) % length for index in np.atleast_1d(indices)]
-    if wanted != list(range(wanted[0], wanted[0] + len(wanted))) or indices.ndim > 1:
+    if wanted != list(range(wanted[0], wanted[0] + len(wanted))):
         raise Refusal("tokens are picked out of order")
     picked = pick(value, wanted[0], wanted[-1] + 1)
     return [drop_axis(picked, value.axis) if indices.ndim == 0 else picked]
 
 
-def _bounds(start: int, stop: int, length: int) -> tuple[int, int]:
-    low, high, _ = slice(start, stop).indices(length)
+def _bounds(start: int, stop: int, dim: Dim) -> tuple[int, int]:
+    """Of a witness: an axis whose size only the running model knows can't be cut, only taken to its end."""
+    if not dim.is_static and (start < 0 or 0 <= stop < _ENDLESS) and (start, stop) != (0, 1):
+        raise Refusal("an axis of dynamic size is cut")
+    low, high, _ = slice(start, stop).indices(dim.size)
     return low, high
 
 
@@ -117,11 +126,21 @@ def slice_(interpreter: Interpreter, operation: Operation) -> list[Value] | None
     axes = [int(axis) % value.rank for axis in axes[0]] if axes else list(range(len(starts)))
     if value.axis not in axes:
         return None
-    place = axes.index(value.axis)
-    if len(axes) > 1 or steps[place] != 1:
+    if any(step != 1 for step in steps):
         raise Refusal("tokens are picked out of order")
-    low, high = _bounds(int(starts[place]), int(stops[place]), value.dims[value.axis].size)
-    return [pick(value, low, high)]
+    picked: Value = value
+    for axis, start, stop in zip(axes, starts, stops):
+        picked = _cut(picked, value.axis, axis, *_bounds(int(start), int(stop), value.dims[axis]))
+    return [picked]
+
+
+def _cut(picked: Value, runs: int, axis: int, low: int, high: int) -> Value:
+    """low:high of one axis; runs: the axis of the segments that `picked` was."""
+    if (low, high) == (0, picked.dims[axis].size):
+        return picked
+    if axis == runs and isinstance(picked, Segments):
+        return pick(picked, low, high)
+    return restrict(picked, axis, Dim(low), Dim(high))
 
 
 def strided_slice(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
@@ -137,10 +156,8 @@ def strided_slice(interpreter: Interpreter, operation: Operation) -> list[Value]
     picked: Value = value
     shrunk = []
     for axis in range(len(constants[0])):
-        start, stop, shrink = _strided_bounds(constants, masks, axis, value.dims[axis].size)
-        if (start, stop) == (0, value.dims[axis].size):
-            continue
-        picked = pick(picked, start, stop) if axis == value.axis else restrict(picked, axis, Dim(start), Dim(stop))
+        start, stop, shrink = _strided_bounds(constants, masks, axis, value.dims[axis])
+        picked = _cut(picked, value.axis, axis, start, stop)
         if shrink:
             shrunk.append(axis)
     for axis in reversed(shrunk):
@@ -148,7 +165,7 @@ def strided_slice(interpreter: Interpreter, operation: Operation) -> list[Value]
     return [picked]
 
 
-def _strided_bounds(constants: list[np.ndarray], masks: dict, axis: int, length: int) -> tuple[int, int, bool]:
+def _strided_bounds(constants: list[np.ndarray], masks: dict, axis: int, dim: Dim) -> tuple[int, int, bool]:
     if len(constants) > 2 and constants[2][axis] != 1:
         raise Refusal("tokens are picked out of order")
 
@@ -156,11 +173,11 @@ def _strided_bounds(constants: list[np.ndarray], masks: dict, axis: int, length:
         return axis < len(masks[name]) and bool(masks[name][axis])
 
     if flag("shrink_axis_mask"):
-        index = int(constants[0][axis]) % length
+        index = int(constants[0][axis]) % dim.size
         return index, index + 1, True
     start = 0 if flag("begin_mask") else int(constants[0][axis])
-    stop = length if flag("end_mask") else int(constants[1][axis])
-    low, high = _bounds(start, stop, length)
+    stop = _ENDLESS if flag("end_mask") else int(constants[1][axis])
+    low, high = _bounds(start, stop, dim)
     return low, high, False
 
 

@@ -5,6 +5,7 @@ scores of class token | patches -> [M, .., prefix + window + 1], log(multiplicit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.physical import laid_out, spread_over_masks, to_windowed, window_dims
 from ovxai.collapse.rules.reduction import along
-from ovxai.collapse.segments import edges
+from ovxai.collapse.segments import dense_of, edges
 from ovxai.collapse.values import (
     Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
@@ -42,6 +43,8 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     if not isinstance(value, Segments):
         return results
     dims = operation.out_dims[0]
+    notes = dense_of(value)  # every run's weights rest on the scores of all
+    results = [replace(result, dense=notes) for result in results]
     return [Segments(dims, axis, value.sizes, tuple(Part(lambda r=result: r) for result in results))]
 
 
