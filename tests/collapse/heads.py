@@ -12,9 +12,13 @@ from openvino import opset13 as op
 CLASSES = 4
 
 
-def width(x: ov.Node) -> int:
+def shape(x: ov.Node | ov.Output) -> ov.PartialShape:
+    return (x if isinstance(x, ov.Output) else x.output(0)).get_partial_shape()
+
+
+def width(x: ov.Node | ov.Output) -> int:
     """Extent of the last axis."""
-    return x.output(0).get_partial_shape()[len(x.output(0).get_partial_shape()) - 1].get_length()
+    return shape(x)[len(shape(x)) - 1].get_length()
 
 
 def linear(x: ov.Node, outs: int = CLASSES, seed: int = 1, transposed: bool = True) -> ov.Node:
@@ -35,15 +39,15 @@ def pooled(x: ov.Node, axes: Sequence[int] = (2, 3)) -> ov.Node:
 
 
 def conv1x1(x: ov.Node, outs: int = 6, seed: int = 2) -> ov.Node:
-    ins = x.output(0).get_partial_shape()[1].get_length()
+    ins = shape(x)[1].get_length()
     weight = numbers(outs, ins, 1, 1, seed=seed) / np.float32(np.sqrt(ins))
     return op.add(op.convolution(x, weight, [1, 1], [0, 0], [0, 0], [1, 1]), numbers(1, outs, 1, 1, seed=seed, size=0.3))
 
 
 def layer_norm(x: ov.Node, axis: int = -1, seed: int = 3) -> ov.Node:
     """MVN, scale, shift."""
-    channels = width(x) if axis == -1 else x.output(0).get_partial_shape()[axis].get_length()
-    table = [1] * len(x.output(0).get_partial_shape())
+    channels = width(x) if axis == -1 else shape(x)[axis].get_length()
+    table = [1] * len(shape(x))
     table[axis] = channels
     normed = op.mvn(x, np.array([axis], np.int64), True, 1e-3, "inside_sqrt")
     return op.add(op.multiply(normed, numbers(*table, seed=seed) + np.float32(1)), numbers(*table, seed=seed + 1, size=0.2))
@@ -117,7 +121,3 @@ def block(
     if not mlp_too:
         return x
     return op.add(x, linear(op.gelu(linear(layer_norm(x), 7, seed=31), "erf"), channels, seed=32))
-
-
-def as_node(output) -> ov.Node:
-    return output.get_node() if isinstance(output, ov.Output) else output

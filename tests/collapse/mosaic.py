@@ -33,6 +33,7 @@ class Case:
     mask: str = "point"
     taps: tuple[str, ...] = ("features",)
     dynamic_grid: bool = False
+    tapped: tuple[np.ndarray, ...] | None = None  # the gated tensors' values, where they are known without asking
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def gated_copy(tensor: np.ndarray, gate: np.ndarray, layout: str, prefix: int) -
 
 def definition(case: Case) -> np.ndarray:
     """f32 [N, C, M]."""
-    tapped = _tapped(case)
+    tapped = _tapped(case) if case.tapped is None else case.tapped
     head = _CORE.compile_model(_cut(case), "CPU", _PRECISE)
     rows = []
     for gate in gates(case.grid, case.mask):
@@ -226,7 +227,11 @@ def case(
     scores = head(*tensors)
     model = ov.Model([op.result(scores)], [entry], "tiny")
     feed = np.random.default_rng(seed + 77).standard_normal(shape).astype(np.float32)
-    return Case(model, (feed,), layout, grid, prefix, mask, tuple(names), bool(set(dynamic) & set(AXES[layout])) and len(AXES[layout]) == 2)
+    values = [feed * numbers(*table, seed=8) + numbers(*table, seed=9, size=0.3)]
+    values = [np.abs(value) for value in values] if positive else values
+    values = [values[0] * (numbers(*table, seed=11) + np.float32(1.5)), *values] if taps == 2 else values
+    moving = len(AXES[layout]) == 2 and bool(set(dynamic) & set(AXES[layout]))
+    return Case(model, (feed,), layout, grid, prefix, mask, tuple(names), moving, tuple(values))
 
 
 def with_mask(one: Case, mask: str) -> Case:
