@@ -143,12 +143,16 @@ def _gathered(tensor: ov.Output, value: Leveled, axis: int, index: ov.Output) ->
     return emit.transpose(cells, order)
 
 
+def level_gates(value: Leveled, masks: Masks) -> dict[float, ov.Output]:
+    """level -> [M, h, w]: what share of V_level - V_0 every position has under every mask."""
+    return {ONE: masks.gate()} if value.affine else {level: masks.indicator(level) for level in masks.levels}
+
+
 def laid_out(value: Leveled, masks: Masks) -> ov.Output:
     """[M, *dims]: V_0 + sum over levels of indicator * (V_level - V_0). The dense form."""
     base = emit.unsqueeze(value.levels[ZERO](), [0])
-    steps = {ONE: masks.gate()} if value.affine else {level: masks.indicator(level) for level in masks.levels}
     total = base
-    for level, gate in steps.items():
+    for level, gate in level_gates(value, masks).items():
         change = emit.unsqueeze(change_of(value, level), [0])
         total = emit.add(emit.multiply(change, laid_gate(value.dims, value.positions, masks, gate)), total)
     return total

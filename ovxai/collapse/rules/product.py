@@ -7,6 +7,7 @@ sums:   weights by window, gated values -> prefix + window + rest, each as often
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import openvino as ov
@@ -16,12 +17,12 @@ from ovxai.collapse.dims import sizes
 from ovxai.collapse.lift import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import change_of, laid_gate, spread_over_masks, to_windowed
+from ovxai.collapse.physical import change_of, laid_gate, level_gates, spread_over_masks, to_windowed
 from ovxai.collapse.rules.merged import merged_matmul
 from ovxai.collapse.rules.reduction import weighted_window
 from ovxai.collapse.segments import edges, restrict, segmented
 from ovxai.collapse.values import (
-    ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
+    ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
 
 
 def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled) -> Value:
-    """q[m] . K_0[p] + gate * q[m] . (K_1 - K_0)[p]: a product over all positions, no copy of the keys."""
-    if not b.affine:
-        raise Refusal("keys that pass a nonlinearity meet queries that are mapped already")
+    """q[m] . K_0[p] + sum over levels of gate * q[m] . (K_level - K_0)[p]: products over all positions, no copy of the keys."""
     masks = interpreter.masks
     dims = operation.out_dims[0]
 
@@ -97,10 +96,12 @@ def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped
         return lifted(interpreter, operation.with_inputs((a, keys)))[0].out()
 
     def build() -> ov.Output:
-        base = against(emit.broadcast(b.levels[ZERO](), b.dims))
-        change = against(change_of(b, ONE))
+        total = against(emit.broadcast(b.levels[ZERO](), b.dims))
         columns = operation.carried()[1][b.positions[0]]
-        return emit.add(emit.multiply(change, laid_gate(dims, (columns,), masks)), base)
+        for level, gate in level_gates(b, masks).items():
+            change = against(change_of(b, level))
+            total = emit.add(emit.multiply(change, laid_gate(dims, (columns,), masks, gate)), total)
+        return total
 
     return Mapped(dims, once(build))
 
@@ -149,7 +150,7 @@ def _one_run(interpreter: Interpreter, operation: Operation, a: Value, b: Value,
         return _plain_run(interpreter, operation.with_inputs((a, b)), masks)
     if all(gated):
         return _windows(operation, to_windowed(a, inner[0], masks), to_windowed(b, inner[1], masks), inner, masks)
-    if isinstance(a, Mapped) and isinstance(b, Leveled) and b.affine:
+    if isinstance(a, Mapped) and isinstance(b, Leveled):
         return _one_by_one(interpreter, operation, a, b, inner)
     raise Refusal("it mixes positions (a product over tokens)")
 
@@ -183,18 +184,19 @@ def _windows(operation: Operation, a: Windowed, b: Windowed, inner: tuple[int, i
 
 
 def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled, inner: tuple[int, int]) -> Value:
-    """A @ V_0 + (A * gate) @ (V_1 - V_0): weights for every position, values never copied."""
+    """A @ V_0 + sum over levels of (A * gate) @ (V_level - V_0): weights for every position, values never copied."""
     masks = interpreter.masks
 
     def against(weights: Mapped, tensor: ov.Output) -> ov.Output:
         return lifted(interpreter, operation.with_inputs((weights, Shared(b.dims, lambda: tensor))))[0].out()
 
     def build() -> ov.Output:
-        gate = laid_gate(a.dims, (inner[0],), masks)
-        gated = Mapped(a.dims, once(lambda: emit.multiply(a.out(), gate)))
-        live = against(gated, change_of(b, ONE))
         base = b.levels[ZERO]()
-        return live if emit.is_zero(base) else emit.add(live, against(a, emit.broadcast(base, b.dims)))
+        terms = [] if emit.is_zero(base) else [against(a, emit.broadcast(base, b.dims))]
+        for level, gate in level_gates(b, masks).items():
+            laid = laid_gate(a.dims, (inner[0],), masks, gate)
+            terms.append(against(Mapped(a.dims, once(lambda laid=laid: emit.multiply(a.out(), laid))), change_of(b, level)))
+        return reduce(emit.add, terms)
 
     return Mapped(operation.out_dims[0], once(build))
 
