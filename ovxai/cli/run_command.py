@@ -69,6 +69,8 @@ _look = [
     click.option("--grid", type=click.IntRange(0), default=0, metavar="N", help="Also put the best N classes side by side."),
     click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True),
     click.option("--npy", is_flag=True, help="Also store the raw arrays."),
+    click.option("--report/--no-report", default=True, show_default=True,
+                 help="Also write report.html, a page to look through the pictures; videos are not in it."),
     click.option("--force", is_flag=True, help="Overwrite files of an earlier run in DIR."),
 ]  # fmt: skip
 
@@ -130,6 +132,7 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
     import cv2
 
     from ovxai.runtime.manifest import model_facts, write_manifest
+    from ovxai.runtime.report import start_report
     from ovxai.runtime.run import Run, stop_on_interrupt
     from ovxai.runtime.sources import count_pictures
     from ovxai.runtime.write import Writer
@@ -141,17 +144,20 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
         out, names=explainer.facts.names, postprocess=options["postprocess"], form=options["form"],
         npy=options["npy"], grid=options["grid"], force=options["force"],
     )  # fmt: skip
-    run = Run(explainer, writer, limit=options["limit"], every=options["every"])
+    report = start_report(out, found, options["limit"], options["force"]) if options["report"] else None
+    run = Run(explainer, writer, limit=options["limit"], every=options["every"], report=report)
     total = count_pictures(found, limit=options["limit"], every=options["every"])
     with stop_on_interrupt() as stop, _progress(total) as tick:
         result = run(found, stop=stop, progress=tick)
     _complain([item.reason for item in result.broken])
     _remark(result.notes)
     facts = model_facts(str(model), explainer.facts)
-    manifest = None
+    manifest = page = None
     if result.explained:
         failed = [(item.source, item.reason) for item in result.broken]
         manifest = write_manifest(out, facts, result.written, failed, _settings(options))
+        if report is not None:
+            page = report.write(explainer.facts, model=str(model), settings=_settings(options), failed=failed)
     _summary(result, out, say)
     return {
         "ok": not result.broken and not result.interrupted,
@@ -163,6 +169,7 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
         # Of a long run a long list: made only for those who asked.
         "files": [str(out / item.path) for item in result.written] if _asked("as_json") else [],
         "manifest": str(manifest) if manifest else None,
+        "report": str(page) if page else None,
         "notes": [*explainer.notes, *result.notes],
     }
 

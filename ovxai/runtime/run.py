@@ -21,6 +21,7 @@ from ovxai.runtime.write import Writer, WrittenFile
 
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
+    from ovxai.runtime.report import Report
 
 
 @dataclass
@@ -41,26 +42,36 @@ class RunResult:
 
 @dataclass(frozen=True)
 class _Done:
-    """A picture at its end: its files, or, where it is a video's frame, overlays by their word in file names."""
+    """A picture at its end: its files and its card in the report, or a video frame's overlays by their word in file names."""
 
     frame: Frame
     empty: bool
     notes: tuple[str, ...]
     files: tuple[WrittenFile, ...] = ()
+    card: str = ""
     overlays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Run:
     """One run of an explainer over sources, into one writer's folder.
 
-    limit, every: see `ovxai.runtime.sources.pictures`.
+    limit, every: see `ovxai.runtime.sources.pictures`. report: gets a card of every picture that is no video's frame.
     """
 
-    def __init__(self, explainer: Explainer, writer: Writer, *, limit: int | None = None, every: int = 1) -> None:
+    def __init__(
+        self,
+        explainer: Explainer,
+        writer: Writer,
+        *,
+        limit: int | None = None,
+        every: int = 1,
+        report: Report | None = None,
+    ) -> None:
         self._explainer = explainer
         self._writer = writer
         self._limit = limit
         self._every = every
+        self._report = report
         self._clip: tuple[Clip | None, str] = (None, "")
 
     def __call__(
@@ -98,7 +109,8 @@ class Run:
     def _finish(self, frame: Frame, explanation: Explanation) -> _Done:
         done = _Done(frame, not explanation.raw_maps, explanation.notes)
         if frame.clip is None:
-            return replace(done, files=self._writer.write(explanation, frame.stem))
+            files = self._writer.write(explanation, frame.stem)
+            return replace(done, files=files, card=self._report.card(explanation, frame.stem, files) if self._report else "")
         return replace(done, overlays={word: explanation.overlay(key) for word, key in self._shown(explanation)})
 
     def _shown(self, explanation: Explanation) -> Iterator[tuple[str, object]]:
@@ -119,6 +131,8 @@ class Run:
         result.explained += 1
         result.without += done.empty
         result.written.extend(done.files)
+        if done.card:
+            self._report.add(done.card)
         result.notes += [note for note in done.notes if note not in result.notes]
         videos.write(done)
 

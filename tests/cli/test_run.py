@@ -54,12 +54,12 @@ def test_a_picture(home):
     assert done.exit_code == 0, done.output
     assert "1 explained" in done.stdout
     names = [f"saliency_map/a_class_{name}_{kind}.png" for name in ("red", "green", "blue") for kind in ("saliency_map", "overlay")]
-    assert files() == sorted(["manifest.json", *names])
+    assert files() == sorted(["manifest.json", "report.html", *names])
 
 
 def test_the_low_resolution_map_alone(home):
     run("m.xml", "a.png", "-o", "out", "--class", "red", "--no-postprocess", "--npy")
-    assert files() == ["manifest.json", "saliency_map/a_class_red_saliency_map.npy", "saliency_map/a_class_red_saliency_map.png"]
+    assert files() == ["manifest.json", "report.html", "saliency_map/a_class_red_saliency_map.npy", "saliency_map/a_class_red_saliency_map.png"]
     assert cv2.imread("out/saliency_map/a_class_red_saliency_map.png", -1).shape == (4, 6)
 
 
@@ -225,7 +225,7 @@ def test_a_picture_without_a_prediction_is_counted(home):
     ov.save_model(classifier(model_info=info, activation="sigmoid"), "multi.xml")
     done = run("multi.xml", "a.png", "-o", "out")
     assert done.exit_code == 0 and "1 without a prediction" in done.stdout
-    assert files() == ["manifest.json"]
+    assert files() == ["manifest.json", "report.html"]
 
 
 def test_notes_go_to_stderr(home):

@@ -1,0 +1,145 @@
+// What is shown: the pictures of the run, the filter, and how maps look.
+
+const $ = (id) => document.getElementById(id);
+const page = JSON.parse($('page').textContent);
+const pictures = JSON.parse($('cards').textContent);
+const tables = Object.fromEntries(Object.entries(page.colormaps).map(([name, table]) => [name, bytes(table)]));
+const look = { colormap: page.colormap in tables ? page.colormap : 'jet', opacity: page.opacity };
+const listeners = { look: [], shown: [] };
+/** The pictures that pass the filter, in the order wanted. */
+let shown = pictures;
+
+/** An element with text (never HTML: names and labels come from files that nobody has checked). */
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function classKey(map) {
+  return map.class === null ? 'image' : String(map.class);
+}
+
+function scoreText(score) {
+  return score === null ? '' : score.toFixed(2);
+}
+
+function title(map) {
+  return map.score === null ? map.label : `${map.label} ${scoreText(map.score)}`;
+}
+
+/** Change how maps look, everywhere. */
+function setLook(change) {
+  Object.assign(look, change);
+  document.documentElement.style.setProperty('--opacity', look.opacity);
+  for (const control of document.querySelectorAll('[data-setting]')) control.value = look[control.dataset.setting];
+  for (const output of document.querySelectorAll('[data-shows="opacity"]')) {
+    output.textContent = `${Math.round(100 * look.opacity)} %`;
+  }
+  for (const listener of listeners.look) listener(change);
+}
+
+function paintFor(canvas, picture, map, width, height) {
+  paint(canvas, map, picture.view, width, height, tables[look.colormap], page.interpolation === 'cubic');
+}
+
+/** The map that a picture is shown with: of the class filtered by, else its best. */
+function leadingMap(picture) {
+  const wanted = $('class').value;
+  return picture.maps.find((map) => classKey(map) === wanted) ?? picture.maps[0];
+}
+
+function words(picture) {
+  picture.words ??= [picture.name, picture.source, ...picture.maps.map((map) => map.label)].join('\n').toLowerCase();
+  return picture.words;
+}
+
+function passes(picture, filter) {
+  if (!filter.words.every((word) => words(picture).includes(word))) return false;
+  const maps = filter.class ? picture.maps.filter((map) => classKey(map) === filter.class) : picture.maps;
+  if (filter.class && !maps.length) return false;
+  if (filter.low <= 0 && filter.high >= 1) return true;
+  return maps.some((map) => map.score !== null && map.score >= filter.low && map.score <= filter.high);
+}
+
+function readFilter() {
+  return {
+    words: $('search').value.toLowerCase().split(/\s+/).filter(Boolean),
+    class: $('class').value,
+    low: Number($('low').value),
+    high: Number($('high').value),
+  };
+}
+
+const orders = {
+  high: (a, b) => (leadingMap(b)?.score ?? -1) - (leadingMap(a)?.score ?? -1),
+  low: (a, b) => (leadingMap(a)?.score ?? 2) - (leadingMap(b)?.score ?? 2),
+  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
+};
+
+function applyFilter() {
+  const filter = readFilter();
+  shown = pictures.filter((picture) => passes(picture, filter));
+  if (orders[$('order').value]) shown.sort(orders[$('order').value]);
+  $('range').textContent = `${filter.low.toFixed(2)} to ${filter.high.toFixed(2)}`;
+  const pair = $('low').parentElement;
+  pair.style.setProperty('--low', filter.low);
+  pair.style.setProperty('--high', filter.high);
+  const all = `${pictures.length} ${pictures.length === 1 ? 'picture' : 'pictures'}`;
+  $('count').textContent =
+    shown.length === pictures.length ? all : shown.length ? `${shown.length} of ${all}` : `None of ${all} fits the filter.`;
+  for (const listener of listeners.shown) listener();
+}
+
+/** Every class with the number of pictures that have its map, the most frequent first. */
+function listClasses() {
+  const classes = new Map();
+  for (const picture of pictures) {
+    for (const map of picture.maps) {
+      const entry = classes.get(classKey(map)) ?? { label: map.label, count: 0 };
+      entry.count += 1;
+      classes.set(classKey(map), entry);
+    }
+  }
+  const sorted = [...classes].sort(([, a], [, b]) => b.count - a.count || a.label.localeCompare(b.label));
+  for (const [key, { label, count }] of sorted) {
+    $('class').append(element('option', { value: key, textContent: `${label} (${count})` }));
+  }
+}
+
+/** Two sliders on one track don't pass each other. */
+function keepApart(moved) {
+  const [low, high] = [$('low'), $('high')];
+  if (Number(low.value) <= Number(high.value)) return;
+  if (moved === low) high.value = low.value;
+  else low.value = high.value;
+}
+
+function startFilter() {
+  listClasses();
+  $('filter').addEventListener('submit', (event) => event.preventDefault());
+  $('filter').addEventListener('input', (event) => {
+    if (event.target.dataset.setting) return;
+    keepApart(event.target);
+    applyFilter();
+  });
+  $('filter').addEventListener('reset', () => {
+    // The browser resets the fields after this event.
+    setTimeout(() => {
+      setLook({ colormap: page.colormap, opacity: page.opacity });
+      applyFilter();
+    });
+  });
+}
+
+function startLook() {
+  for (const select of document.querySelectorAll('select[data-setting="colormap"]')) {
+    for (const name of Object.keys(tables)) select.append(element('option', { value: name, textContent: name }));
+  }
+  for (const control of document.querySelectorAll('[data-setting]')) {
+    control.addEventListener('input', () => {
+      const value = control.type === 'range' ? Number(control.value) : control.value;
+      setLook({ [control.dataset.setting]: value });
+    });
+  }
+}

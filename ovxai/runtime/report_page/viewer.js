@@ -1,0 +1,178 @@
+// One picture, large: original against overlay, a map a class, boxes.
+
+const CLASSES_AT_ONCE = 9;
+const LEAST_SIDE = 480;
+const viewer = $('viewer');
+let current = null;
+let currentMap = null;
+
+function openViewer(picture) {
+  showPicture(picture);
+  if (!viewer.open) viewer.showModal();
+}
+
+function showPicture(picture) {
+  current = picture;
+  currentMap = leadingMap(picture) ?? null;
+  $('name').textContent = picture.name;
+  $('place').textContent = `${shown.indexOf(picture) + 1} of ${shown.length}`;
+  $('previous').disabled = shown.indexOf(picture) <= 0;
+  $('next').disabled = shown.indexOf(picture) >= shown.length - 1;
+  const [width, height] = picture.small;
+  $('stage').style.setProperty('--aspect', width / height);
+  $('original').src = picture.picture;
+  $('original').alt = `${picture.name}, as it was`;
+  showClasses(CLASSES_AT_ONCE);
+  showMap();
+  showAbout();
+}
+
+function showClasses(most) {
+  const { maps, more } = current;
+  $('classes').replaceChildren(...maps.slice(0, most).map(classButton));
+  $('all-classes').hidden = maps.length <= most;
+  $('all-classes').textContent = `Show all ${maps.length} classes`;
+  const notes = [];
+  if (!maps.length) notes.push('Nothing was predicted for this picture.');
+  if (more) notes.push(`${more} more ${more === 1 ? 'map is' : 'maps are'} in the folder, but not in this page.`);
+  $('classes-note').textContent = notes.join(' ');
+  $('classes-note').hidden = !notes.length;
+}
+
+function classButton(map, index) {
+  const button = element(
+    'button',
+    { type: 'button', className: 'class', onclick: () => showMap(map) },
+    element('kbd', { textContent: index < 9 ? index + 1 : '', ariaHidden: 'true' }),
+    element('span', { className: 'label', textContent: map.label }),
+    element('span', { className: 'score', textContent: scoreText(map.score) }),
+    element('span', { className: 'bar', ariaHidden: 'true' }),
+  );
+  button.style.setProperty('--score', map.score ?? 0);
+  button.map = map;
+  return element('li', {}, button);
+}
+
+/** Show a class's map; without an argument the present one again. */
+function showMap(map = currentMap) {
+  currentMap = map;
+  const [width, height] = current.small;
+  const scale = Math.max(1, LEAST_SIDE / Math.max(width, height));
+  paintFor($('map'), current, map, Math.round(width * scale), Math.round(height * scale));
+  $('map').setAttribute('aria-label', map ? `Map of ${title(map)}` : 'No map');
+  for (const button of document.querySelectorAll('.class')) {
+    button.setAttribute('aria-pressed', String(button.map === map));
+  }
+  showFound();
+}
+
+/** Boxes and outlines of the class shown; of all where the map is of no class. */
+function showFound() {
+  const wanted = currentMap?.class ?? null;
+  const found = current.found.filter((item) => wanted === null || item.class === wanted);
+  const on = $('show-boxes').checked;
+  $('boxes').replaceChildren(...(on ? found.filter((item) => item.box).map(boxOf).reverse() : []));
+  $('outlines').replaceChildren(...(on ? found.flatMap(outlinesOf) : []));
+  $('boxes-tick').hidden = !current.found.length;
+}
+
+function boxOf(item) {
+  const [x1, y1, x2, y2] = item.box.map((value) => 100 * Math.min(1, Math.max(0, value)));
+  const box = element('div', { className: 'box' }, element('span', { textContent: title(item) }));
+  Object.assign(box.style, { left: `${x1}%`, top: `${y1}%`, width: `${x2 - x1}%`, height: `${y2 - y1}%` });
+  box.style.setProperty('--color', item.color);
+  box.classList.toggle('low', y1 < 6);
+  box.classList.toggle('far', x1 > 60);
+  return box;
+}
+
+function outlinesOf(item) {
+  return item.outline.map((points) => {
+    const polygon = document.createElementNS('http://www.w3.org/2000/svg', 'polygon');
+    polygon.setAttribute('points', points.join(' '));
+    polygon.style.stroke = item.color;
+    return polygon;
+  });
+}
+
+function showAbout() {
+  const rows = [
+    ['Source', current.source],
+    ['Size', `${current.size[0]} × ${current.size[1]}`],
+    ['Map', currentMap ? `${currentMap.shape[1]} × ${currentMap.shape[0]}` : ''],
+  ].filter(([, value]) => value);
+  $('about').replaceChildren(...rows.map(([name, value]) => aboutRow(name, value)));
+  if (!currentMap?.file) return;
+  const path = currentMap.file.split('/').map(encodeURIComponent).join('/');
+  const link = element('a', { href: path, textContent: currentMap.file, target: '_blank', rel: 'noopener' });
+  $('about').append(aboutRow('File', link));
+}
+
+function aboutRow(name, value) {
+  return element('div', {}, element('dt', { textContent: name }), element('dd', {}, value));
+}
+
+function movePicture(step) {
+  const next = shown[shown.indexOf(current) + step];
+  if (!next) return;
+  const focused = document.activeElement;
+  showPicture(next);
+  if (focused?.disabled || !focused?.isConnected) $('name').focus();
+}
+
+function pickClass(index) {
+  if (index >= $('classes').children.length) showClasses(Infinity);
+  const map = current.maps[index];
+  if (!map) return;
+  showMap(map);
+  showAbout();
+}
+
+function moveClass(step) {
+  const count = current.maps.length;
+  if (!count) return;
+  pickClass((current.maps.indexOf(currentMap) + step + count) % count);
+  document.querySelector('.class[aria-pressed="true"]')?.scrollIntoView({ block: 'nearest' });
+}
+
+/** percent of the picture, from the left, lie under the map. */
+function setSplit(percent) {
+  $('split').value = percent;
+  $('stage').style.setProperty('--split', `${$('split').value}%`);
+}
+
+function flipSplit() {
+  setSplit(Number($('split').value) > 50 ? 0 : 100);
+}
+
+function dragSplit(event) {
+  const { left, width } = $('stage').getBoundingClientRect();
+  setSplit(Math.round((100 * (event.clientX - left)) / width));
+}
+
+function startViewer() {
+  setSplit(100);
+  $('previous').addEventListener('click', () => movePicture(-1));
+  $('next').addEventListener('click', () => movePicture(1));
+  $('close').addEventListener('click', () => viewer.close());
+  viewer.addEventListener('close', () => focusCard(current));
+  $('classes').addEventListener('click', showAbout);
+  $('all-classes').addEventListener('click', () => {
+    showClasses(Infinity);
+    showMap();
+  });
+  $('show-boxes').addEventListener('change', showFound);
+  $('split').addEventListener('input', () => setSplit($('split').value));
+  $('stage').addEventListener('pointerdown', (event) => {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    $('stage').setPointerCapture(event.pointerId);
+    dragSplit(event);
+  });
+  $('stage').addEventListener('pointermove', (event) => {
+    if ($('stage').hasPointerCapture(event.pointerId)) dragSplit(event);
+  });
+  listeners.look.push((change) => {
+    if (change.colormap && viewer.open) showMap();
+  });
+}
