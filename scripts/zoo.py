@@ -222,7 +222,7 @@ def _verify(folder: Path, row: dict, _options: argparse.Namespace) -> dict:
     failed = [f"{check['name']}: {check['detail']}" for check in report["checks"] if check["ok"] is False]
     return {
         "ok": report["ok"], "units": report["units"], "map": report["map_shape"],
-        "outputs_kept": report["outputs_kept"], "raster": raster, "failed": failed,
+        "outputs_kept": report["outputs_kept"], "raster": raster, "failed": failed, "notes": report["notes"],
     }  # fmt: skip
 
 
@@ -267,6 +267,7 @@ def _table_row(row: dict) -> str:
     remark = "does not convert: " + row["export"] if "export" in row else row.get("fail", "") or "; ".join(row.get("failed", []))
     if not remark and row.get("collapse") not in (None, "exact"):
         remark = row.get("collapse_reason", "")
+    remark = "; ".join(word for word in (remark, *row.get("notes", [])) if word)
     if row.get("raster", "").startswith("warning"):
         remark = f"{remark} raster {row['raster']}".strip()
     cells = [row["name"], row["variant"], row.get("method", ""), size, row.get("collapse", ""), units, row.get("ratio", ""), row.get("memory", "")]

@@ -35,12 +35,12 @@ def _means(plain: ov.Model, feeds: Feeds) -> list[tuple[str, int, np.ndarray]]:
         means.append(op.reduce_mean(port, np.array([2, 3], np.int64), keep_dims=False).output(0))
     values = values_of(model, [*cells, *means], feeds)
     found = zip(names, values[: len(names)], values[len(names) :], strict=True)
-    return [(name, int(size), mean) for name, size, mean in found if size > 1]
+    return [(name, int(size), mean) for name, size, mean in found]
 
 
 def _is_map(port: ov.Output) -> bool:
     shape = port.get_partial_shape()
-    return shape.rank.is_static and shape.rank.get_length() == 4 and (shape[2].is_dynamic or shape[2].get_length() > 1)
+    return shape.rank.is_static and shape.rank.get_length() == 4
 
 
 def _chain(rest: np.ndarray, means: list[tuple[str, int, np.ndarray]], above: float) -> list[str] | None:
