@@ -1,0 +1,95 @@
+"""On pictures with known answers, through trained models: the map's peak lies in the right object."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+
+import ovxai
+
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
+#: Of correctly classified (found) objects, how many peaks must lie inside.
+CLASSIFIERS_SHARE = 0.9
+
+
+@pytest.fixture(scope="module")
+def world(fixtures_folder):
+    folder = fixtures_folder / "shapes"
+    if not (folder / "test" / "annotations.json").exists():
+        pytest.skip("the shapes world has no test pictures; scripts/make_fixtures.py draws them")
+    return folder
+
+
+def pictures(world, kind):
+    """(RGB picture, mask of ids, objects) of `cls` or `det`."""
+    for entry in json.loads((world / "test" / "annotations.json").read_text())["pictures"]:
+        if entry["file"].startswith(kind):
+            picture = cv2.cvtColor(cv2.imread(str(world / "test" / entry["file"])), cv2.COLOR_BGR2RGB)
+            mask = cv2.imread(str(world / "test" / entry["objects"][0]["mask"]), cv2.IMREAD_GRAYSCALE)
+            yield picture, mask, entry["objects"]
+
+
+def explained(world, name, **options):
+    path = world / f"{name}.xml"
+    if not path.exists():
+        pytest.skip(f"fixtures/shapes/{name}.xml is not made yet")
+    model = ovxai.insert(path, probe=False, **options)
+    return model, ov.Core().compile_model(model, "CPU", PRECISE)
+
+
+def as_input(picture):
+    return ((picture.astype(np.float32) - 128) / 64).transpose(2, 0, 1)[None]
+
+
+def peak(grid, shape):
+    """Row and column, in the picture, of the hottest place of a map resized to it."""
+    large = cv2.resize(grid.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.unravel_index(large.argmax(), large.shape)
+
+
+def says(text, record_property, value):
+    print(f"{text}: {value:.3f}")
+    record_property(text, value)
+
+
+@pytest.mark.parametrize("name, method", [("cnn", "reciprocam"), ("vit", "vit-reciprocam")])
+def test_classifier_peaks_in_the_object(world, name, method, record_property, capsys):
+    model, compiled = explained(world, name)
+    assert model.get_rt_info(["ovxai", "method"]).astype(str) == method
+    assert model.get_rt_info(["ovxai", "collapse"]).astype(str) == "exact"
+    inside = []
+    for picture, mask, (thing,) in pictures(world, "cls"):
+        outputs = compiled(as_input(picture))
+        if outputs[0].argmax() != thing["label"]:
+            continue
+        row, column = peak(outputs["saliency_map"][0, thing["label"]], mask.shape)
+        inside.append(mask[row, column] == thing["id"])
+    assert len(inside) >= 38
+    share = float(np.mean(inside))
+    with capsys.disabled():
+        says(f"\nshapes {name}: peaks in the true object, of {len(inside)} correctly classified", record_property, share)
+    assert share >= CLASSIFIERS_SHARE
+
+
+@pytest.mark.parametrize("name", ["detector", "instances"])
+def test_detection_peaks_in_an_object_of_the_class(world, name, record_property, capsys):
+    """The map of a class that is there peaks in one of its objects (within the object's box: maps are coarse)."""
+    _, compiled = explained(world, name)
+    inside = []
+    for picture, mask, things in pictures(world, "det"):
+        maps = compiled(as_input(picture))["saliency_map"][0]
+        for label in sorted({thing["label"] for thing in things}):
+            if not maps[label].any():
+                continue
+            row, column = peak(maps[label], mask.shape)
+            boxes = [thing["box"] for thing in things if thing["label"] == label]
+            inside.append(any(x1 <= column < x2 and y1 <= row < y2 for x1, y1, x2, y2 in boxes))
+    share = float(np.mean(inside))
+    with capsys.disabled():
+        says(f"\nshapes {name}: peaks in an object of the class, of {len(inside)} maps", record_property, share)
+    assert len(inside) >= 60
+    assert share >= 0.9
