@@ -55,7 +55,9 @@ DETECTORS = (
 )
 
 
-def prepared(picture: np.ndarray, detector: Detector, size: tuple[int, int]) -> tuple[np.ndarray, tuple[float, float]]:
+def prepared(
+    picture: np.ndarray, detector: Detector, size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[float, float]]:
     """BGR picture -> input [1, 3, H, W], and which part of H and W the picture fills."""
     height, width = size
     filled = (1.0, 1.0)
@@ -75,7 +77,9 @@ def on_picture(grid: np.ndarray, filled: tuple[float, float], shape: tuple[int, 
     """A map of the input as it is delivered (0..255), at the picture's size and without the padding."""
     spread = grid.max() - grid.min()
     grey = np.trunc(255 * (grid - grid.min()) / spread) if spread > 0 else np.zeros_like(grid)
-    full = cv2.resize(grey, (round(shape[1] / filled[1]), round(shape[0] / filled[0])), interpolation=cv2.INTER_LINEAR)
+    full = cv2.resize(
+        grey, (round(shape[1] / filled[1]), round(shape[0] / filled[0])), interpolation=cv2.INTER_LINEAR
+    )
     return full[: shape[0], : shape[1]].astype(np.float64)
 
 
@@ -139,7 +143,11 @@ def main() -> None:
             row = dict(detector=detector.name, activation=activation, levels=levels)
             rows.append(row | scores(detector, given.shared, activation, levels))
             if not given.json:
-                print("{detector:11s} {activation:8s} {levels:5s} energy {energy:.2f} pointing {pointing:.2f} ({pairs} pairs)".format(**rows[-1]))
+                print(
+                    "{detector:11s} {activation:8s} {levels:5s} energy {energy:.2f} pointing {pointing:.2f} ({pairs} pairs)".format(
+                        **rows[-1]
+                    )
+                )
     if given.json:
         print(json.dumps(rows, indent=1))
 

@@ -107,7 +107,7 @@ class _Search:
                       f"{TARGET_HINT}")  # fmt: skip
         order = sorted(chosen.layouts, key=lambda tap: -trail.taps[tap].cells)
         levels = tuple(self._level(trail, tap, chosen) for tap in order)
-        heads = f"{chosen.classes} class scores a box on {len(levels)} level(s), {chosen.activation} in the model; {evidence}"
+        heads = f"{chosen.classes} class scores a box on {len(levels)} level(s); {evidence}"
         return self._filled(
             levels, chosen.activation, decoded=_decoded(trail), why=heads,
             candidates=self._facts(trail, chosen, evidence), notes=chosen.notes,
@@ -131,7 +131,11 @@ class _Search:
     def _level(self, trail: Trail, number: int, chosen: Chosen) -> ClassLevel:
         tap = trail.taps[number]
         port, channels = narrowed(self.graph, tap, chosen.layouts[number].channels)
-        boxes = [t for i, t in enumerate(trail.taps) if i not in chosen.layouts and t.grid == tap.grid and t.channels % 4 == 0]
+        boxes = [
+            t
+            for i, t in enumerate(trail.taps)
+            if i not in chosen.layouts and t.grid == tap.grid and t.channels % 4 == 0
+        ]
         feature = shared_feature(self.graph, tap, boxes)
         axes = upright(self.graph, tap.port, tap.axes)
         return ClassLevel(

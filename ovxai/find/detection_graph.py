@@ -76,7 +76,9 @@ class Graph:
             return None
         result = ov.Tensor(node.get_output_element_type(which), ov.Shape(list(self.shape(port))))
         try:
-            done = node.evaluate([result], [_tensor(item, node.get_input_element_type(i)) for i, item in enumerate(given)])
+            done = node.evaluate(
+                [result], [_tensor(item, node.get_input_element_type(i)) for i, item in enumerate(given)]
+            )
         except RuntimeError:
             return None
         return result.data.copy() if done else None

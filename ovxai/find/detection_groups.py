@@ -57,12 +57,18 @@ def choose_raw(trail: Trail, count: int | None) -> Chosen | No:
 def _without_objectness(trail: Trail, tap: int, layout: Layout, count: int | None, notes: list[str]) -> Layout | None:
     """In a tensor that holds boxes too, the score right behind the box columns is the objectness, not a class."""
     rest = set(range(trail.taps[tap].channels)) - {channel for row in layout.channels for channel in row}
-    if tap in trail.softmaxed or not any(channel < layout.channels[0][0] for channel in rest) or layout.classes == count:
+    if (
+        tap in trail.softmaxed
+        or not any(channel < layout.channels[0][0] for channel in rest)
+        or layout.classes == count
+    ):
         return layout
     if layout.classes == 1:
         notes.append("boxes and one score come out of one convolution: objectness only, no class scores")
         return None
-    notes.append("boxes, objectness and classes come out of one convolution; the first score a box is taken as objectness")
+    notes.append(
+        "boxes, objectness and classes come out of one convolution; the first score a box is taken as objectness"
+    )
     return Layout(tuple(row[1:] for row in layout.channels), layout.node)
 
 
@@ -109,7 +115,10 @@ def _one_class(trail: Trail, group: dict[int, Layout], notes: list[str]) -> Chos
         sources = {tap.source for i, tap in enumerate(trail.taps) if tap.grid == grid and i not in group}
         own = [tap for tap in taps if trail.taps[tap].source not in sources] or taps
         if len(own) != 1:
-            return No(f"{len(own)} scores a box at {grid[0]} x {grid[1]} and nothing tells classes from objectness; {TARGET_HINT}")
+            return No(
+                f"{len(own)} scores a box at {grid[0]} x {grid[1]}, and nothing tells class from objectness; "
+                f"{TARGET_HINT}"
+            )
         kept[own[0]] = group[own[0]]
     notes.append("one score a box: a detector of a single class")
     return Chosen(kept, _activation(trail, next(iter(kept))), tuple(notes))

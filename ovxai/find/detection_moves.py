@@ -124,7 +124,11 @@ def _strided_slice(graph: Graph, node: int, known: Known) -> dict[int, Probes]:
     for i in range(len(starts)):
         if _masked(masks, "new_axis_mask", i):
             continue
-        whole = slice(None if _masked(masks, "begin_mask", i) else int(starts[i]), None if _masked(masks, "end_mask", i) else int(stops[i]), int(strides[i]))
+        whole = slice(
+            None if _masked(masks, "begin_mask", i) else int(starts[i]),
+            None if _masked(masks, "end_mask", i) else int(stops[i]),
+            int(strides[i]),
+        )
         if _masked(masks, "shrink_axis_mask", i):
             first = int(starts[i]) % shape[axis]
             whole = slice(first, first + 1, 1)
@@ -146,7 +150,12 @@ def _masked(masks: dict, name: str, position: int) -> bool:
 def _gather(graph: Graph, node: int, known: Known) -> dict[int, Probes]:
     source, index, axis = graph.inputs[node]
     indices, axis = graph.value(index), graph.value(axis)
-    if source not in known or indices is None or axis is None or graph.nodes[node].get_attributes().get("batch_dims", 0):
+    if (
+        source not in known
+        or indices is None
+        or axis is None
+        or graph.nodes[node].get_attributes().get("batch_dims", 0)
+    ):
         return {}
     axis = int(axis.reshape(-1)[0]) % len(graph.shape(source))
     return {0: taken(known[source], axis, indices % graph.shape(source)[axis])}
@@ -192,7 +201,9 @@ def _limit(graph: Graph, node: int, known: Known) -> dict[int, Probes]:
 
 @rule("Select")
 def _select(graph: Graph, node: int, known: Known) -> dict[int, Probes]:
-    return _elementwise(graph, node, {port: probes for port, probes in known.items() if port != graph.inputs[node][0]}, 0)
+    return _elementwise(
+        graph, node, {port: probes for port, probes in known.items() if port != graph.inputs[node][0]}, 0
+    )
 
 
 def _elementwise(graph: Graph, node: int, known: Known, flag: int) -> dict[int, Probes]:

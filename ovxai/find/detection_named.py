@@ -1,4 +1,4 @@
-"""`--target-layer`: the user names the class-logit tensors, the graph or the labels say how their channels are read."""
+"""`--target-layer`: the user names the class-logit tensors; how their channels are read, the graph or the labels say."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def resolve(model: ov.Model, name: str) -> Port | No:
     return No(f"target layer: the model has no node or tensor named {name!r}")
 
 
-def from_names(model: ov.Model, graph: Graph, names: tuple[str, ...], count: int | None) -> tuple[ClassLevel, ...] | No:
+def from_names(
+    model: ov.Model, graph: Graph, names: tuple[str, ...], count: int | None
+) -> tuple[ClassLevel, ...] | No:
     """Levels from maps [N, A * K, h, w] given by name, sorted fine to coarse."""
     taps = []
     for name in names:

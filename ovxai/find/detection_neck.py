@@ -9,9 +9,11 @@ NCHW, NHWC = (0, 1, 2, 3), (0, 3, 1, 2)
 
 
 def shared_feature(graph: Graph, tap: Tap, others: list[Tap]) -> tuple[Port, tuple[int, int, int, int]] | None:
-    """Port and axes of the feature map under `tap`; `others` are the taps of the same grid that are not class scores."""
+    """Port and axes of the feature map under `tap`; others: the box taps of the same grid."""
     own = graph.above([tap.source])
-    meeting = [last_map(graph, own & graph.above([other.source]), tap) for other in others if other.linear != tap.linear]
+    meeting = [
+        last_map(graph, own & graph.above([other.source]), tap) for other in others if other.linear != tap.linear
+    ]
     # Boxes meet the class branch where the towers part; a branch that only joins further up says nothing about that.
     meeting = [port for port in meeting if port is not None]
     return max(meeting, default=None, key=lambda found: found[0]) or last_map(graph, own, tap)

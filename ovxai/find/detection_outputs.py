@@ -42,7 +42,9 @@ def prediction_form(outputs: list[ov.Output], classes: int, levels: int, *, deco
         return boxed
     if len(outputs) == 1:
         return Form(_single_form(sizes(outputs[0]), classes, decoded), 0)
-    rows = [i for i, output in enumerate(outputs) if sizes(output)[-1:] == (classes,) and len(sizes(output)) in (2, 3)]
+    rows = [
+        i for i, output in enumerate(outputs) if sizes(output)[-1:] == (classes,) and len(sizes(output)) in (2, 3)
+    ]
     if levels > 1 and len(rows) == levels and len(outputs) == 2 * levels:
         return Form("nanodet", max(rows, key=lambda i: sizes(outputs[i])[-2] or 0))
     if heatmap:
@@ -67,7 +69,9 @@ def boxes_and_labels(outputs: list[ov.Output]) -> Form | None:
     if len(labels) != 1:
         return None
     wanted = ranks[labels[0]] + 1
-    boxes = [i for i in range(len(outputs)) if not whole[i] and ranks[i] == wanted and sizes(outputs[i])[-1] in (4, 5)]
+    boxes = [
+        i for i in range(len(outputs)) if not whole[i] and ranks[i] == wanted and sizes(outputs[i])[-1] in (4, 5)
+    ]
     if len(boxes) != 1:
         return None
     masks = [i for i in range(len(outputs)) if not whole[i] and i != boxes[0] and ranks[i] in (3, 4)]

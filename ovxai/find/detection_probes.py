@@ -90,7 +90,11 @@ def taken(probes: Probes, axis: int, indices: np.ndarray) -> Probes:
     flat = indices.reshape(-1)
     hits = probes.coords[:, axis][:, None] == flat[None, :]
     which, slot = np.nonzero(hits)
-    inner = np.stack(np.unravel_index(slot, indices.shape), axis=1) if indices.ndim else np.zeros((len(slot), 0), np.int64)
+    inner = (
+        np.stack(np.unravel_index(slot, indices.shape), axis=1)
+        if indices.ndim
+        else np.zeros((len(slot), 0), np.int64)
+    )
     before, after = probes.coords[which, :axis], probes.coords[which, axis + 1 :]
     return probes.at(np.concatenate([before, inner, after], axis=1), which)
 

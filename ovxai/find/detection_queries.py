@@ -111,7 +111,11 @@ def _raster(graph: Graph, port: Port, axes, joined: Port, start: int, grid: tupl
     probes = known.get(joined)
     if probes is None:
         return False
-    wide = [axis for axis in range(probes.coords.shape[1]) if len(set(probes.coords[probes.channel == 0, axis].tolist())) > 1]
+    wide = [
+        axis
+        for axis in range(probes.coords.shape[1])
+        if len(set(probes.coords[probes.channel == 0, axis].tolist())) > 1
+    ]
     places = sorted({(y, x) for y in (0, min(1, grid[0] - 1)) for x in (0, min(1, grid[1] - 1))})
     want = np.array([start + y * grid[1] + x for y, x in places])[probes.place]
     if len(places) == 1:

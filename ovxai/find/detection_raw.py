@@ -50,7 +50,9 @@ def _class_width(trail: Trail, groups: dict[int, list[int]], count: int | None) 
     if not not_boxes and 4 in several and len(several) == 2:
         return (several - {4}).pop()
     widths = " and ".join(str(width) for width in sorted(groups))
-    return No(f"tensors of {widths} channels leave the graph without an activation, and which are classes can't be told")
+    return No(
+        f"tensors of {widths} channels leave the graph without an activation, and which are classes can't be told"
+    )
 
 
 def _layout(trail: Trail, tap: int, count: int | None) -> Layout | No:

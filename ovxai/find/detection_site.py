@@ -36,7 +36,8 @@ class ClassLevel:
 class DetectionSite:
     """levels: fine to coarse. size_level: whose size the map has. activation: what the model itself applies.
 
-    output: number of the output with the scores. why: how the site was chosen, one line. candidates: facts for `ovxai inspect`. notes: what a person who inserts should know.
+    output: number of the output with the scores. why: how the site was chosen, one line.
+    candidates: facts for `ovxai inspect`. notes: what a person who inserts should know.
     """
 
     levels: tuple[ClassLevel, ...]
@@ -53,8 +54,9 @@ class DetectionSite:
 
 
 def size_level(grids: list[tuple[int, int]], *, open_size: bool) -> int:
-    """The middle level; with six and more (SSD), where that one is too small to see anything, the coarsest with 8 cells a side.
+    """The middle level; with six levels and more (SSD) one that is large enough to see anything.
 
+    Where the middle one then has a side below 8 cells: the coarsest with 8 on both, else the finest.
     With open height and width always the middle: which level is too small would change with the picture.
     """
     middle = len(grids) // 2

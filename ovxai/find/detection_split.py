@@ -14,7 +14,7 @@ Channels = tuple[tuple[int, ...], ...]
 
 
 def narrowed(graph: Graph, tap: Tap, channels: Channels) -> tuple[Port, Channels]:
-    """The port of the cut that holds exactly these channels, and their numbers in it; the tap itself where there is none."""
+    """The port of the cut that holds exactly these channels, and their numbers in it; the tap where there is none."""
     wanted = {channel for row in channels for channel in row}
     if len(wanted) == tap.channels:
         return tap.port, channels

@@ -8,7 +8,9 @@ import numpy as np
 
 from ovxai.find.detection_graph import Graph, Port
 
-CONVOLUTIONS = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData"})
+CONVOLUTIONS = frozenset(
+    {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData"}
+)
 #: Behind these there is one tensor a region: no longer one a position of the picture.
 REGION_POOLS = frozenset({
     "ROIAlign", "ROIAlignRotated", "ROIPooling", "PSROIPooling", "DeformablePSROIPooling",

@@ -37,7 +37,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Trail:
-    """known: probes by port, in topological order. integrated: taps whose values are summed over distance bins (boxes). nms: taps scored by NMS."""
+    """known: probes by port, in topological order. nms: taps whose values a suppression reads as scores.
+
+    integrated: taps whose values are summed over distance bins (boxes). softmaxed: tap -> (port, axis) of its softmax.
+    """
 
     taps: list[Tap]
     known: dict[Port, Probes]
@@ -108,13 +111,15 @@ def activation_of(probes: Probes) -> str:
 
 
 def channel_axes(probes: Probes) -> dict[int, dict[int, int]]:
-    """Axes along which the coordinate depends on the channel alone and is not the same for all: axis -> coordinate a channel."""
+    """Axes along which the channel alone sets the coordinate, and not to one value: axis -> {channel: coordinate}."""
     found = {}
     _, first = np.unique(probes.channel, return_index=True)
     for axis in range(probes.coords.shape[1]):
         where = probes.coords[:, axis]
         by_channel = dict(zip(probes.channel[first].tolist(), where[first].tolist()))
-        if len(set(by_channel.values())) > 1 and all(by_channel[c] == x for c, x in zip(probes.channel.tolist(), where.tolist())):
+        if len(set(by_channel.values())) > 1 and all(
+            by_channel[c] == x for c, x in zip(probes.channel.tolist(), where.tolist())
+        ):
             found[axis] = by_channel
     return found
 
@@ -132,7 +137,7 @@ def mixed_axes(probes: Probes) -> set[int]:
 
 
 def layout_along(probes: Probes, axis: int, node: int) -> Layout | None:
-    """Classes along `axis`, anchors whatever else tells channels apart; None where the channels do not fill a table."""
+    """Classes along `axis`, anchors by whatever else tells channels apart; None where they do not fill a table."""
     column = channel_axes(probes).get(axis)
     if column is None:
         return None

@@ -87,12 +87,18 @@ def picture_of(model: ov.Model) -> tuple[ov.Node, tuple[int, int]] | No:
 def _result_ports(model: ov.Model, graph: Graph) -> dict[int, tuple[int, int]]:
     order = {node.get_name(): number for number, node in enumerate(model.get_results())}
     nodes = model.get_ordered_ops()
-    return dict(sorted((order[nodes[i].get_name()], graph.inputs[i][0]) for i, kind in enumerate(graph.kinds) if kind == "Result"))
+    return dict(
+        sorted(
+            (order[nodes[i].get_name()], graph.inputs[i][0]) for i, kind in enumerate(graph.kinds) if kind == "Result"
+        )
+    )
 
 
 def _fact(graph: Graph, model: ov.Model, number: int, port: tuple[int, int]) -> str:
     shape = ", ".join("?" if size is None else str(size) for size in graph.shape(port) or ())
-    return f"{output_name(model.outputs, number)} [{shape}] {model.outputs[number].get_element_type().get_type_name()}"
+    return (
+        f"{output_name(model.outputs, number)} [{shape}] {model.outputs[number].get_element_type().get_type_name()}"
+    )
 
 
 def _raw_site(model: ov.Model, graph: Graph, raw, parameter: ov.Node, axes: tuple[int, int]) -> InstanceSite:
@@ -109,6 +115,6 @@ def _raw_site(model: ov.Model, graph: Graph, raw, parameter: ov.Node, axes: tupl
         score_output=output_name(model.outputs, raw.output),
         output=raw.output,
         prediction_format="yolo-v8-seg" if raw.candidates.rows_last else "yolo-v5-seg",
-        why=f"{raw.classes} class scores and {raw.candidates.coefficients} mask coefficients a candidate, prototypes beside",
+        why=f"{raw.classes} class scores and {raw.candidates.coefficients} mask coefficients a candidate, and prototypes",
         notes=("candidates are suppressed inside the graph (NonMaxSuppression, then the best 100 a picture)",),
     )

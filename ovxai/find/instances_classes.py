@@ -71,7 +71,7 @@ def _activated_columns(graph: Graph, scores: Port) -> int | None:
 
 
 def lacks_sigmoid(graph: Graph, masks: Port) -> bool:
-    """Whether mask values reach the output as logits: no sigmoid, softmax or comparison since the last weighted sum."""
+    """Whether masks come out as logits: no sigmoid, softmax or comparison since the last weighted sum."""
     stack, seen, met_linear = [masks], set(), False
     while stack:
         port = stack.pop()

@@ -48,7 +48,11 @@ def roles(model: ov.Model, graph: Graph, sides: tuple[int, int]) -> Roles | No:
 
 def _finished(outputs, graph: Graph, ports: dict[int, Port], ranks, labels: int, boxes: int, sides) -> Roles | No:
     rest = [n for n in ports if n not in (labels, boxes)]
-    masks = [n for n in rest if ranks[n] in (3, 4, 5) and ranks[n] > ranks[boxes] - 1 and _mask_like(graph, ports[n], ranks[boxes])]
+    masks = [
+        n
+        for n in rest
+        if ranks[n] in (3, 4, 5) and ranks[n] > ranks[boxes] - 1 and _mask_like(graph, ports[n], ranks[boxes])
+    ]
     scores = [n for n in rest if not is_integer(outputs[n]) and ranks[n] == ranks[labels]]
     score = boxes if _last(outputs[boxes]) == 5 else scores[0] if len(scores) == 1 else None
     if score is None:
@@ -59,7 +63,9 @@ def _finished(outputs, graph: Graph, ports: dict[int, Port], ranks, labels: int,
             if _last(outputs[n]) == _channels(graph.shape(ports[prototypes])):
                 return Roles(boxes, labels, score, prototypes, PROTOTYPES)
     if len(masks) != 1:
-        return No(f"no instance masks: boxes and labels were found, but {len(masks) or 'no'} outputs with a mask a box")
+        return No(
+            f"no instance masks: boxes and labels were found, but {len(masks) or 'no'} outputs with a mask a box"
+        )
     return Roles(boxes, labels, score, masks[0], _kind(graph, ports[masks[0]], sides))
 
 
@@ -125,7 +131,7 @@ def _mask_like(graph: Graph, port: Port, box_rank: int) -> bool:
 
 
 def _kind(graph: Graph, port: Port, sides: tuple[int, int]) -> str:
-    """Masks of the picture's own sides, or of its aspect and not cut out region by region, cover the whole picture."""
+    """Masks with the picture's sides cover it; so do those of its aspect, if they were not cut out region by region."""
     height, width = graph.shape(port)[-2:]
     if (height, width) == sides:
         return FULL

@@ -36,13 +36,19 @@ def _pooled_maps(graph: Graph) -> list[Port]:
             continue
         for source in graph.inputs[node]:
             shape = graph.shape(source)
-            if graph.live[source[0]] and shape is not None and len(shape) == 4 and None not in shape and shape[2] * shape[3] > 1:
+            if (
+                graph.live[source[0]]
+                and shape is not None
+                and len(shape) == 4
+                and None not in shape
+                and shape[2] * shape[3] > 1
+            ):
                 maps[source] = None
     return list(maps)
 
 
 def _as_deep(graph: Graph, taps: list[Tap], pooled: list[Port]) -> list[Port]:
-    """Levels that only propose (the coarsest): as many weighted sums above their tap as the pooled maps are above theirs."""
+    """Levels that only propose (the coarsest): as far above their tap as the pooled maps are above theirs."""
     grids = {graph.shape(port)[2:] for port in pooled}
     depth = next((d for tap in taps if tap.grid in grids and (d := _depth(graph, tap, pooled)) is not None), None)
     if depth is None:

@@ -57,5 +57,6 @@ def find_candidates(model: ov.Model, graph: Graph, model_info, count: int | None
             prototypes = model.get_results()[maps[0]].input(0).get_source_output()
             return RawInstances(table, prototypes, classes, tables[0])
     return NoCandidates(
-        f"prototypes of {coefficients} channels and {classes} classes, but the other output has no room for both", near=True
+        f"prototypes of {coefficients} channels and {classes} classes, but the other output has no room for both",
+        near=True,
     )

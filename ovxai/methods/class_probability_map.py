@@ -44,7 +44,7 @@ def to_nchw(port: ov.Output, axes: tuple[int, int, int, int]) -> ov.Output:
 
 
 def own_tensor(level: ClassLevel) -> ov.Output:
-    """The level's feature as a tensor of its own: clients find outputs by name, and a shared one would carry several."""
+    """The level's feature as a tensor of its own: clients find outputs by name, a shared one would carry several."""
     return op.convert(to_nchw(level.feature, level.feature_axes), "f32").output(0)
 
 
@@ -79,7 +79,9 @@ def token_maps(site: DetectionSite) -> list[ov.Output]:
     levels = site.levels
     sides = [to_nchw(level.feature, level.feature_axes) for level in levels]
     order = sorted(range(len(levels)), key=lambda i: levels[i].rows)
-    lengths = op.concat([op.reduce_prod(_sides(sides[i]), np.array([0], np.int64), keep_dims=True) for i in order], axis=0)
+    lengths = op.concat(
+        [op.reduce_prod(_sides(sides[i]), np.array([0], np.int64), keep_dims=True) for i in order], axis=0
+    )
     parts = op.variadic_split(levels[0].port, op.constant(np.int64(1)), lengths)
     maps: list = [None] * len(levels)
     for position, i in enumerate(order):
@@ -93,7 +95,9 @@ def _sides(port: ov.Output) -> ov.Output:
     shape = port.get_partial_shape()
     if shape[2].is_static and shape[3].is_static:
         return op.constant(np.array([shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
-    return op.gather(op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))).output(0)
+    return op.gather(
+        op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))
+    ).output(0)
 
 
 def target_size(site: DetectionSite, maps: list[ov.Output], options: InsertOptions) -> ov.Output:
@@ -129,7 +133,7 @@ def activated(port: ov.Output, activation: str, classes: int) -> ov.Output:
 
 
 def chosen_classes(saliency: ov.Output, wanted: str, classes: int) -> tuple[ov.Output, ov.Output | None]:
-    """All classes; the K with the largest cell; or the listed ones. With the index i64 [N, 1, K] in the last two cases.
+    """All classes; the K with the largest cell; or the listed ones. The last two with their index, i64 [N, 1, K].
 
     Raises:
         OptionError: a class that the model does not have.
@@ -196,7 +200,7 @@ def information(site: DetectionSite, options: InsertOptions) -> dict:
 
 
 def describe(model: ov.Model, site: DetectionSite) -> None:
-    """rt_info beyond the common facts: how the channels stand, and for tokens the grids in the order of their rows."""
+    """rt_info beyond the common facts: how the channels stand; for tokens the grids in the order of their rows."""
     orders = {order_of(level) for level in site.levels if level.anchors > 1}
     if len(orders) == 1:
         model.set_rt_info(orders.pop(), ["ovxai", "channel_order"])
@@ -206,7 +210,7 @@ def describe(model: ov.Model, site: DetectionSite) -> None:
 
 
 def order_of(level: ClassLevel) -> str:
-    """anchor-major (all classes of the first anchor first), class-major, or selected where only some channels are classes."""
+    """anchor-major (all classes of the first anchor first), class-major, or selected (other channels between)."""
     table = np.array(level.channels)
     if is_whole(level.channels, table.size):
         return "anchor-major"

@@ -1,7 +1,8 @@
 """InstSeg: for each class the mean over its instances of (binary mask * score), inside the graph and without loops.
 
-Box masks are pasted onto the grid all at once: `Ry (gh x mh) @ mask @ Rx^T (mw x gw)`, with bilinear weights made from
-the boxes by elementwise operations. Full-size masks and prototypes only need resizing. Then one product with the one-hot labels.
+Box masks are pasted onto the grid all at once: `Ry (gh x mh) @ mask @ Rx^T (mw x gw)`, with bilinear weights made
+from the boxes by elementwise operations. Full-size masks and prototypes only need resizing. Then one product with
+the one-hot labels.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def build(model: ov.Model, site: InstanceSite, options: InsertOptions) -> Branch
     table = unified(site.found) if isinstance(site.found, Instances) else Table(*suppressed(site.found, site.classes))
     grid = grid_of(site, options)
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
-    # Less and not Greater wherever a NaN may stand: the CPU plugin computes a > b as not (a <= b), which holds for NaN.
+    # Less and not Greater wherever a NaN may stand: the CPU plugin (2026.4) holds NaN > x for true.
     inside = op.less(threshold, pasted(site, table, grid)).output(0)
     if site.mask_kind == PROTOTYPES:
         inside = op.logical_and(inside, covered(table.boxes, grid)).output(0)
@@ -81,7 +82,11 @@ def unified(found: Instances) -> Table:
 
     def column(port: ov.Output, which: int | None) -> ov.Output:
         port = batched(port)
-        return port if which is None else op.gather(port, op.constant(np.int64(which)), op.constant(np.int64(2))).output(0)
+        return (
+            port
+            if which is None
+            else op.gather(port, op.constant(np.int64(which)), op.constant(np.int64(2))).output(0)
+        )
 
     boxes = op.slice(batched(found.boxes), ints(0), ints(4), ints(1), ints(2))
     masks = batched(found.masks)
@@ -103,7 +108,9 @@ def grid_of(site: InstanceSite, options: InsertOptions) -> Grid:
     sides = [shape[axis] for axis in site.picture_axes]
     if all(side.is_static for side in sides):
         picture = np.array([side.get_length() for side in sides], np.int64)
-        size = np.array(parse_size(options.map_size) if options.map_size else np.maximum(picture // STRIDE, 1), np.int64)
+        size = np.array(
+            parse_size(options.map_size) if options.map_size else np.maximum(picture // STRIDE, 1), np.int64
+        )
         centres = [((np.arange(n) + 0.5) * (whole / n)).astype(np.float32) for n, whole in zip(size, picture)]
         return Grid(op.constant(size).output(0), *(op.constant(line).output(0) for line in centres))
     picture = op.gather(op.shape_of(site.picture, "i64"), ints(*site.picture_axes), op.constant(np.int64(0)))
@@ -122,7 +129,7 @@ def _centres(size: ov.Node, step: ov.Node, axis: int) -> ov.Output:
 
 
 def pasted(site: InstanceSite, table: Table, grid: Grid) -> ov.Output:
-    """[N, I, gh, gw]: every instance's mask on the grid, as probabilities (BOX, FULL) or as logits (FULL, PROTOTYPES)."""
+    """[N, I, gh, gw]: every instance's mask on the grid: probabilities (BOX, FULL) or logits (FULL, PROTOTYPES)."""
     if site.mask_kind == BOX:
         masks = op.sigmoid(table.masks).output(0) if site.logits else table.masks
         return paste(masks, table.boxes, grid)
@@ -158,7 +165,7 @@ def _side(masks: ov.Output, axis: int) -> ov.Output:
 
 
 def weights(centres: ov.Output, low: ov.Output, high: ov.Output, cells: ov.Output) -> ov.Output:
-    """[N, I, g, m]: how much of mask cell m each grid line takes. Linear between cell centres, falling to 0 outside."""
+    """[N, I, g, m]: how much of mask cell m a grid line takes; linear between cell centres, falling to 0 outside."""
     extent = op.maximum(op.subtract(high, low), number(THINNEST))
     offset = op.subtract(op.unsqueeze(centres, ints(0, 1)), op.unsqueeze(low, ints(2)))
     place = op.subtract(op.multiply(op.divide(offset, op.unsqueeze(extent, ints(2))), cells), number(0.5))
@@ -191,7 +198,7 @@ def class_means(table: Table, inside: ov.Output, grid: Grid, classes: int) -> ov
     """[N, K, gh, gw]: mean over a class's instances of mask * score; zeros for a class without instances.
 
     Padding (no extent, no score, negative label) is taken out by Select: a product would hand on its NaNs.
-    Scores go with the labels, so that the one product over all cells has nothing but zeros and ones on its large side.
+    Scores go with the labels, so that the large side of the one product holds nothing but zeros and ones.
     """
     valid = real_ones(table)
     score = op.unsqueeze(op.select(valid, table.scores, number(0.0)), ints(1))
@@ -202,7 +209,9 @@ def class_means(table: Table, inside: ov.Output, grid: Grid, classes: int) -> ov
     flat = _flat(op.convert(inside, "f32"), grid)
     if table.boxes.get_partial_shape()[1].is_dynamic:
         share, flat = _with_one_more(share, 2), _with_one_more(_counted(flat, table.boxes), 1)
-    return op.reshape(op.matmul(share, flat, False, False), op.concat([ints(0, classes), grid.size], 0), True).output(0)
+    return op.reshape(op.matmul(share, flat, False, False), op.concat([ints(0, classes), grid.size], 0), True).output(
+        0
+    )
 
 
 def _flat(inside: ov.Node, grid: Grid) -> ov.Node:
@@ -225,7 +234,9 @@ def real_ones(table: Table) -> ov.Output:
     """bool [N, I]: instances with an extent, a score and a label."""
     x1, y1, x2, y2 = (op.gather(table.boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4))
     extent = op.logical_and(op.less(x1, x2), op.less(y1, y2))
-    named = op.logical_and(op.less(number(0.0), table.scores), op.greater_equal(table.labels, op.constant(np.int64(0))))
+    named = op.logical_and(
+        op.less(number(0.0), table.scores), op.greater_equal(table.labels, op.constant(np.int64(0)))
+    )
     return op.logical_and(extent, named).output(0)
 
 
@@ -247,7 +258,11 @@ def information(site: InstanceSite, options: InsertOptions) -> dict:
     if site.prototypes is not None:
         ports.append(site.prototypes)
     sides = [site.picture.get_partial_shape()[axis] for axis in site.picture_axes]
-    own = "x".join(str(max(side.get_length() // STRIDE, 1)) for side in sides) if all(s.is_static for s in sides) else ""
+    own = (
+        "x".join(str(max(side.get_length() // STRIDE, 1)) for side in sides)
+        if all(s.is_static for s in sides)
+        else ""
+    )
     return dict(
         task=TASK,
         method=METHOD,

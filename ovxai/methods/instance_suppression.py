@@ -21,7 +21,9 @@ def suppressed(raw: Candidates, classes: int) -> tuple[ov.Output, ov.Output, ov.
     boxes = op.transpose(corners, ints(0, 2, 1))
     kept = _kept(boxes, scores, raw)
     flat = op.reshape(kept, ints(0, -1), True)
-    best = op.topk(flat, op.minimum(_length(flat), op.constant(np.int64(BEST))), 1, "max", "value", index_element_type="i64")
+    best = op.topk(
+        flat, op.minimum(_length(flat), op.constant(np.int64(BEST))), 1, "max", "value", index_element_type="i64"
+    )
     places = op.gather(op.shape_of(scores, "i64"), op.constant(np.int64(2)), op.constant(np.int64(0)))
     labels = op.divide(best.output(1), places)
     rows = op.mod(best.output(1), places)

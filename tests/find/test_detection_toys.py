@@ -23,7 +23,9 @@ def const(*values, kind=np.int64):
 
 def conv(x, channels, kernel=1, stride=1, name=None):
     inside = x.get_output_partial_shape(0)[1].get_length()
-    weights = RNG.normal(0, 1 / np.sqrt(inside * kernel * kernel), (channels, inside, kernel, kernel)).astype(np.float32)
+    weights = RNG.normal(0, 1 / np.sqrt(inside * kernel * kernel), (channels, inside, kernel, kernel)).astype(
+        np.float32
+    )
     pad = [kernel // 2] * 2
     y = op.convolution(x, op.constant(weights), [stride] * 2, pad, pad, [1, 1])
     y = op.add(y, op.constant(RNG.normal(0, 0.5, (1, channels, 1, 1)).astype(np.float32)))
@@ -61,7 +63,10 @@ def model(x, outputs, **names):
 def anchored(classes=5, anchors=(2, 2, 2), activation="sigmoid", class_major=False, **kwargs):
     """RetinaNet / SSD: A * K channels a level, rows joined, boxes beside."""
     x, features = pyramid(levels=len(anchors), **kwargs)
-    scores = [rows(conv(f, a * classes, name=f"cls{i}"), classes, a, class_major) for i, (f, a) in enumerate(zip(features, anchors))]
+    scores = [
+        rows(conv(f, a * classes, name=f"cls{i}"), classes, a, class_major)
+        for i, (f, a) in enumerate(zip(features, anchors))
+    ]
     boxes = [rows(conv(f, a * 4), 4, a) for f, a in zip(features, anchors)]
     joined = op.concat(scores, 1) if len(scores) > 1 else scores[0]
     scored = op.softmax(joined, 2) if activation == "softmax" else op.sigmoid(joined)
@@ -91,7 +96,9 @@ def yolo_v5(classes=3, anchors=3):
         y = op.sigmoid(y)
         xy, wh, scores = op.variadic_split(y, op.constant(np.int64(4)), const(2, 2, 1 + classes)).outputs()
         grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1)[None, None].astype(np.float32)
-        xy = op.multiply(op.add(op.multiply(xy, op.constant(np.float32(2))), op.constant(grid)), op.constant(np.float32(4 * 2**i)))
+        xy = op.multiply(
+            op.add(op.multiply(xy, op.constant(np.float32(2))), op.constant(grid)), op.constant(np.float32(4 * 2**i))
+        )
         sizes = op.constant(np.arange(1, 2 * anchors + 1, dtype=np.float32).reshape(1, anchors, 1, 1, 2))
         wh = op.multiply(op.power(op.multiply(wh, op.constant(np.float32(2))), op.constant(np.float32(2))), sizes)
         parts.append(op.reshape(op.concat([xy, wh, scores], 4), const(0, -1, 5 + classes), True))
@@ -106,7 +113,9 @@ def yolo_v8(classes=3, bins=4, batch=1):
     joined = op.concat([op.reshape(y, const(0, 4 * bins + classes, -1), True) for y in flat], 2)
     box, cls = op.variadic_split(joined, op.constant(np.int64(1)), const(4 * bins, classes)).outputs()
     box = op.softmax(op.transpose(op.reshape(box, const(0, 4, bins, -1), True), const(0, 2, 1, 3)), 1)
-    mean = op.convolution(box, op.constant(np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)), [1, 1], [0, 0], [0, 0], [1, 1])
+    mean = op.convolution(
+        box, op.constant(np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)), [1, 1], [0, 0], [0, 0], [1, 1]
+    )
     return model(x, [op.concat([op.reshape(mean, const(0, 4, -1), True), op.sigmoid(cls)], 1)])
 
 
@@ -132,7 +141,9 @@ def queries(classes=5, batch=1, size=(32, 48), finished=False):
     finished: positions at the border are masked out, and the best boxes are picked in the graph (D-FINE in OTX).
     """
     x, features = pyramid(batch=batch, size=size)
-    tokens = op.concat([op.transpose(op.reshape(conv(f, 8), const(0, 8, -1), True), const(0, 2, 1)) for f in features], 1)
+    tokens = op.concat(
+        [op.transpose(op.reshape(conv(f, 8), const(0, 8, -1), True), const(0, 2, 1)) for f in features], 1
+    )
     if finished:
         tokens = op.multiply(tokens, op.constant((RNG.uniform(size=(1, 126, 1)) > 0.1).astype(np.float32)))
     tokens = op.mvn(op.relu(linear(tokens, 8)), const(2), True, 1e-5, "INSIDE_SQRT")
@@ -142,10 +153,19 @@ def queries(classes=5, batch=1, size=(32, 48), finished=False):
     chosen = op.broadcast(op.unsqueeze(best.output(1), const(2)), const(1, 1, 8), broadcast_spec="BIDIRECTIONAL")
     picked = op.gather_elements(tokens, chosen, 1)
     if finished:
-        final = op.topk(op.reshape(op.sigmoid(linear(picked, classes)), const(0, -1), True), op.constant(np.int64(4)), 1, "max", "value", "i64")
+        final = op.topk(
+            op.reshape(op.sigmoid(linear(picked, classes)), const(0, -1), True),
+            op.constant(np.int64(4)),
+            1,
+            "max",
+            "value",
+            "i64",
+        )
         labels = op.mod(final.output(1), op.constant(np.int64(classes)))
         row = op.unsqueeze(op.divide(final.output(1), op.constant(np.int64(classes))), const(2))
-        boxes = op.gather_elements(linear(picked, 4), op.broadcast(row, const(1, 1, 4), broadcast_spec="BIDIRECTIONAL"), 1)
+        boxes = op.gather_elements(
+            linear(picked, 4), op.broadcast(row, const(1, 1, 4), broadcast_spec="BIDIRECTIONAL"), 1
+        )
         return model(x, [boxes, labels, final.output(0)])
     return model(x, [op.sigmoid(linear(picked, classes)), linear(picked, 4)])
 
@@ -167,7 +187,9 @@ def single_class(anchors=1):
 def raw_levels(classes=6, boxes=4):
     """Six outputs without any activation, as deployment exports of RTMDet have them."""
     x, features = pyramid()
-    return model(x, [conv(f, classes, name=f"cls{i}") for i, f in enumerate(features)] + [conv(f, boxes) for f in features])
+    return model(
+        x, [conv(f, classes, name=f"cls{i}") for i, f in enumerate(features)] + [conv(f, boxes) for f in features]
+    )
 
 
 def on_its_side(classes=3):

@@ -52,9 +52,13 @@ def two_stage(classes=3, proposals=5):
     start = op.sigmoid(op.slice(picked, const(0), const(2), const(1), const(1)))
     extent = op.sigmoid(op.slice(picked, const(2), const(4), const(1), const(1)))
     low = op.multiply(start, op.constant(np.float32([[60, 30]])))
-    boxes = op.concat([low, op.add(low, op.add(op.multiply(extent, op.constant(np.float32(20))), op.constant(np.float32(8))))], 1)
+    boxes = op.concat(
+        [low, op.add(low, op.add(op.multiply(extent, op.constant(np.float32(20))), op.constant(np.float32(8))))], 1
+    )
     index = op.constant(np.zeros(proposals, np.int32))
-    cut = op.add(*(op.roi_align(f, boxes, index, 4, 4, 2, s, "avg", "asymmetric") for f, s in zip(neck, (0.25, 0.125))))
+    cut = op.add(
+        *(op.roi_align(f, boxes, index, 4, 4, 2, s, "avg", "asymmetric") for f, s in zip(neck, (0.25, 0.125)))
+    )
     flat = op.unsqueeze(op.reshape(cut, const(proposals, -1), False), const(0))
     scores = op.softmax(linear(flat, classes + 1), 2)
     scores = op.slice(scores, const(1), const(classes + 1), const(1), const(2))
@@ -89,10 +93,19 @@ def yolo_seg(classes=3, width=8, batch=1):
         h, w = SIDES[0] // stride, SIDES[1] // stride
         grid = np.stack(np.meshgrid(np.arange(w), np.arange(h))).astype(np.float32)[None] + 0.5
         box = conv(op.relu(conv(f, 8, 3)), 4)
-        centre = op.multiply(op.add(op.slice(box, const(0), const(2), const(1), const(1)), op.constant(grid)), op.constant(np.float32(stride)))
-        extent = op.multiply(op.exp(op.slice(box, const(2), const(4), const(1), const(1))), op.constant(np.float32(2 * stride)))
+        centre = op.multiply(
+            op.add(op.slice(box, const(0), const(2), const(1), const(1)), op.constant(grid)),
+            op.constant(np.float32(stride)),
+        )
+        extent = op.multiply(
+            op.exp(op.slice(box, const(2), const(4), const(1), const(1))), op.constant(np.float32(2 * stride))
+        )
         score, mix = conv(op.relu(conv(f, 8, 3)), classes, name=f"cls{i}"), conv(f, width)
-        tables.append(op.reshape(op.concat([centre, extent, op.sigmoid(score), mix], 1), const(0, 4 + classes + width, -1), True))
+        tables.append(
+            op.reshape(
+                op.concat([centre, extent, op.sigmoid(score), mix], 1), const(0, 4 + classes + width, -1), True
+            )
+        )
     return model(x, [op.concat(tables, 2), conv(features[0], width)])
 
 
@@ -127,7 +140,12 @@ def test_two_stage():
 def test_table_with_prototypes():
     site = found(end_to_end())
     assert site, site
-    assert (site.mask_kind, site.classes, site.found.label_column, site.found.mask_columns) == (PROTOTYPES, 3, 5, (6, 14))
+    assert (site.mask_kind, site.classes, site.found.label_column, site.found.mask_columns) == (
+        PROTOTYPES,
+        3,
+        5,
+        (6, 14),
+    )
 
 
 def test_candidates_with_prototypes():

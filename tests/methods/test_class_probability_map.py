@@ -77,7 +77,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("activation, levels", [(None, "mean"), ("sigmoid", "max"), ("none", "mean"), ("softmax", "max")])
+@pytest.mark.parametrize(
+    "activation, levels", [(None, "mean"), ("sigmoid", "max"), ("none", "mean"), ("softmax", "max")]
+)
 @pytest.mark.parametrize("family", CASES)
 def test_is_the_definition(family, activation, levels):
     build, anchors, classes, order = CASES[family]
@@ -96,8 +98,13 @@ def test_yolo_v5_takes_classes_without_box_and_objectness():
     toy = toys.yolo_v5(classes=3, anchors=2)
     explain(toy)
     picture, extra, _ = run(toy)
-    logits = [v[0].reshape(2, 8, *v.shape[2:])[:, 5:].reshape(6, *v.shape[2:]) for v in layer_values(toy, ["head0", "head1", "head2"], picture)]
-    np.testing.assert_allclose(extra["saliency_map"][0], definition(logits, (2, 2, 2), 3, (4, 6)), rtol=1e-4, atol=1e-5)
+    logits = [
+        v[0].reshape(2, 8, *v.shape[2:])[:, 5:].reshape(6, *v.shape[2:])
+        for v in layer_values(toy, ["head0", "head1", "head2"], picture)
+    ]
+    np.testing.assert_allclose(
+        extra["saliency_map"][0], definition(logits, (2, 2, 2), 3, (4, 6)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_queries_split_their_tokens_level_by_level():
@@ -107,7 +114,9 @@ def test_queries_split_their_tokens_level_by_level():
     tokens = layer_values(toy, ["enc_scores"], picture)[0][0]
     pieces = np.split(tokens.T, [96, 120], axis=1)
     logits = [piece.reshape(5, *grid) for piece, grid in zip(pieces, toys.GRIDS)]
-    np.testing.assert_allclose(extra["saliency_map"][0], definition(logits, (1, 1, 1), 5, (4, 6)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        extra["saliency_map"][0], definition(logits, (1, 1, 1), 5, (4, 6)), rtol=1e-4, atol=1e-5
+    )
     assert branch.info["target_layers"] == ("enc_scores",)
 
 
@@ -135,8 +144,13 @@ def test_open_batch_and_size(build, size):
         else:
             grids = [(size[0] // s, size[1] // s) for s in (4, 8, 16)]
             cuts = np.cumsum([h * w for h, w in grids])[:-1]
-            logits, anchors = [p.reshape(5, *g) for p, g in zip(np.split(values[0][n].T, cuts, axis=1), grids)], (1, 1, 1)
-        np.testing.assert_allclose(extra["saliency_map"][n], definition(logits, anchors, 5, shape), rtol=1e-4, atol=1e-5)
+            logits, anchors = (
+                [p.reshape(5, *g) for p, g in zip(np.split(values[0][n].T, cuts, axis=1), grids)],
+                (1, 1, 1),
+            )
+        np.testing.assert_allclose(
+            extra["saliency_map"][n], definition(logits, anchors, 5, shape), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_channel_order_and_token_grids_are_told():

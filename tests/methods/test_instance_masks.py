@@ -59,7 +59,11 @@ def some_instances(count, classes, mask=(7, 7), seed=0):
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, [W - 30, H - 30], (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(8, 30, (count, 2))], 1).astype(np.float32)
-    soft = np.stack([cv2.resize(rng.uniform(0, 1, (3, 3)).astype(np.float32), mask[::-1]) for _ in range(count)]) if count else np.zeros((0, *mask), np.float32)
+    soft = (
+        np.stack([cv2.resize(rng.uniform(0, 1, (3, 3)).astype(np.float32), mask[::-1]) for _ in range(count)])
+        if count
+        else np.zeros((0, *mask), np.float32)
+    )
     return boxes, rng.integers(0, classes, count), rng.uniform(0.1, 1, count).astype(np.float32), soft
 
 
@@ -166,7 +170,10 @@ def test_table_with_prototypes(size):
     found = model([picture, table])
     grid = (H, W) if size else (H // 4, W // 4)
     want = prototype_definition(boxes, labels, scores, mixes, found[1][0], 3, grid)
-    assert np.abs(found["saliency_map"][0] - want).max() < 1e-5 or (np.abs(found["saliency_map"][0] - want) > 1e-5).mean() < 1e-3
+    assert (
+        np.abs(found["saliency_map"][0] - want).max() < 1e-5
+        or (np.abs(found["saliency_map"][0] - want) > 1e-5).mean() < 1e-3
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -217,7 +224,9 @@ def test_open_sides():
     toy.validate_nodes_and_infer_types()
     branch, model = explain(toy)
     parts = some_instances(5, 4)
-    np.testing.assert_allclose(model(fed(parts))["saliency_map"][0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5)
+    np.testing.assert_allclose(
+        model(fed(parts))["saliency_map"][0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5
+    )
     assert branch.info["map_size"] == ""
 
 
