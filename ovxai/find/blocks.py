@@ -12,6 +12,7 @@ from ovxai.find.verdict import No
 from ovxai.ir.graph import Graph, key_of, sources
 from ovxai.ir.tap import Tap
 
+_ATTENTIONS = ("Softmax", "ScaledDotProductAttention")
 TapsOf = Callable[[ov.Output], list[Tap]]
 
 
@@ -32,7 +33,7 @@ def token_block(
         if merge is None or not (residual := _tokens(taps_of(port))):
             continue
         branch = live_nodes(graph, port.get_node(), merge)
-        if not any(node.get_type_name() in ("Softmax", "ScaledDotProductAttention") for node in branch):
+        if not any(node.get_type_name() in _ATTENTIONS for node in branch):
             continue
         found.append(TokenBlock(_block_taps(graph, residual, merge, taps_of)))
         if len(found) == blocks:
@@ -61,13 +62,20 @@ def _residual_add(graph: Graph, port: ov.Output) -> ov.Node | None:
 def _block_taps(graph: Graph, residual: Tap, merge: ov.Node, taps_of: TapsOf) -> tuple[Tap, ...]:
     """What the projections read: the last tensor of the branch that all of it passes before a weight."""
     start = residual.port.get_node()
+    # Queries, keys and values of weights of their own are no dominators, but what comes after them is too late.
+    branch = live_nodes(graph, start, merge)[1:]
+    weighed = min(graph.position(node) for node in branch if _ends_norm(graph, node))
     normalised = None
     for port in dominators(graph, start, merge, but=(start.get_name(), merge.get_name())):
-        if _projects(graph, port.get_node()):
+        if graph.position(port.get_node()) >= weighed:
             break
         same = [tap for tap in taps_of(port) if (tap.layout, tap.grid, tap.prefix) == (residual.layout, residual.grid, residual.prefix)]
         normalised = same[0] if same else normalised
     return (residual,) if normalised is None else (normalised, residual)
+
+
+def _ends_norm(graph: Graph, node: ov.Node) -> bool:
+    return _projects(graph, node) or node.get_type_name() in _ATTENTIONS
 
 
 def _projects(graph: Graph, node: ov.Node) -> bool:
