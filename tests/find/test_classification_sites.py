@@ -1,0 +1,206 @@
+"""Which tensor is the feature map, by which method, for every family of classifier."""
+
+import classifier_toys as toys
+import numpy as np
+import openvino as ov
+import pytest
+
+import ovxai
+from ovxai.errors import TargetLayerError, UnsupportedModelError
+from ovxai.find.classification import find_classifier
+from ovxai.find.verdict import No
+from ovxai.ir.graph import Graph
+from ovxai.options import InsertOptions
+
+
+def found(model, **options):
+    site = find_classifier(model, Graph(model), InsertOptions(**options))
+    assert not isinstance(site, No), site.reason
+    return site
+
+
+def names(site):
+    return [tap.name for tap in site.taps]
+
+
+def facts(site):
+    tap = site.taps[0]
+    return site.method, site.mask, tap.layout, tap.grid, tap.prefix
+
+
+@pytest.mark.parametrize("batch", [1, 2, -1])
+def test_cnn(batch):
+    site = found(toys.cnn(batch))
+    assert names(site) == ["features"] and facts(site) == ("reciprocam", "point", "NCHW", (3, 4), 0)
+
+
+def test_cnn_with_dynamic_sides():
+    site = found(toys.cnn(-1, (-1, -1)))
+    assert names(site) == ["features"] and site.taps[0].layout == "NCHW"
+
+
+def test_grey_pictures():
+    assert names(found(toys.cnn(channels=1))) == ["features"]
+
+
+def test_nhwc():
+    site = found(toys.nhwc())
+    assert names(site) == ["last_norm"] and facts(site)[2:] == ("NHWC", (3, 4), 0)
+
+
+def test_a_norm_behind_the_pool_is_no_map():
+    assert names(found(toys.convnext())) == ["features"]
+
+
+@pytest.mark.parametrize("model", [toys.vgg, toys.vgg_of_timm])
+def test_vgg(model):
+    site = found(model())
+    assert names(site) == ["features"] and facts(site) == ("reciprocam", "point", "NCHW", (3, 4), 0)
+
+
+@pytest.mark.parametrize("batch", [1, -1])
+@pytest.mark.parametrize("prefix", [1, 2, 5])
+def test_class_token(prefix, batch):
+    """The last block's normalised input first, then its residual input; the class token and those beside it ungated."""
+    site = found(toys.vit(batch, prefix))
+    assert names(site) == ["block1_norm", "block1_input"]
+    assert facts(site) == ("vit-reciprocam", "gaussian", "NPC", (3, 4), prefix)
+
+
+def test_blocks_before_the_end():
+    assert names(found(toys.vit(depth=3), blocks=2)) == ["block1_norm", "block1_input"]
+    assert names(found(toys.vit(depth=3), blocks=3)) == ["block0_norm", "block0_input"]
+
+
+def test_more_blocks_than_there_are():
+    model = toys.vit(depth=2)
+    reason = find_classifier(model, Graph(model), InsertOptions(blocks=3))
+    assert isinstance(reason, No) and "2" in reason.reason and "3" in reason.reason
+
+
+def test_clip():
+    assert names(found(toys.clip())) == ["block1_norm", "block1_input"]
+
+
+def test_mean_pooled_transformer():
+    site = found(toys.mean_pooled_vit())
+    assert names(site) == ["last"] and facts(site) == ("reciprocam", "point", "NPC", (3, 4), 0)
+    asked = found(toys.mean_pooled_vit(), method="vit-reciprocam")
+    assert names(asked) == ["block1_norm", "block1_input"] and facts(asked)[:2] == ("vit-reciprocam", "gaussian")
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_class_attention(blocks):
+    """The patches as the trunk left them, for every class attention after it."""
+    site = found(toys.class_attention(blocks))
+    assert names(site) == ["trunk_end"] and facts(site) == ("reciprocam", "point", "NPC", (3, 4), 0)
+
+
+def test_attention_pool():
+    site = found(toys.attention_pool())
+    assert names(site) == ["trunk_end"] and facts(site)[:2] == ("reciprocam", "point")
+
+
+ALL = {
+    "cnn": toys.cnn, "nhwc": toys.nhwc, "convnext": toys.convnext, "vgg": toys.vgg, "vgg of timm": toys.vgg_of_timm, "vit": toys.vit,
+    "distilled": lambda: toys.vit(prefix=2), "clip": toys.clip, "mean pooled": toys.mean_pooled_vit, "class attention": toys.class_attention,
+    "attention pool": toys.attention_pool, "two outputs": toys.two_outputs, "several inputs": toys.several_inputs,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_every_family_is_exact_and_verified(family):
+    from ovxai.verification import verify
+
+    model = ovxai.insert(ALL[family](), probe=False, scale=False)
+    assert model.get_rt_info(["ovxai", "collapse"]).astype(str) == "exact"
+    assert verify(model).ok
+
+
+# --- which output, which input --------------------------------------------------------------------
+
+
+def test_several_inputs_of_which_one_is_the_picture():
+    assert names(found(toys.several_inputs())) == ["features"]
+    assert names(found(toys.two_pictures(), output="scores")) == ["features"]
+
+
+@pytest.mark.parametrize("wish, index, classes", [(None, 0, 3), ("fine", 1, 5), (1, 1, 5), ("1", 1, 5), ("coarse", 0, 3)])
+def test_output(wish, index, classes):
+    model = ovxai.insert(toys.two_outputs(), output=wish, probe=False)
+    assert model.output("saliency_map").get_partial_shape() == ov.PartialShape([1, classes, 3, 4])
+    assert model.get_rt_info(["ovxai", "score_output"]).astype(str) == ("coarse", "fine")[index]
+
+
+def test_labels_tell_outputs_apart():
+    model = ovxai.insert(toys.two_outputs(), labels=("a", "b", "c", "d", "e"), probe=False)
+    assert model.get_rt_info(["ovxai", "score_output"]).astype(str) == "fine"
+
+
+def test_an_output_that_is_not_there():
+    with pytest.raises(UnsupportedModelError, match="no output named 'finest'.*coarse.*fine"):
+        ovxai.insert(toys.two_outputs(), output="finest")
+    with pytest.raises(UnsupportedModelError, match="no output 7.*has 2"):
+        ovxai.insert(toys.two_outputs(), output=7)
+
+
+# --- refusals, in words ---------------------------------------------------------------------------
+
+
+def test_a_regression_is_refused():
+    with pytest.raises(UnsupportedModelError, match="single number"):
+        ovxai.insert(toys.regression(), task="classification")
+
+
+def test_a_segmentation_model_is_refused():
+    with pytest.raises(UnsupportedModelError, match="not one score a class"):
+        ovxai.insert(toys.segmentation(), task="classification")
+
+
+@pytest.mark.parametrize("task", ["auto", "classification"])
+def test_a_model_without_a_picture_is_refused(task):
+    with pytest.raises(UnsupportedModelError, match="no input takes a picture.*1,16"):
+        ovxai.insert(toys.without_a_picture(), task=task)
+
+
+@pytest.mark.parametrize("model", [toys.regression, toys.segmentation])
+def test_refused_by_auto_too(model):
+    with pytest.raises(UnsupportedModelError, match="as classification"):
+        ovxai.insert(model())
+
+
+def test_unknown_target_layer_names_the_nearest():
+    with pytest.raises(TargetLayerError, match="'feature'.*nearest: .*features"):
+        ovxai.insert(toys.cnn(), target_layer="feature")
+
+
+def test_target_layer_without_positions():
+    with pytest.raises(TargetLayerError, match="'logits' has shape.*no grid"):
+        ovxai.insert(toys.cnn(), target_layer="logits")
+
+
+def test_target_layer_behind_which_only_the_class_token_is_read():
+    model = toys.vit()
+    last = [node for node in model.get_ordered_ops() if node.get_type_name() == "Add" and list(node.output(0).get_partial_shape()) == [1, 13, 6]][-1]
+    last.set_friendly_name("behind_the_last_block")
+    with pytest.raises(TargetLayerError, match="only tokens beside the grid"):
+        ovxai.insert(model, target_layer="behind_the_last_block")
+
+
+def test_target_layer_that_the_scores_do_not_depend_on():
+    with pytest.raises(TargetLayerError, match="do not depend on"):
+        ovxai.insert(toys.two_pictures(), output="scores", target_layer="reference")
+
+
+@pytest.mark.parametrize("family, layer", [("cnn", "features"), ("vit", "block1_input"), ("vit", "block0_norm")])
+def test_target_layer(family, layer):
+    model = ovxai.insert(ALL[family](), target_layer=layer, probe=False)
+    assert model.get_rt_info(["ovxai", "target_layers"]).astype(str) == layer
+
+
+def test_two_target_layers():
+    model = ovxai.insert(toys.vit(), target_layer=("block1_norm", "block1_input"), probe=False)
+    plain = ovxai.insert(toys.vit(), probe=False)
+    random = np.random.default_rng(0).standard_normal((1, 3, *toys.SIZE)).astype(np.float32)
+    maps = [ov.Core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(random)["saliency_map"] for one in (model, plain)]
+    np.testing.assert_array_equal(*maps)
