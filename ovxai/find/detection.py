@@ -20,7 +20,7 @@ from ovxai.find.detection_outputs import output_name, prediction_form
 from ovxai.find.detection_queries import TokenScores, find_token_scores
 from ovxai.find.detection_site import ClassLevel, DetectionSite, size_level
 from ovxai.find.detection_split import narrowed
-from ovxai.find.detection_taps import Tap, behind_regions, grid_tap, last_linear
+from ovxai.find.detection_taps import behind_regions, grid_tap, last_linear
 from ovxai.find.detection_trail import ACTIVATED, RESCALED, SHIFTED, Trail, follow
 from ovxai.find.verdict import No
 
