@@ -69,8 +69,8 @@ class ExplainedInfo:
 
     @classmethod
     def read(cls, model: ov.Model) -> ExplainedInfo | None:
-        """The facts of an explained model; None for a plain one."""
-        if not is_explained(model):
+        """The facts of a model that we explained; None for a plain one, and for one that another tool explained."""
+        if not model.has_rt_info([SECTION, "version"]):
             return None
         found = {}
         for field in fields(cls):

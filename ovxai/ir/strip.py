@@ -16,7 +16,7 @@ def strip_model(model: ov.Model) -> ov.Model:
     Raises:
         NotExplainedError: `model` has no explanation outputs of ours.
     """
-    info = ExplainedInfo.read(model) if model.has_rt_info([SECTION, "version"]) else None
+    info = ExplainedInfo.read(model)
     if info is None:
         raise NotExplainedError("the model carries no explanation outputs; there is nothing to strip")
     plain = model.clone()
