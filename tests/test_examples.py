@@ -1,0 +1,140 @@
+"""The examples and a client that is not ours, on the models that ship with the repository."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
+
+import ovxai
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+PHOTO = ROOT / "fixtures" / "photos" / "chelsea.png"
+EGYPTIAN_CAT = 285
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not here")
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory) -> Path:
+    model = ovxai.insert(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml")
+    return ovxai.save_model(model, tmp_path_factory.mktemp("explained") / "xai.xml")
+
+
+def call(*words) -> str:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> Path:
+    """The C++ example, built against the OpenVINO that pip installed."""
+    for tool in ("cmake", "c++"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    folder = tmp_path_factory.mktemp("cpp")
+    openvino = Path(ov.__file__).parent / "cmake"
+    call("cmake", "-S", EXAMPLES / "cpp", "-B", folder, f"-DOpenVINO_DIR={openvino}")
+    call("cmake", "--build", folder)
+    return folder / "explain"
+
+
+def cropped(picture: np.ndarray) -> tuple[np.ndarray, int]:
+    side = min(picture.shape[:2])
+    left = (picture.shape[1] - side) // 2
+    return picture[:side, left : left + side], left
+
+
+def test_cpp_gives_the_map_that_python_gives(program, explained, tmp_path):
+    picture = cv2.imread(str(PHOTO))
+    cv2.imwrite(str(tmp_path / "in.ppm"), picture)
+
+    words = call(program, explained, tmp_path / "in.ppm", tmp_path / "out.ppm", "f32").replace(",", "").replace(":", "").split()
+    assert words[:4] == ["class", str(EGYPTIAN_CAT), "map", "7x7"]
+    theirs = np.array(words[4:], int).reshape(7, 7)
+
+    # The same preprocessing by OpenVINO, called from Python.
+    model = ov.Core().read_model(explained)
+    seen, left = cropped(picture[:, :, ::-1])
+    feed = PrePostProcessor(model)
+    feed.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_shape([1, *seen.shape])
+    feed.input().model().set_layout(ov.Layout("NCHW"))
+    steps = feed.input().preprocess().convert_element_type(ov.Type.f32).resize(ResizeAlgorithm.RESIZE_LINEAR)
+    steps.mean([127.0] * 3).scale([128.0] * 3)
+    result = ov.Core().compile_model(feed.build(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(np.ascontiguousarray(seen[None]))
+    assert np.abs(theirs - result["saliency_map"][0, EGYPTIAN_CAT].astype(int)).max() <= 1
+
+    # And what ovxai makes of the photograph, whose pixels are resized by OpenCV.
+    ours = ovxai.Explainer(explained, ovxai.ExplainConfig(classes=(EGYPTIAN_CAT,)), precision="f32")(PHOTO).maps[EGYPTIAN_CAT]
+    assert np.corrcoef(theirs.ravel(), ours.ravel())[0, 1] > 0.99
+
+    painted = cv2.imread(str(tmp_path / "out.ppm"))
+    side = min(picture.shape[:2])
+    changed = np.abs(painted.astype(int) - picture).sum(2) > 0
+    assert painted.shape == picture.shape
+    assert changed[:, left : left + side].mean() > 0.99 and not changed[:, :left].any() and not changed[:, left + side :].any()
+
+
+def test_cpp_says_what_is_wrong(program, explained, tmp_path):
+    for words in ([], [explained, PHOTO, tmp_path / "out.ppm"], [tmp_path / "none.xml", PHOTO, tmp_path / "out.ppm"]):
+        done = subprocess.run([str(program), *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.startswith("Error: ")
+    assert not (tmp_path / "out.ppm").exists()
+
+
+def test_the_loop_in_python(explained, tmp_path):
+    photo = Path(shutil.copy(PHOTO, tmp_path))
+    assert call(sys.executable, EXAMPLES / "python_loop.py", explained, photo).split() == [str(photo), str(EGYPTIAN_CAT)]
+    overlay = cv2.imread(f"{photo}.xai.jpg")
+    assert overlay.shape == cv2.imread(str(photo)).shape
+    heat = overlay.astype(int) - cv2.imread(str(photo)) // 2  # BGR, as OpenCV likes it
+    face, corner = heat[150:200, 150:200], heat[:50, -50:]
+    assert face[..., 2].mean() > 80 > face[..., 0].mean() and corner[..., 0].mean() > 50 > corner[..., 2].mean()
+
+
+def model_api(path: Path):
+    """Model API's wrapper for the explained model at `path`, as `model_type` in its rt_info says."""
+    pytest.importorskip("model_api", reason="openvino-model-api is not installed")
+    from model_api.adapters import OpenvinoAdapter, create_core
+    from model_api.models import Model
+
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    return Model.create_model(OpenvinoAdapter(create_core(), str(path), device="CPU", plugin_config=config, max_num_requests=1))
+
+
+def test_model_api_hands_the_classifiers_maps_on(tmp_path):
+    model = ovxai.insert(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml", feature_vector=True)
+    path = ovxai.save_model(model, tmp_path / "xai.xml")
+    client = model_api(path)
+    assert type(client).__name__ == "ClassificationModel"
+    picture = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
+    result = client(picture)
+    assert result.top_labels[0].name == "Egyptian_cat"
+    assert np.asarray(result.saliency_map).shape == (1, 1000, 7, 7) and np.asarray(result.feature_vector).size == 1280
+
+    ours = ovxai.Explainer(path, ovxai.ExplainConfig(classes=(EGYPTIAN_CAT,)), precision="f32")(picture).maps[EGYPTIAN_CAT]
+    assert np.corrcoef(np.asarray(result.saliency_map)[0, EGYPTIAN_CAT].ravel(), ours.ravel())[0, 1] > 0.99
+
+
+def test_model_api_hands_the_detectors_maps_on(tmp_path):
+    model = ovxai.insert(ROOT / "fixtures" / "shapes" / "detector.xml", feature_vector=True)
+    path = ovxai.save_model(model, tmp_path / "xai.xml")
+    client = model_api(path)
+    assert type(client).__name__ == "SSD"
+    picture = cv2.cvtColor(cv2.imread(str(ROOT / "fixtures" / "shapes" / "test" / "det_00.png")), cv2.COLOR_BGR2RGB)
+    result = client(picture)
+    maps = np.asarray(result.saliency_map)
+    assert maps.dtype == np.uint8 and maps.ndim == 4 and maps.shape[:2] == (1, 5) and maps.max() == 255
+    assert np.asarray(result.feature_vector).size > 0 and len(result.bboxes) > 0
+
+    found = ovxai.Explainer(path, ovxai.ExplainConfig(target="all"), precision="f32")(picture).raw_maps
+    assert max(np.abs(maps[0, c].astype(int) - found[c]).max() for c in found) <= 3
