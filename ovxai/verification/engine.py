@@ -11,8 +11,9 @@ from openvino import opset13 as op
 from ovxai.errors import ModelReadError
 from ovxai.ir.read import first_reason
 
-#: Without it the CPU may compute in bf16 or f16, where exactness can't be judged.
-F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+#: Without it the CPU may compute in bf16 or f16, and round what meets compressed weights to 8 bits, row by
+#: row ("dynamic quantisation"): exactness can't be judged there.
+F32 = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 FLOATS = ("f16", "bf16", "f32", "f64")
 
 Feeds = Mapping[int, np.ndarray]

@@ -9,32 +9,21 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import NotExplainedError, UnsupportedModelError
+from ovxai.errors import UnsupportedModelError
 from ovxai.ir.read import read_model
-from ovxai.ir.strip import strip_model
-from ovxai.metadata import FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP, SECTION, ExplainedInfo
+from ovxai.metadata import SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.verification.batches import Batch, make_batches
+from ovxai.verification.beside import check_beside
+from ovxai.verification.case import Case, take_apart
 from ovxai.verification.compare import NO_EVIDENCE, Deviation, compare_raw, compare_scaled
 from ovxai.verification.definition import Definition
 from ovxai.verification.engine import Engine
-from ovxai.verification.features import check_feature_map
-from ovxai.verification.inputs import PictureInput, picture_input
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
-from ovxai.verification.selection import check_index, classes_of
-from ovxai.verification.tasks import check_vector, definition_of, probe_features
+from ovxai.verification.selection import classes_of
+from ovxai.verification.tasks import definition_of, probe_features
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Case:
-    """An explained model taken apart: what every step needs."""
-
-    explained: ov.Model
-    plain: ov.Model
-    info: ExplainedInfo
-    place: PictureInput
 
 
 @dataclass
@@ -67,7 +56,7 @@ def verify(
         NotExplainedError, UnsupportedModelError, TargetLayerError: the model does not say enough about
         itself for its definition to be computed.
     """
-    case = _take_apart(model)
+    case = take_apart(model)
     findings = Findings()
     batches, notes = make_batches(case.plain, case.place, image, max(samples, 1), seed, size)
     findings.notes += notes
@@ -80,17 +69,6 @@ def verify(
         findings.rows, findings.checks, findings.notes,
         scaled=case.info.scaled, method=case.info.method, shape=findings.shape,
     )  # fmt: skip
-
-
-def _take_apart(model: str | Path | ov.Model) -> Case:
-    explained = model if isinstance(model, ov.Model) else read_model(model)
-    if not explained.has_rt_info([SECTION, "version"]):
-        raise NotExplainedError("the model carries no explanation of ours; make one with ovxai insert, then verify that")
-    info = ExplainedInfo.read(explained)
-    if SALIENCY_MAP not in info.extra_outputs:
-        raise NotExplainedError(f"rt_info lists the extra outputs {list(info.extra_outputs)}, without {SALIENCY_MAP}")
-    stripped = strip_model(explained)
-    return Case(explained, stripped, info, picture_input(stripped))
 
 
 def _check_outputs(
@@ -171,23 +149,18 @@ def _check_pictures(
     """One row a picture, and the checks of the outputs beside the map."""
     maps, index = found[SALIENCY_MAP], found.get(SALIENCY_INDEX)
     findings.shape = maps.shape[1:]
-    total = wanted.maps.shape[1]
     if problem := _wrong_type(maps, case.info.scaled, len(batch.ids)):
         findings.checks.append(Check("saliency_map", False, problem))
+    shown = []
     for row, picture in enumerate(batch.ids):
         try:
-            classes = classes_of(case.info.classes, None if index is None else index[row], total)
+            classes = classes_of(case.info.classes, None if index is None else index[row], wanted.maps.shape[1])
             result = _compare(maps[row], wanted, row, classes, case.info.scaled)
+            shown.append(classes)
         except (UnsupportedModelError, IndexError) as error:
             result = Deviation(np.inf, 0.0, np.inf, detail=str(error))
         findings.rows.append(PictureRow(picture, together, **vars(result)))
-    checks = [check_index(case.info.classes, index, wanted.ranking, total)]
-    if FEATURE_MAP in found:
-        checks.append(check_feature_map(found[FEATURE_MAP], wanted.features))
-    if FEATURE_VECTOR in found:
-        feeds = batch.feeds(case.plain, case.place)
-        checks.append(check_vector(found[FEATURE_VECTOR], case.plain, case.info, feeds, wanted.features))
-    findings.checks += [check for check in checks if check is not None]
+    findings.checks += check_beside(case, batch, found, wanted, shown)
     findings.notes += [note for note in (*wanted.notes, *_says_nothing(wanted)) if note not in findings.notes]
 
 
