@@ -33,7 +33,12 @@ print("ok")
 # Sets $python to an interpreter that fits, or ends with one line that says what is missing.
 find_python() {
     seen=
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python}; do
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+    else
+        set -- python3 python3.13 python3.12 python3.11 python3.10 python
+    fi
+    for candidate; do
         command -v "$candidate" >/dev/null 2>&1 || continue
         verdict=$(check_python "$candidate")
         case $verdict in
@@ -45,7 +50,7 @@ find_python() {
     case $seen in
         *without-*) fail "Python is here but can't make virtual environments:$seen; install its venv package (Debian, Ubuntu: apt-get install python3-venv)" ;;
         ?*) fail "Python 3.10 to 3.13 is needed; found only:$seen" ;;
-        *) fail "Python 3.10 to 3.13 is needed; ${PYTHON:-none} was found on PATH (PYTHON=/path/to/python names one)" ;;
+        *) fail "Python 3.10 to 3.13 is needed; ${PYTHON:+$PYTHON does not start; }PYTHON=/path/to/python names one that is not on PATH" ;;
     esac
 }
 

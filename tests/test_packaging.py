@@ -1,0 +1,169 @@
+"""What a wheel holds, and what ./scripts/demo and ./scripts/test do before Python packages are there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = (
+    "imagenet/efficientnet_lite0.xml", "imagenet/efficientnet_lite0.bin", "imagenet/LICENSE",
+    "photos/chelsea.png", "photos/coffee.png", "photos/rocket.jpg", "README.md",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with the wheel and the source distribution, made without a network."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_wheel_holds_what_the_demo_needs(built):
+    names = set(zipfile.ZipFile(next(built.glob("*.whl"))).namelist())
+    assert {f"ovxai/fixtures/{name}" for name in SHIPPED} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ovxai").rglob("*") if path.is_file()}
+    assert {name for name in modules if "__pycache__" not in name} <= names
+    assert all(name.startswith(("ovxai/", "ovxai-")) for name in names)
+
+
+def test_the_source_distribution_can_be_tested(built):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "scripts/demo", "scripts/test", "scripts/lib/venv.sh"} <= names
+    assert {f"fixtures/{name}" for name in SHIPPED} <= names
+    assert {"tests/test_packaging.py", "fixtures/shapes/cnn.xml", "examples/cpp/explain.cpp"} <= names
+    assert not any("__pycache__" in name or name.startswith((".venv", "demo-output")) for name in names)
+
+
+def test_the_demo_runs_from_the_wheel(built, tmp_path):
+    site = tmp_path / "site"
+    zipfile.ZipFile(next(built.glob("*.whl"))).extractall(site)
+    start = f"import sys; sys.path.insert(0, {str(site)!r}); import ovxai; from ovxai.cli.main import main; " \
+        "print(ovxai.__file__, file=sys.stderr); main()"  # fmt: skip
+    done = subprocess.run([sys.executable, "-I", "-c", start, "demo", "--json"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0].startswith(str(site))
+    document = json.loads(done.stdout)
+    assert document["predictions"]["chelsea.png"]["label"] == "Egyptian_cat"
+    assert all((tmp_path / path).is_file() for path in document["pictures"])
+
+
+# The scripts, with a stand-in for Python that writes down what it is asked for.
+
+_STAND_IN = """#!/bin/sh
+echo "$*" >>"$LOG"
+case "$*" in
+    *hashlib*) exec {python} "$@" ;;
+    *sys.version_info*) echo "$VERDICT" ;;
+    "-m venv "*)
+        mkdir -p "$3/bin"
+        cp "$0" "$3/bin/python"
+        cp "$0" "$3/bin/ovxai" ;;
+    "-m pip "*) exit "${{PIP_STATUS:-0}}" ;;
+esac
+"""
+
+
+class Checkout:
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "a check out"
+        shutil.copytree(ROOT / "scripts" / "lib", self.root / "scripts" / "lib")
+        for name in ("demo", "test"):
+            shutil.copy(ROOT / "scripts" / name, self.root / "scripts" / name)
+        shutil.copy(ROOT / "pyproject.toml", self.root)
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for tool in ("sh", "cat", "cp", "dirname", "mkdir", "rm"):
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        self.log = folder / "log"
+
+    def python(self, name: str = "python3") -> None:
+        path = self.bin / name
+        path.write_text(_STAND_IN.format(python=sys.executable))
+        path.chmod(0o755)
+
+    def run(self, script: str, *words: str, verdict: str = "ok", pip_status: int = 0) -> subprocess.CompletedProcess:
+        self.log.write_text("")
+        environment = {"PATH": str(self.bin), "LOG": str(self.log), "VERDICT": verdict, "PIP_STATUS": str(pip_status)}
+        command = [str(self.root / "scripts" / script), *words]
+        return subprocess.run(command, cwd="/", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+    @property
+    def installed(self) -> bool:
+        """Whether the last run called pip."""
+        return "-m pip install" in self.log.read_text()
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Checkout:
+    if os.name != "posix":
+        pytest.skip("the scripts are for a POSIX shell")
+    return Checkout(tmp_path)
+
+
+def test_an_environment_is_made_once(checkout):
+    checkout.python()
+    first = checkout.run("demo", "--json")
+    assert first.returncode == 0, first.stderr
+    assert checkout.installed and len(first.stderr.splitlines()) == 1
+    assert checkout.log.read_text().splitlines()[-1] == f"demo -o {checkout.root}/demo-output --json"
+    again = checkout.run("demo")
+    assert again.returncode == 0 and not checkout.installed and not again.stderr
+
+
+def test_another_pyproject_makes_it_again(checkout):
+    checkout.python()
+    checkout.run("test")
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("\n")
+    assert checkout.run("test").returncode == 0 and checkout.installed
+
+
+def test_a_run_that_was_cut_off_is_started_over(checkout):
+    checkout.python()
+    broken = checkout.run("test", pip_status=1)
+    assert broken.returncode == 1 and "pip could not install" in broken.stderr
+    leftover = checkout.root / ".venv-test" / "leftover"
+    leftover.touch()
+    assert checkout.run("test").returncode == 0 and checkout.installed and not leftover.exists()
+    assert checkout.run("test", "-k", "x").returncode == 0 and not checkout.installed
+    assert checkout.log.read_text().splitlines()[-1] == "-m pytest -k x"
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict", "words"),
+    [
+        ((), "", "Python 3.10 to 3.13 is needed; PYTHON=/path/to/python names one that is not on PATH"),
+        (("python3", "python"), "version-3.8", "found only: python3 (version-3.8) python (version-3.8)"),
+        (("python3",), "without-ensurepip", "apt-get install python3-venv"),
+    ],
+)
+def test_without_a_fitting_python_one_line_says_so(checkout, names, verdict, words):
+    for name in names:
+        checkout.python(name)
+    for script in ("demo", "test"):
+        done = checkout.run(script, verdict=verdict)
+        assert done.returncode == 1 and not done.stdout
+        assert done.stderr.startswith("Error: ") and words in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not list(checkout.root.glob(".venv*"))
+
+
+def test_an_older_python_is_passed_over(checkout):
+    checkout.python("python3.12")
+    old = checkout.bin / "python3"
+    old.write_text('#!/bin/sh\necho version-3.9\n')
+    old.chmod(0o755)
+    assert checkout.run("demo").returncode == 0 and checkout.installed
