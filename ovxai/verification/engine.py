@@ -14,6 +14,9 @@ from ovxai.ir.read import first_reason
 #: Without it the CPU may compute in bf16 or f16, and round what meets compressed weights to 8 bits, row by
 #: row ("dynamic quantisation"): exactness can't be judged there.
 F32 = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+#: Keeps quantised graphs in floats: with INT8 kernels a tensor's rounding depends on who else reads it,
+#: and two graphs that say the same give different values.
+NO_INT8 = {"LP_TRANSFORMS_MODE": "NO"}
 FLOATS = ("f16", "bf16", "f32", "f64")
 
 Feeds = Mapping[int, np.ndarray]
@@ -23,9 +26,8 @@ class Engine:
     """A compiled graph: feeds by input index in, all outputs as arrays of their own out."""
 
     def __init__(self, model: ov.Model) -> None:
-        core = ov.Core()
         try:
-            self._request = core.compile_model(model, "CPU", F32).create_infer_request()
+            self._request = _compiled(model).create_infer_request()
         except RuntimeError as error:
             raise ModelReadError(f"{model.friendly_name}: OpenVINO can't compile it: {first_reason(error)}") from error
 
@@ -36,6 +38,20 @@ class Engine:
             raise ModelReadError(f"the model can't run on the probe picture: {first_reason(error)}") from error
         # The request owns its memory and writes over it next time.
         return [tensor.data.copy() for tensor in self._request.output_tensors]
+
+
+def _compiled(model: ov.Model) -> ov.CompiledModel:
+    core = ov.Core()
+    if is_quantised(model):
+        try:
+            return core.compile_model(model, "CPU", {**F32, **NO_INT8})
+        except RuntimeError:  # not a documented property: an OpenVINO without it is no reason to give up
+            pass
+    return core.compile_model(model, "CPU", F32)
+
+
+def is_quantised(model: ov.Model) -> bool:
+    return any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
 
 
 def is_float(port: ov.Output) -> bool:

@@ -121,3 +121,23 @@ def test_loops_are_not_brought_in():
     same = either.set_output(bodies[0].get_results()[0], bodies[1].get_results()[0])
     report = verify(tiny.explained(op.add(tiny.saliency(), op.multiply(same, np.float32(0)))))
     assert check(report, "operations").ok is False and report.units <= 1
+
+
+def test_quantised_graphs_are_judged_in_floats():
+    image = op.parameter([1, 3, 16, 16], np.float32)
+
+    def quantized(x, low, high):
+        limits = [np.float32(low), np.float32(high)]
+        return op.fake_quantize(x, *limits, *limits, 256)
+
+    kernel = quantized(op.constant(numbers(8, 3, 4, 4, size=0.3)), -1.27, 1.27)
+    x = op.convolution(quantized(image, 0, 1), kernel, [4, 4], [0, 0], [0, 0], [1, 1])
+    features = named(quantized(op.relu(x), 0, 4), "features")
+    head = op.constant(numbers(8, 3))
+    model = ov.Model([op.result(op.matmul(op.reduce_mean(features, [2, 3], False), head, False, False))], [image], "int8")
+    copies = op.multiply(features, np.eye(16, dtype=np.float32).reshape(16, 1, 4, 4))
+    rows = op.matmul(op.reduce_mean(copies, [2, 3], False), head, False, False)
+    saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 4, 4], False)
+    report = verify(explain(model, {"saliency_map": saliency, "feature_map": features}, target_layers=("features",), layout="NCHW"))
+    assert report.ok, report
+    assert any("quantised" in note for note in report.notes)
