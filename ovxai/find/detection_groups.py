@@ -31,7 +31,8 @@ def choose(trail: Trail, count: int | None) -> Chosen | No:
     """The class scores among the taps; `count` is the number of labels, where anybody gave one."""
     scores = {}
     for tap in range(len(trail.taps)):
-        channels = score_channels(trail, tap)
+        layout = trail.declared.get(tap)
+        channels = frozenset(c for row in layout.channels for c in row) if layout else score_channels(trail, tap)
         if channels and tap not in trail.integrated:
             scores[tap] = channels
     if not scores:
@@ -59,6 +60,7 @@ def _without_objectness(trail: Trail, tap: int, layout: Layout, count: int | Non
     rest = set(range(trail.taps[tap].channels)) - {channel for row in layout.channels for channel in row}
     if (
         tap in trail.softmaxed
+        or tap in trail.declared
         or not any(channel < layout.channels[0][0] for channel in rest)
         or layout.classes == count
     ):

@@ -91,13 +91,16 @@ def layouts(trail: Trail, scores: dict[int, frozenset[int]], count: int | None =
     hints = shared_axis(trail, list(scores), scores)
     found: dict[int, Layout] = {}
     for tap, channels in scores.items():
-        layout = softmax_layout(trail, tap) if tap in trail.softmaxed else None
+        layout = trail.declared.get(tap)
+        if layout is None and tap in trail.softmaxed:
+            layout = softmax_layout(trail, tap)
         if layout is None and len(channels) == 1:
             layout = single(channels)
         if layout is None:
             layout = tabulated(trail, tap, channels, hints.get(tap), count)
         anchors = boxes.get(trail.taps[tap].grid) or _own_anchors(trail, tap, channels)
-        if anchors == len(channels) and melts(trail, tap, channels) and tap not in trail.softmaxed:
+        stated = tap in trail.softmaxed or tap in trail.declared
+        if anchors == len(channels) and melts(trail, tap, channels) and not stated:
             layout = single(channels)
         if layout is not None:
             found[tap] = layout

@@ -39,6 +39,7 @@ class Layout:
 class Trail:
     """known: probes by port, in topological order. nms: taps whose values a suppression reads as scores.
 
+    declared: tap -> layout that an operation with the head's sizes as attributes states.
     integrated: taps whose values are summed over distance bins (boxes). softmaxed: tap -> (port, axis) of its softmax.
     """
 
@@ -47,6 +48,7 @@ class Trail:
     integrated: set[int] = field(default_factory=set)
     nms: set[int] = field(default_factory=set)
     softmaxed: dict[int, tuple[Port, int]] = field(default_factory=dict)
+    declared: dict[int, Layout] = field(default_factory=dict)
 
     def ports_of(self, tap: int) -> list[Port]:
         return [port for port, probes in self.known.items() if np.any(probes.tap == tap)]
@@ -78,10 +80,21 @@ def _note(graph: Graph, node: int, trail: Trail) -> None:
             trail.integrated.update(probes.tap.tolist())
         elif NMS_SCORES.get(kind) == position:
             trail.nms.update(probes.tap.tolist())
+        elif kind == "RegionYolo":
+            trail.declared.update({tap: _region_layout(graph, node) for tap in set(probes.tap.tolist())})
         elif kind in ("Softmax", "LogSoftmax"):
             axis = graph.nodes[node].get_attributes()["axis"] % len(graph.shape(source))
             for tap in set(probes.tap.tolist()):
                 trail.softmaxed.setdefault(tap, (source, axis))
+
+
+def _region_layout(graph: Graph, node: int) -> Layout:
+    """RegionYolo: anchor by anchor the box, the objectness, the classes; how many of each stands in its attributes."""
+    sizes = graph.nodes[node].get_attributes()
+    anchors = sizes["num"] if sizes["do_softmax"] else len(sizes["mask"])
+    width, first = sizes["coords"] + 1 + sizes["classes"], sizes["coords"] + 1
+    rows = (range(a * width + first, (a + 1) * width) for a in range(anchors))
+    return Layout(tuple(tuple(row) for row in rows), node)
 
 
 def score_channels(trail: Trail, tap: int) -> frozenset[int]:

@@ -28,10 +28,9 @@ def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branc
     saliency, index = chosen_classes(saliency, options.classes, site.classes)
     describe(model, site)
     feature = site.levels[site.size_level]
-    wants_feature = options.feature_map is not False and feature.feature is not None
     return Branch(
         saliency=saliency,
-        feature_map=own_tensor(feature) if wants_feature else None,
+        feature_map=own_tensor(feature) if feature.feature is not None else None,
         feature_vector=spatial_means(site) if options.feature_vector else None,
         index=index,
         info=information(site, options),

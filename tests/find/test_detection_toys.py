@@ -119,6 +119,14 @@ def yolo_v8(classes=3, bins=4, batch=1):
     return model(x, [op.concat([op.reshape(mean, const(0, 4, -1), True), op.sigmoid(cls)], 1)])
 
 
+def region_yolo(classes=3, anchors=2):
+    """YOLOv3 of Open Model Zoo: one operation a level that knows anchors and classes by its attributes."""
+    x, features = pyramid()
+    heads = [conv(f, anchors * (5 + classes), name=f"head{i}") for i, f in enumerate(features)]
+    sizes = dict(coords=4, classes=classes, num=9, do_softmax=False, mask=list(range(anchors)), axis=1, end_axis=3)
+    return model(x, [op.region_yolo(head, **sizes) for head in heads])
+
+
 def centre_points(classes=3, sigmoid=True):
     """CenterNet: a heatmap a class, sizes and offsets beside, one level."""
     x, features = pyramid(levels=1)
@@ -226,6 +234,7 @@ FOUND = {
     "one-anchor": (lambda: anchored(80, (1, 1, 1)), [1, 1, 1], 80, ""),
     "atss-nms": (lambda: with_nms(), [1, 1, 1], 4, ""),
     "yolo-v5": (lambda: yolo_v5(), [3, 3, 3], 3, "yolo-v5"),
+    "region-yolo": (lambda: region_yolo(), [2, 2, 2], 3, ""),
     "yolo-v5-one-class": (lambda: yolo_v5(classes=1), [3, 3, 3], 1, "yolo-v5"),
     "yolo-v8": (lambda: yolo_v8(), [1, 1, 1], 3, "yolo-v8"),
     "yolo-v8-one-class": (lambda: yolo_v8(classes=1), [1, 1, 1], 1, "yolo-v8"),
@@ -281,5 +290,6 @@ def test_class_order_of_class_major_channels():
 
 
 def test_objectness_is_left_out():
+    assert found(region_yolo(classes=2)).levels[0].channels == ((5, 6), (12, 13))
     channels = found(yolo_v5(classes=2, anchors=2)).levels[0].channels
     assert channels == ((5, 6), (12, 13))
