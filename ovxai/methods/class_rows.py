@@ -14,10 +14,10 @@ import openvino as ov
 from ovxai.collapse import emit
 from ovxai.collapse.dims import ONE, Dim, Dims, sizes
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import Mapped
+from ovxai.collapse.values import Mapped, Value
 from ovxai.ir.graph import Graph, source
 
-Walk = Callable[[ov.Output], Mapped]
+Walk = Callable[[ov.Output], Value]
 
 
 def class_maps(goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Dims) -> ov.Output:
@@ -26,7 +26,7 @@ def class_maps(goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Di
     product = _classifier(scores, graph)
     if product is not None:
         data = walk(source(product, 0))
-        if _is_thin(data, masks):
+        if isinstance(data, Mapped) and _is_thin(data, masks):  # else the product is where positions meet
             maps = _transposed_product(data, source(product, 1), product, masks, dims)
             return maps if bias is None else emit.add(maps, emit.reshape(bias, [ONE, dims[1], ONE]))
     rows = emit.reshape(walk(goal).out(), [masks.count, *dims])

@@ -100,25 +100,23 @@ def _maps(head: Head, batch: Dim, classes: int, budget: int) -> tuple[ov.Output,
     """f32 [N, C, h, w], and where it had to be laid out densely."""
     grid = grid_dims(head.site.taps[0], head.graph)
     whole = Masks(*grid, head.site.mask)
-    dense = _walk(head, whole, head.goal).dense
+    scores = _walk(head, whole, head.goal)
+    if not isinstance(scores, Mapped):
+        names = ", ".join(tap.name for tap in head.site.taps)
+        raise TargetLayerError(f"the scores do not depend on the positions of {names}; choose another --target-layer")
     pieces = [
         class_maps(head.goal, partial(_walk, head, masks), head.graph, masks, (batch, Dim(classes)))
-        for masks in _chunks(whole, dense, budget)
+        for masks in _chunks(whole, scores.dense, budget)
     ]
     maps = emit.reshape(emit.concat(pieces, 2), [batch, Dim(classes), *grid])
-    return as_float(maps), dense
+    return as_float(maps), scores.dense
 
 
-def _walk(head: Head, masks: Masks, goal: ov.Output) -> Mapped:
+def _walk(head: Head, masks: Masks, goal: ov.Output) -> Value:
     start = {key_of(tap.port): gated(tap, head.graph) for tap in head.site.taps}
     interpreter = Interpreter(head.graph, masks, start, RULES, head.known)
     value = interpreter.value(goal)
-    if isinstance(value, Segments):
-        value = join(interpreter, value)
-    if not isinstance(value, Mapped):
-        names = ", ".join(tap.name for tap in head.site.taps)
-        raise TargetLayerError(f"the scores do not depend on the positions of {names}; choose another --target-layer")
-    return value
+    return join(interpreter, value) if isinstance(value, Segments) else value
 
 
 #: Copies of a dense tensor that are alive at once: what is laid out, what the operation makes of it, and one on the way.
