@@ -1,0 +1,257 @@
+"""`ovxai.insert`: what an explained model holds beside what the plain one held."""
+
+import classifier_toys as toys
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+import ovxai
+from ovxai.insertion import insert_with_report
+from ovxai.metadata import ExplainedInfo
+
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
+PICTURE = np.random.default_rng(1).standard_normal((2, 3, *toys.SIZE)).astype(np.float32)
+
+
+def run(model, *feed):
+    compiled = ov.Core().compile_model(model, "CPU", PRECISE)
+    outputs = compiled(list(feed))
+    return [np.array(outputs[index]) for index in range(len(compiled.outputs))]
+
+
+def names(model):
+    return [sorted(output.get_names()) for output in model.outputs]
+
+
+def text(model, *path):
+    return model.get_rt_info(list(path)).astype(str)
+
+
+def annotated(model=None):
+    """A plain model with rt_info of several kinds and a friendly name."""
+    model = model or toys.two_outputs()
+    model.set_friendly_name("the best model")
+    model.set_rt_info("cat dog owl", ["model_info", "labels"])
+    model.set_rt_info("12 13 14", ["model_info", "mean_values"])
+    model.set_rt_info("performance", ["nncf", "quantization", "preset"])
+    return model
+
+
+def test_originals_come_first_then_ours():
+    plain = annotated()
+    model = ovxai.insert(plain, feature_vector=True, classes="top:2", probe=False)
+    assert names(model) == [["coarse"], ["fine"], ["saliency_map"], ["feature_map"], ["feature_vector"], ["saliency_index"]]
+    for one, two in zip(plain.outputs, model.outputs):
+        assert one.get_partial_shape() == two.get_partial_shape() and one.get_element_type() == two.get_element_type()
+    assert [one.get_any_name() if one.get_names() else "" for one in plain.inputs] == [one.get_any_name() if one.get_names() else "" for one in model.inputs]
+    assert [str(output.get_partial_shape()) for output in model.outputs[2:]] == ["[1,2,3,4]", "[1,6,3,4]", "[1,6]", "[1,1,2]"]
+    assert [output.get_element_type().to_string() for output in model.outputs[2:]] == ["u8", "f32", "f32", "i64"]
+
+
+@pytest.mark.parametrize("family", [toys.cnn, toys.nhwc, toys.vgg, toys.vit, toys.class_attention, toys.cnn_with_softmax_and_wrapping])
+def test_original_values_are_the_same(family):
+    plain = family()
+    before = run(plain, PICTURE[:1])
+    after = run(ovxai.insert(plain, probe=False), PICTURE[:1])
+    for one, two in zip(before, after):
+        np.testing.assert_allclose(two, one, rtol=1e-6, atol=1e-7)
+
+
+def test_argument_is_unchanged():
+    plain = annotated()
+    before = [(node.get_type_name(), node.get_friendly_name(), len(node.output(0).get_target_inputs()) if node.get_output_size() else 0) for node in plain.get_ordered_ops()]
+    ovxai.insert(plain, labels=("x", "y", "z"))
+    after = [(node.get_type_name(), node.get_friendly_name(), len(node.output(0).get_target_inputs()) if node.get_output_size() else 0) for node in plain.get_ordered_ops()]
+    assert before == after and names(plain) == [["coarse"], ["fine"]]
+    assert text(plain, "model_info", "labels") == "cat dog owl" and not plain.has_rt_info(["ovxai"])
+
+
+def test_rt_info_and_friendly_name_are_kept():
+    model = ovxai.insert(annotated(), probe=False)
+    assert model.get_friendly_name() == "the best model"
+    assert text(model, "model_info", "labels") == "cat dog owl"
+    assert text(model, "model_info", "mean_values") == "12 13 14"
+    assert text(model, "nncf", "quantization", "preset") == "performance"
+
+
+def test_what_it_says_about_itself():
+    info = ExplainedInfo.read(ovxai.insert(toys.vit(), probe=False))
+    assert (info.task, info.method, info.mask, info.layout, info.grid, info.prefix_tokens) == ("classification", "vit-reciprocam", "gaussian", "NPC", (3, 4), 1)
+    assert (info.collapse, info.scaled, info.classes, info.num_classes) == ("exact", True, "all", toys.CLASSES)
+    assert info.target_layers == ("block1_norm", "block1_input") and info.feature_layer == "block1_norm"
+    assert info.extra_outputs == ("saliency_map", "feature_map") and info.score_activation == "softmax"
+    assert info.version == ovxai.__version__
+
+
+@pytest.mark.parametrize("activation, due", [("softmax", "none"), ("sigmoid", "none"), ("log", "softmax")])
+def test_activation_that_is_still_due(activation, due):
+    assert ExplainedInfo.read(ovxai.insert(toys.cnn_with_softmax_and_wrapping(activation), probe=False)).score_activation == due
+
+
+def test_maps_are_of_logits_not_of_what_the_softmax_makes_of_them():
+    raw = run(ovxai.insert(toys.cnn(), scale=False, probe=False), PICTURE[:1])[1]
+    behind = run(ovxai.insert(toys.cnn_with_softmax_and_wrapping(), scale=False, probe=False), PICTURE[:1])[1]
+    np.testing.assert_allclose(raw, behind, rtol=1e-5, atol=1e-6)
+
+
+def test_second_insert_is_refused_naming_strip():
+    model = ovxai.insert(toys.cnn(), probe=False)
+    with pytest.raises(ovxai.AlreadyExplainedError, match="ovxai strip"):
+        ovxai.insert(model)
+
+
+def test_an_output_of_our_name_counts_as_explained():
+    image = toys.picture()
+    model = toys.finished(toys.linear(toys.mean(toys.trunk(image))), image, names=("saliency_map",))
+    with pytest.raises(ovxai.AlreadyExplainedError):
+        ovxai.insert(model)
+
+
+def test_unknown_option():
+    with pytest.raises(ovxai.OptionError, match="no option 'clases'"):
+        ovxai.insert(toys.cnn(), clases="all")
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ({"classes": "top:0"}, "starts at 1"), ({"classes": "1;2"}, "neither all"), ({"classes": "1,1"}, "twice"), ({"classes": "9"}, "0 to 3, not 9"),
+    ({"classes": "top:5"}, "more than the model's 4"), ({"mask": "square"}, "point, gaussian"), ({"blocks": 0}, "below 1"), ({"memory_budget": 0}, "below 1"),
+    ({"method": "gradcam"}, "reciprocam"), ({"task": "pose"}, "classification"), ({"map_size": "4"}, "HxW"), ({"embed": "both"}, "overlay"),
+])  # fmt: skip
+def test_wrong_values(wrong, words):
+    with pytest.raises(ovxai.OptionError, match=words):
+        ovxai.insert(toys.cnn(), **wrong)
+
+
+def test_errors_are_builtin_errors_too():
+    assert issubclass(ovxai.UnsupportedModelError, ValueError) and issubclass(ovxai.ModelReadError, RuntimeError)
+    for name in ("AlreadyExplainedError", "TargetLayerError", "OptionError", "OutputError", "NotExplainedError"):
+        assert issubclass(getattr(ovxai, name), ovxai.OvxaiError)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["cnn", "vit"])
+def test_every_picture_of_a_batch_has_the_map_it_has_alone(family):
+    build = {"cnn": toys.cnn, "vit": toys.vit}[family]
+    alone = ovxai.insert(build(1), probe=False, scale=False)
+    single = [run(alone, PICTURE[i : i + 1])[1] for i in range(2)]
+    for batch in (2, -1):
+        together = run(ovxai.insert(build(batch), probe=False, scale=False), PICTURE)[1]
+        np.testing.assert_allclose(together, np.concatenate(single), rtol=1e-4, atol=1e-6)
+
+
+def test_dynamic_dimensions_stay_dynamic():
+    model = ovxai.insert(toys.cnn(-1, (-1, -1)), probe=False)
+    assert str(model.input(0).get_partial_shape()) == "[?,3,?,?]"
+    assert model.output("saliency_map").get_partial_shape().rank.get_length() == 4
+    maps = run(model, np.zeros((3, 3, 40, 48), np.float32))[1]
+    assert maps.shape == (3, toys.CLASSES, 5, 6)
+
+
+# --- maps -----------------------------------------------------------------------------------------
+
+
+def test_raw_and_scaled():
+    raw = run(ovxai.insert(toys.cnn(), scale=False, probe=False), PICTURE[:1])[1]
+    scaled = run(ovxai.insert(toys.cnn(), probe=False), PICTURE[:1])[1]
+    assert raw.dtype == np.float32 and scaled.dtype == np.uint8
+    low, high = raw.min((2, 3), keepdims=True), raw.max((2, 3), keepdims=True)
+    truth = 255 * (raw - low) / (high - low)
+    assert np.abs(scaled - np.floor(truth)).max() <= 1
+    assert (scaled.min((2, 3)) == 0).all() and (scaled.max((2, 3)) >= 254).all()
+
+
+def test_a_map_without_evidence_is_zeros():
+    """One class does not look at the features at all, another only by rounding."""
+    image = toys.picture()
+    weight = toys.numbers(toys.CLASSES, 6)
+    weight[1] = 0
+    weight[2] *= 1e-9
+    bias = np.array([1, 2, 3, 4], np.float32)
+    scores = op.add(op.matmul(toys.mean(toys.trunk(image)), weight, False, True), bias)
+    model = toys.finished(op.add(scores, np.float32(100)), image)
+    maps = run(ovxai.insert(model, probe=False), PICTURE[:1])[1]
+    assert not maps[0, 1].any() and maps[0, 0].any() and maps[0, 3].any()
+
+
+def test_no_evidence_anywhere():
+    maps = run(ovxai.insert(toys.cnn(), probe=False), np.full((1, 3, *toys.SIZE), -1e4, np.float32))[1]
+    assert np.isfinite(maps).all()
+
+
+def test_feature_map_and_vector():
+    plain = toys.cnn()
+    feature = next(node for node in plain.get_ops() if node.get_friendly_name() == "features")
+    tap = run(ov.Model([op.result(feature)], plain.get_parameters(), "tap"), PICTURE[:1])[0]
+    _, _, found, vector = run(ovxai.insert(toys.cnn(), feature_vector=True, probe=False), PICTURE[:1])
+    np.testing.assert_allclose(found, tap, rtol=1e-6)
+    np.testing.assert_allclose(vector, tap.mean((2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_feature_map_of_tokens_and_nhwc():
+    """Channels first, prefix tokens left out, rows and columns in raster order."""
+    for family, layer in ((toys.vit, "block1_norm"), (toys.nhwc, "last_norm")):
+        plain = family()
+        node = next(node for node in plain.get_ops() if node.get_friendly_name() == layer)
+        tap = run(ov.Model([op.result(node)], plain.get_parameters(), "tap"), PICTURE[:1])[0]
+        truth = tap[:, 1:].transpose(0, 2, 1).reshape(1, 6, 3, 4) if tap.ndim == 3 else tap.transpose(0, 3, 1, 2)
+        found = run(ovxai.insert(plain, probe=False), PICTURE[:1])[2]
+        np.testing.assert_allclose(found, truth, rtol=1e-4, atol=1e-5)
+
+
+def test_class_token_is_the_feature_vector():
+    model = ovxai.insert(toys.vit(), feature_vector=True, probe=False)
+    scores, _, _, vector = run(model, PICTURE[:1])
+    weight, bias = toys.numbers(toys.CLASSES, 6, seed=90, size=1 / np.sqrt(6)), toys.numbers(toys.CLASSES, seed=99, size=0.3)
+    np.testing.assert_allclose(vector @ weight.T + bias, scores, rtol=1e-3, atol=1e-5)
+
+
+def test_without_feature_map():
+    assert names(ovxai.insert(toys.cnn(), feature_map=False, probe=False)) == [["scores"], ["saliency_map"]]
+
+
+def test_activation_map():
+    model = ovxai.insert(toys.cnn(), method="activation-map", scale=False, probe=False)
+    _, maps, features = run(model, PICTURE[:1])
+    assert maps.shape == (1, 1, 3, 4)
+    np.testing.assert_allclose(maps[:, 0], features.mean(1), rtol=1e-5, atol=1e-6)
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def test_report():
+    done = insert_with_report(toys.vit())
+    assert done.info.collapse == "exact" and "transformer block" in done.why and done.warnings == () and done.candidates
+
+
+def test_dense_is_told():
+    """A 3x3 convolution behind the layer that was asked for."""
+    image = toys.picture()
+    x = toys.named(toys.trunk(image), "asked")
+    scores = toys.linear(toys.mean(op.relu(toys.conv(x, 5, seed=9))))
+    done = insert_with_report(toys.finished(scores, image), target_layer="asked", memory_budget=1)
+    assert done.info.collapse == "dense" and "neighbouring" in done.info.collapse_reason
+    assert any("not collapsed" in note and "Convolution" in note for note in done.notes)
+    from ovxai.verification import verify
+
+    raw = ovxai.insert(toys.finished(scores, image), target_layer="asked", scale=False)
+    assert verify(raw).ok
+
+
+def test_partial_is_told():
+    image = toys.picture()
+    x = toys.named(toys.trunk(image), "asked")
+    scores = toys.linear(toys.mean(op.relu(toys.conv(op.relu(op.multiply(x, np.float32(-1))), 5, seed=9))))
+    assert insert_with_report(toys.finished(scores, image), target_layer="asked").info.collapse == "partial"
+
+
+def test_probe_warns_of_maps_that_say_nothing():
+    """The mean of a softmax over positions is the same wherever the picture is bright."""
+    image = toys.picture()
+    x = op.multiply(toys.trunk(image), np.float32(0))
+    done = insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features")
+    assert any("constant" in warning for warning in done.warnings)
+    assert insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features", probe=False).warnings == ()
