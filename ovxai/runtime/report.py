@@ -43,6 +43,8 @@ NAME = "report.html"
 MOST_EMBEDDED = 200
 #: Up to here cards stay in memory; beyond, they go to an unnamed temporary file.
 _IN_MEMORY = 1 << 20
+#: Classes named as predicted; every one that has a map is listed besides.
+_MOST_PREDICTED = 5
 #: Failures listed in the page; manifest.json has them all.
 _MOST_FAILURES = 100
 _SCRIPTS = ("maps.js", "state.js", "gallery.js", "viewer.js", "page.js")
@@ -91,7 +93,7 @@ class Report:
         limits = self._limits
         small = _small(explanation.picture, limits.side)
         height, width = explanation.picture.shape[:2]
-        maps = _maps(explanation, limits, {item.class_index: item.path for item in files if item.kind == _shown(files)})
+        maps = _maps(explanation, limits, _linked(files))
         card = {
             "name": image,
             "source": explanation.source or "",
@@ -102,6 +104,7 @@ class Report:
             "maps": maps,
             "more": len(explanation.raw_maps) - len(maps),
             "found": [_found(item, width, height) for item in explanation.predictions[: limits.found] if _has_place(item)],
+            "predicted": [f"{p.label} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)],
         }
         return _json(card)
 
@@ -144,6 +147,7 @@ class Report:
             "style": style,
             "script": script,
             "title": html.escape(f"{facts.name or Path(model).stem}: maps of {_count(self._count, 'picture')}"),
+            "brief": html.escape(", ".join(filter(None, (facts.explained.task, facts.explained.method)))),
             "facts": _facts_table(_facts(facts, model, settings, command)),
             "where": html.escape(self._where()),
             "failed": _failures(failed),
@@ -197,9 +201,10 @@ def _small(picture: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
 
 
-def _shown(files: Sequence[WrittenFile]) -> str:
-    """The kind of file that is worth a link."""
-    return "overlay" if any(item.kind == "overlay" for item in files) else "saliency_map"
+def _linked(files: Sequence[WrittenFile]) -> dict[int | None, str]:
+    """Class -> the file that is worth a link: its overlay, else its map."""
+    paths = {item.class_index: item.path for item in files if item.kind == "saliency_map"}
+    return paths | {item.class_index: item.path for item in files if item.kind == "overlay"}
 
 
 def _maps(explanation: Explanation, limits: Limits, files: dict[int | None, str]) -> list[dict]:
@@ -240,7 +245,7 @@ def _bounded(grey: np.ndarray, side: int) -> np.ndarray:
 
 
 def _view(geometry: Geometry) -> list[list[float]]:
-    """x1, y1, x2, y2 of what the network saw, as shares of the picture; x, y, width, height of it on the input, as shares of that."""
+    """What the network saw: x1, y1, x2, y2 in shares of the picture; x, y, width, height on its input, in shares of that."""
     (height, width), (canvas_height, canvas_width) = geometry.source, geometry.canvas
     window = np.float64(geometry.window_box()) / (width, height, width, height)
     content = np.float64(geometry.content) / (canvas_width, canvas_height, canvas_width, canvas_height)

@@ -36,6 +36,7 @@ function spread(map, content, width, height, cubic) {
   const [left, top, innerWidth, innerHeight] = content;
   const across = weights(width, columns, left, innerWidth, cubic);
   const down = weights(height, rows, top, innerHeight, cubic);
+  const [low, high] = [Math.min(...grey), Math.max(...grey)];
   const wide = new Float32Array(rows * width);
   for (let row = 0; row < rows; row++) {
     for (let x = 0; x < width; x++) {
@@ -50,7 +51,8 @@ function spread(map, content, width, height, cubic) {
     for (const [cell, weight] of down[y]) {
       for (let x = 0; x < width; x++) line[x] += weight * wide[cell * width + x];
     }
-    values.set(line, y * width);
+    // Cubic weights overshoot at edges.
+    values.set(line.map((value) => Math.min(high, Math.max(low, value))), y * width);
   }
   return values;
 }

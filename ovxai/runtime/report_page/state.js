@@ -43,7 +43,7 @@ function paintFor(canvas, picture, map, width, height) {
   paint(canvas, map, picture.view, width, height, tables[look.colormap], page.interpolation === 'cubic');
 }
 
-/** The map that a picture is shown with: of the class filtered by, else its best. */
+/** The map that a picture is shown with, and whose score counts: of the class filtered by, else its best. */
 function leadingMap(picture) {
   const wanted = $('class').value;
   return picture.maps.find((map) => classKey(map) === wanted) ?? picture.maps[0];
@@ -56,10 +56,10 @@ function words(picture) {
 
 function passes(picture, filter) {
   if (!filter.words.every((word) => words(picture).includes(word))) return false;
-  const maps = filter.class ? picture.maps.filter((map) => classKey(map) === filter.class) : picture.maps;
-  if (filter.class && !maps.length) return false;
+  if (filter.class && !picture.maps.some((map) => classKey(map) === filter.class)) return false;
   if (filter.low <= 0 && filter.high >= 1) return true;
-  return maps.some((map) => map.score !== null && map.score >= filter.low && map.score <= filter.high);
+  const score = leadingMap(picture)?.score ?? null;
+  return score !== null && score >= filter.low && score <= filter.high;
 }
 
 function readFilter() {
@@ -117,6 +117,7 @@ function keepApart(moved) {
 
 function startFilter() {
   listClasses();
+  $('scores').hidden = !pictures.some((picture) => picture.maps.some((map) => map.score !== null));
   $('filter').addEventListener('submit', (event) => event.preventDefault());
   $('filter').addEventListener('input', (event) => {
     if (event.target.dataset.setting) return;

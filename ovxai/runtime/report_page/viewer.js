@@ -37,6 +37,7 @@ function showClasses(most) {
   if (more) notes.push(`${more} more ${more === 1 ? 'map is' : 'maps are'} in the folder, but not in this page.`);
   $('classes-note').textContent = notes.join(' ');
   $('classes-note').hidden = !notes.length;
+  markClass();
 }
 
 function classButton(map, index) {
@@ -60,10 +61,14 @@ function showMap(map = currentMap) {
   const scale = Math.max(1, LEAST_SIDE / Math.max(width, height));
   paintFor($('map'), current, map, Math.round(width * scale), Math.round(height * scale));
   $('map').setAttribute('aria-label', map ? `Map of ${title(map)}` : 'No map');
-  for (const button of document.querySelectorAll('.class')) {
-    button.setAttribute('aria-pressed', String(button.map === map));
-  }
+  markClass();
   showFound();
+}
+
+function markClass() {
+  for (const button of document.querySelectorAll('.class')) {
+    button.setAttribute('aria-pressed', String(button.map === currentMap));
+  }
 }
 
 /** Boxes and outlines of the class shown; of all where the map is of no class. */
@@ -98,6 +103,7 @@ function outlinesOf(item) {
 function showAbout() {
   const rows = [
     ['Source', current.source],
+    ['Predicted', current.predicted.join(', ')],
     ['Size', `${current.size[0]} × ${current.size[1]}`],
     ['Map', currentMap ? `${currentMap.shape[1]} × ${currentMap.shape[0]}` : ''],
   ].filter(([, value]) => value);
@@ -121,9 +127,9 @@ function movePicture(step) {
 }
 
 function pickClass(index) {
-  if (index >= $('classes').children.length) showClasses(Infinity);
   const map = current.maps[index];
   if (!map) return;
+  if (index >= $('classes').children.length) showClasses(Infinity);
   showMap(map);
   showAbout();
 }
@@ -139,6 +145,7 @@ function moveClass(step) {
 function setSplit(percent) {
   $('split').value = percent;
   $('stage').style.setProperty('--split', `${$('split').value}%`);
+  $('stage').style.setProperty('--share', $('split').value / 100);
 }
 
 function flipSplit() {
@@ -159,7 +166,7 @@ function startViewer() {
   $('classes').addEventListener('click', showAbout);
   $('all-classes').addEventListener('click', () => {
     showClasses(Infinity);
-    showMap();
+    $('classes').children[CLASSES_AT_ONCE].firstChild.focus();
   });
   $('show-boxes').addEventListener('change', showFound);
   $('split').addEventListener('input', () => setSplit($('split').value));
