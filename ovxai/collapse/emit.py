@@ -10,6 +10,7 @@ from openvino import opset13 as op
 from openvino.utils.node_factory import NodeFactory
 
 from ovxai.collapse.dims import Dim, Dims, ints, shape_node, sizes
+from ovxai.collapse.fold import is_zero, settled
 
 _factories: dict[str, NodeFactory] = {}
 
@@ -19,7 +20,7 @@ def clone(node: ov.Node, inputs: Sequence[ov.Output], **overrides: object) -> ov
     version = node.get_type_info().version_id
     factory = _factories.setdefault(version, NodeFactory(version))
     attributes = {**node.get_attributes(), **overrides}
-    return factory.create(node.get_type_name(), list(inputs), attributes)
+    return settled(factory.create(node.get_type_name(), list(inputs), attributes))
 
 
 def scalar(value: float, like: ov.Output) -> ov.Output:
@@ -92,11 +93,6 @@ def zeros(dims: Dims, like: ov.Output) -> ov.Output:
     return broadcast(scalar(0.0, like), dims)
 
 
-def is_zero(tensor: ov.Output) -> bool:
-    node = tensor.get_node()
-    return node.get_type_name() == "Constant" and tensor.get_element_type().is_real() and not node.get_data().any()
-
-
 def add(a: ov.Output, b: ov.Output) -> ov.Output:
     if is_zero(a) or is_zero(b):  # only flat level 0 is ever such a constant: it broadcasts into the other
         return a if is_zero(b) else b
@@ -112,7 +108,7 @@ def multiply(a: ov.Output, b: ov.Output) -> ov.Output:
 
 
 def matmul(a: ov.Output, b: ov.Output, transpose_a: bool = False, transpose_b: bool = False) -> ov.Output:
-    return op.matmul(a, b, transpose_a, transpose_b).output(0)
+    return settled(op.matmul(a, b, transpose_a, transpose_b)).output(0)
 
 
 def reduce_sum(tensor: ov.Output, axes: Sequence[int], keep: bool) -> ov.Output:
