@@ -218,7 +218,8 @@ def _convolution(lift: Lift) -> ov.Output | list[ov.Output]:
     batch, channels, *spatial = lift.values[0].dims
     flat = emit.reshape(lift.tensors[1], [weight[0], weight[1]])
     if all(dim.size == 1 for dim in spatial):
-        rows = emit.reshape(lift.tensors[0], [lift.masks.count, batch, channels])
+        # Rank 2: of a Reshape from rank 3 to 5 the CPU's low precision transformations can't take the scales along.
+        rows = emit.reshape(lift.tensors[0], [lift.masks.count * batch, channels])
         return emit.reshape(emit.matmul(rows, flat, False, True), lift.front())
     rank = lift.rank(0) + 1
     last = emit.transpose(lift.tensors[0], [0, 1, *range(3, rank), 2])
