@@ -132,7 +132,10 @@ def _child(options: argparse.Namespace) -> None:
 
 
 def export(name: str, folder: Path, variant: str = "static") -> Path:
-    """A timm (or `torchvision:`) model with random, jittered weights as IR or ONNX; the file's path."""
+    """A timm (or `torchvision:`) model with random, jittered weights as IR or ONNX; the file's path.
+
+    variant: one of VARIANTS.
+    """
     import torch
 
     network, size = jittered(name)
@@ -173,6 +176,9 @@ def jittered(name: str, **arguments: object):
         for parameter in network.parameters():
             if parameter.ndim <= 1:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=source))
+            elif not parameter.any():
+                # Some families start with a head of zeros, and every map of theirs would be flat.
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=source))
         for key, buffer in network.named_buffers():
             if key.endswith("running_mean"):
                 buffer.add_(0.1 * torch.randn(buffer.shape, generator=source))
