@@ -1,4 +1,4 @@
-"""An explained IR in an OpenVINO loop that was there before: the last four lines of the loop are new.
+"""An explained IR in an OpenVINO loop that was there before: the last three lines are what is new.
 
     ovxai insert model.xml                          # once, writes model_xai.xml
     python examples/python_loop.py model_xai.xml PICTURE...

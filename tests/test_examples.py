@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -138,3 +139,29 @@ def test_model_api_hands_the_detectors_maps_on(tmp_path):
 
     found = ovxai.Explainer(path, ovxai.ExplainConfig(target="all"), precision="f32")(picture).raw_maps
     assert max(np.abs(maps[0, c].astype(int) - found[c]).max() for c in found) <= 3
+
+
+def block(page: str, language: str) -> str:
+    """The first block of code in `language` on a page of the documentation."""
+    return (ROOT / page).read_text(encoding="utf-8").split(f"```{language}\n")[1].split("```")[0]
+
+
+def test_the_readmes_lines_of_python(tmp_path):
+    for ending in (".xml", ".bin"):
+        shutil.copy(ROOT / "fixtures" / "imagenet" / f"efficientnet_lite0{ending}", tmp_path / f"model{ending}")
+    shutil.copy(ROOT / "fixtures" / "photos" / "rocket.jpg", tmp_path / "photo.jpg")
+    done = subprocess.run([sys.executable, "-c", block("README.md", "python")], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "explained" / "saliency_map" / "photo_class_missile_overlay.png").is_file()
+
+
+def test_the_documented_loop_is_the_example():
+    lines = [line.strip() for line in block("docs/use.md", "python").replace('"model_xai.xml"', "sys.argv[1]").replace("in paths", "in sys.argv[2:]").splitlines()]
+    example = [line.strip() for line in (EXAMPLES / "python_loop.py").read_text(encoding="utf-8").splitlines()]
+    assert lines == example[-10:]
+
+
+def test_pages_link_to_files_that_are_there():
+    for page in (ROOT / "README.md", ROOT / "docs" / "use.md", ROOT / "docs" / "model_server.md"):
+        links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
+        assert not [link for link in links if not (page.parent / link).exists()], page
