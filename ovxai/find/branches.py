@@ -17,11 +17,15 @@ from ovxai.ir.graph import key_of, source, sources
 if TYPE_CHECKING:
     from ovxai.find.classification import Search
 
+#: Inexact trials after which the search has left the readout for the trunk, where walks get long.
+_PATIENCE = 12
+
 
 def branch_taps(search: Search) -> list[Trial]:
     """At most one exact trial: the token tensor with the most positions that an attention reads."""
     best: Trial | None = None
     seen = set()
+    failed = 0
     for node in reversed(live_nodes(search.graph, search.picture, search.readout.logits.get_node())):
         if node.get_type_name() != "Add" or key_of(node.output(0)) in seen or not _joins_two(search, node):
             continue
@@ -32,6 +36,9 @@ def branch_taps(search: Search) -> list[Trial]:
             trial = search.trial(tap)
             if trial.exact and not trial.mixed:
                 best = trial
+            failed += trial.read and not trial.exact
+        if failed >= _PATIENCE:
+            break
     return [] if best is None else [best]
 
 

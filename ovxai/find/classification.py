@@ -61,13 +61,15 @@ def find_classifier(
     if options.target_layer:
         return _asked_for(search, options)
     candidates = _read_upwards(search)
+    whole = candidates and candidates[0].exact and not candidates[0].mixed
+    # Where the trunk forks, what everything passes lies far above the readout: look into the branches first.
+    branches = [] if whole or options.method not in ("auto", RECIPRO_CAM) else branch_taps(search)
+    if branches:
+        why = "the patches that attentions read in a branch of the trunk; the branch with the most positions"
+        lines = tuple(_line(trial) for trial in branches)
+        return _site(search, (branches[0].tap,), RECIPRO_CAM, _mask(options, POINT), why, lines)
     if candidates:
         return _choose(search, candidates, options)
-    candidates = branch_taps(search)
-    if candidates and options.method in ("auto", RECIPRO_CAM):
-        why = "the patches that an attention of another branch reads; the branch with the most positions"
-        lines = tuple(_line(trial) for trial in candidates)
-        return _site(search, (candidates[0].tap,), RECIPRO_CAM, _mask(options, POINT), why, lines)
     return No(f"no tensor with positions lies between the picture and output {readout.index}; name one with --target-layer")
 
 
