@@ -55,7 +55,7 @@ class Limits:
     """What a card may hold, so that the page opens however long the run was.
 
     side: longer side of the picture. map_side: of a map; larger maps are made smaller. map_bytes: of
-    all maps of a picture, best classes first; one is always there. found: boxes and outlines.
+    all maps of a picture as they stand in the page, best classes first; one is always there. found: boxes and outlines.
     """
 
     side: int
@@ -174,7 +174,7 @@ class Report:
     def _where(self) -> str:
         side = f"pictures are at most {self._limits.side} pixels a side here"
         if self.embedded:
-            return f"Everything is in this one file: {side}."
+            return f"Everything is in this one file: {side}. Links lead to the run's own files beside it."
         return f"The run is long, so its pictures lie in {self._beside.name}/: keep that folder beside this page; {side}."
 
 
@@ -212,16 +212,17 @@ def _maps(explanation: Explanation, limits: Limits, files: dict[int | None, str]
     keys = sorted(explanation.raw_maps, key=lambda key: -explanation.scores.get(key, -1.0))
     maps, room = [], limits.map_bytes
     for key in keys:
-        grey = _bounded(to_grey(explanation.raw_maps[key]), limits.map_side)
-        room -= grey.size
+        entry = _map(explanation, key, limits.map_side, files)
+        room -= len(_json(entry))
         if maps and room < 0:
             break
-        maps.append(_map(explanation, key, grey, files))
+        maps.append(entry)
     return maps
 
 
-def _map(explanation: Explanation, key: Key, grey: np.ndarray, files: dict[int | None, str]) -> dict:
+def _map(explanation: Explanation, key: Key, side: int, files: dict[int | None, str]) -> dict:
     index = None if key == IMAGE_KEY else int(key)
+    grey = _bounded(to_grey(explanation.raw_maps[key]), side)
     return {
         "class": index,
         "label": "whole picture" if index is None else explanation.labels[index],
@@ -296,7 +297,7 @@ def _facts(facts: ModelFacts, model: str, settings: dict, command: str) -> dict[
         "Maps": "scaled to 0..255 each" if explained.scaled else "unscaled (--raw), scaled for this page",
         "Mapped classes": explained.classes if explained.num_classes is None else f"{explained.classes} of {explained.num_classes}",
         "Explained": target,
-        "Threshold": str(settings.get("threshold", "")) or "the model's own, else 0.3",
+        "Threshold": _threshold(settings),
         "Device": str(settings.get("device", "")),
         "Precision": settings.get("precision") or "the device's own",
         "Hint": str(settings.get("hint", "")),
@@ -306,6 +307,13 @@ def _facts(facts: ModelFacts, model: str, settings: dict, command: str) -> dict[
         "Command": _without_passwords(command),
     }
     return {name: value for name, value in shown.items() if value}
+
+
+def _threshold(settings: dict) -> str:
+    """Empty where classes are explained whatever their score."""
+    if settings.get("classes") or settings.get("target", "predictions") != "predictions":
+        return ""
+    return str(settings.get("threshold", "the model's own, else 0.3"))
 
 
 def _without_passwords(command: str) -> str:

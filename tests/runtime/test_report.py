@@ -118,7 +118,7 @@ def test_large_pictures_and_maps_are_made_smaller(tmp_path):
 
 
 def test_as_many_maps_as_there_is_room_for(explainer, tmp_path, monkeypatch):
-    tight = report_module.Limits(side=640, map_side=64, map_bytes=2 * 24, found=1)
+    tight = report_module.Limits(side=640, map_side=64, map_bytes=350, found=1)
     monkeypatch.setattr(report_module, "_EMBEDDED", tight)
     (card,) = cards(write(Report(tmp_path, 1), explainer))
     assert len(card["maps"]) == 2 and card["more"] == 1
