@@ -5,7 +5,18 @@ from functools import partial
 import numpy as np
 import pytest
 from heads import (
-    CLASSES, block, decomposed_attention, heads_apart, heads_joined, layer_norm, linear, mean, mlp, qkv, token, width,
+    CLASSES,
+    block,
+    decomposed_attention,
+    heads_apart,
+    heads_joined,
+    layer_norm,
+    linear,
+    mean,
+    mlp,
+    qkv,
+    token,
+    width,
 )  # fmt: skip
 from mosaic import case, compare, exact, numbers, refused
 from openvino import opset13 as op

@@ -160,7 +160,7 @@ AFTER = {
 STEPS = st.lists(st.one_of(st.sampled_from(sorted(WISE)), st.sampled_from([f"to {name}" for name in LAYOUTS])), min_size=0, max_size=5)
 
 
-@settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
     layout=st.sampled_from(sorted(LAYOUTS)), mask=st.sampled_from(["point", "gaussian"]), batch=st.sampled_from([1, 2]),
     wise=STEPS, meet=st.sampled_from(sorted(MEET)), after=st.lists(st.sampled_from(sorted(AFTER)), max_size=2), chunk=st.sampled_from([None, None, 4]),
