@@ -85,7 +85,7 @@ class Report:
         self._count = 0
 
     def card(self, explanation: Explanation, image: str, files: Sequence[WrittenFile] = ()) -> str:
-        """One picture as a line of JSON. image: its name in file names. files: what was written of it.
+        """One picture as a line of JSON. image: its name in file names, from `Writer.claim`. files: what was written of it.
 
         Raises:
             OutputError: the disk refused its small picture.
