@@ -102,11 +102,19 @@ def bench(
         plain_path = save_model(plain, Path(folder) / "plain.xml")
         np.savez(Path(folder) / "feeds.npz", **{str(index): value for index, value in feeds.items()})
         # Memory first: while nothing else of ours is loaded.
-        used = [_peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None for p in (plain_path, path)]
+        used = [
+            _peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None
+            for p in (plain_path, path)
+        ]
         timed = alternate([plain, explained], feeds, device, config, calls, seconds)
-        rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
+        rates = [
+            _throughput(m, feeds, device, config, seconds / 6) if throughput else None
+            for m in (plain, explained)
+        ]
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
-    costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
+    costs = [
+        Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)
+    ]
     return BenchReport(
         model=str(path), device=device, precision=timed.precision, collapse=ExplainedInfo.read(explained).collapse,
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),

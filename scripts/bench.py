@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zoo
+from zoo_models import jittered
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
@@ -81,13 +82,21 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", help="rows whose title holds this (repeatable)")
-    parser.add_argument("--ir", action="append", default=[], metavar="FILE=GOAL", help="a plain model of your own (repeatable)")
+    parser.add_argument(
+        "--ir",
+        action="append",
+        default=[],
+        metavar="FILE=GOAL",
+        help="a plain model of your own (repeatable)",
+    )
     parser.add_argument("--precision", default="f32", choices=["auto", "f32", "f16", "bf16"])
     parser.add_argument("--calls", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=60, help="at most, for the pairs of one row")
     parser.add_argument("--timeout", type=int, default=1200, help="seconds a row")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--out", type=Path, default=DOCS, help="where the table goes (default: docs/benchmarks.md)")
+    parser.add_argument(
+        "--out", type=Path, default=DOCS, help="where the table goes (default: docs/benchmarks.md)"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -144,7 +153,7 @@ def _plain(row: dict, folder: Path) -> Path:
     import torch
 
     # XCiT, DINOv2 and others take the number of classes by the same word in timm and torchvision.
-    network, size = zoo.jittered(row["name"], num_classes=row["classes"])
+    network, size = jittered(row["name"], num_classes=row["classes"])
     model = ov.convert_model(network, example_input=torch.rand(1, *size), input=[1, *size])
     ov.save_model(model, folder / "plain.xml", compress_to_fp16=False)
     return folder / "plain.xml"
@@ -167,7 +176,9 @@ def _peer(plain: Path, options: argparse.Namespace) -> float:
     own = read_model(plain)
     peer = xai.insert_xai(read_model(plain), task=xai.Task.CLASSIFICATION)
     config = {} if options.precision == "auto" else {"INFERENCE_PRECISION_HINT": options.precision}
-    return alternate([own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds).ratio
+    return alternate(
+        [own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds
+    ).ratio
 
 
 def _old_places(ov) -> None:

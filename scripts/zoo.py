@@ -22,6 +22,8 @@ import time
 import warnings
 from pathlib import Path
 
+from zoo_models import export
+
 VARIANTS = ("static", "dynamic", "onnx", "onnx-dynamic")
 GIB = 1 << 30
 
@@ -54,7 +56,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", help="timm names")
     parser.add_argument("--names", type=Path, help="a file with one name a line")
-    parser.add_argument("--variants", default="static", type=lambda text: text.split(","), help=", ".join(VARIANTS))
+    parser.add_argument(
+        "--variants", default="static", type=lambda text: text.split(","), help=", ".join(VARIANTS)
+    )
     parser.add_argument("--insert", default="", help="options for ovxai insert, such as '--classes top:5'")
     parser.add_argument("--store", default="zoo.jsonl", help="one JSON line a result (default: zoo.jsonl)")
     parser.add_argument("--table", help="write the table to this file too")
@@ -95,7 +99,9 @@ def _in_process(name: str, variant: str, options: argparse.Namespace) -> dict:
     row = {"name": name, "variant": variant, "insert": options.insert}
     start = time.time()
     with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
+        child = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        )
         try:
             output, _ = child.communicate(timeout=options.timeout)
         except subprocess.TimeoutExpired:
@@ -131,62 +137,6 @@ def _child(options: argparse.Namespace) -> None:
     print(json.dumps(row), flush=True)
 
 
-def export(name: str, folder: Path, variant: str = "static") -> Path:
-    """A timm (or `torchvision:`) model with random, jittered weights as IR or ONNX; the file's path.
-
-    variant: one of VARIANTS.
-    """
-    import torch
-
-    network, size = jittered(name)
-    dynamic = variant.endswith("dynamic")
-    if variant.startswith("onnx"):
-        path = folder / "model.onnx"
-        axes = {"image": {0: "n"}, "logits": {0: "n"}} if dynamic else None
-        torch.onnx.export(
-            network, torch.rand(1, *size), str(path), dynamo=False, opset_version=17,
-            input_names=["image"], output_names=["logits"], dynamic_axes=axes,
-        )  # fmt: skip
-        return path
-    import openvino as ov
-
-    example = torch.rand(2 if dynamic else 1, *size)
-    model = ov.convert_model(network, example_input=example, input=[-1 if dynamic else 1, *size])
-    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
-    return folder / "model.xml"
-
-
-def jittered(name: str, **arguments: object):
-    """(network in eval mode, input size [C, H, W]) with a fixed seed."""
-    import torch
-
-    torch.manual_seed(0)
-    source = torch.Generator().manual_seed(1)
-    library, _, bare = name.rpartition(":")
-    if library == "torchvision":
-        import torchvision
-
-        network, size = torchvision.models.get_model(bare, weights=None, **arguments).eval(), (3, 224, 224)
-    else:
-        import timm
-
-        network = timm.create_model(bare, pretrained=False, **arguments).eval()
-        size = network.default_cfg["input_size"]
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim <= 1:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=source))
-            elif not parameter.any():
-                # Some families start with a head of zeros, and every map of theirs would be flat.
-                parameter.add_(0.02 * torch.randn(parameter.shape, generator=source))
-        for key, buffer in network.named_buffers():
-            if key.endswith("running_mean"):
-                buffer.add_(0.1 * torch.randn(buffer.shape, generator=source))
-            if key.endswith("running_var"):
-                buffer.mul_(1 + 0.3 * torch.rand(buffer.shape, generator=source))
-    return network, tuple(size)
-
-
 def _export(folder: Path, row: dict, _options: argparse.Namespace) -> dict:
     return {"plain": str(export(row["name"], folder, row["variant"]))}
 
@@ -203,7 +153,9 @@ def ovxai(*words: object) -> dict:
         document = json.loads(done.stdout)
     except json.JSONDecodeError:
         lines = done.stderr.strip().splitlines()
-        raise RuntimeError(f"ovxai {words[0]} died ({done.returncode}): {lines[-1] if lines else ''}") from None
+        raise RuntimeError(
+            f"ovxai {words[0]} died ({done.returncode}): {lines[-1] if lines else ''}"
+        ) from None
     if "error" in document:
         raise RuntimeError(f"ovxai {words[0]}: {document['error']}")
     return document
@@ -218,7 +170,16 @@ def _insert(folder: Path, row: dict, options: argparse.Namespace) -> dict:
     from ovxai.metadata import ExplainedInfo
 
     info = ExplainedInfo.read(ov.Core().read_model(folder / "xai.xml"))
-    keys = ("method", "mask", "layout", "grid", "prefix_tokens", "target_layers", "collapse", "collapse_reason")
+    keys = (
+        "method",
+        "mask",
+        "layout",
+        "grid",
+        "prefix_tokens",
+        "target_layers",
+        "collapse",
+        "collapse_reason",
+    )
     return {"insert_s": taken, **{key: getattr(info, key) for key in keys}}
 
 
@@ -238,7 +199,11 @@ def _time(folder: Path, _row: dict, options: argparse.Namespace) -> dict:
     words = ["--precision", options.precision, "--no-throughput", "--seconds", 40]
     words += ["--memory" if options.memory else "--no-memory"]
     report = ovxai("bench", folder / "xai.xml", *words)
-    figures = {"ratio": round(report["ratio"], 3), "precision": report["precision"], "plain_ms": report["plain"]["latency_ms"]}
+    figures = {
+        "ratio": round(report["ratio"], 3),
+        "precision": report["precision"],
+        "plain_ms": report["plain"]["latency_ms"],
+    }
     return figures | ({"memory": round(report["memory_ratio"], 3)} if report["memory_ratio"] else {})
 
 
@@ -248,8 +213,17 @@ def right(row: dict) -> bool:
 
 
 def _line(row: dict) -> str:
-    state = row.get("export") and f"no export: {row['export'][:80]}" or row.get("fail") or ("ok" if row.get("ok") else f"WRONG {row.get('failed')}")
-    figures = " ".join(f"{key} {row[key]}" for key in ("collapse", "units", "ratio", "memory", "seconds") if row.get(key) is not None)
+    state = (
+        row.get("export")
+        and f"no export: {row['export'][:80]}"
+        or row.get("fail")
+        or ("ok" if row.get("ok") else f"WRONG {row.get('failed')}")
+    )
+    figures = " ".join(
+        f"{key} {row[key]}"
+        for key in ("collapse", "units", "ratio", "memory", "seconds")
+        if row.get(key) is not None
+    )
     return f"{row['name']} {row['variant']}: {state} {figures}"
 
 
@@ -270,13 +244,26 @@ def table(rows: list[dict], command: str) -> str:
 def _table_row(row: dict) -> str:
     size = "x".join(map(str, row["map"][1:])) if row.get("map") else ""
     units = f"{row['units']:.2g}" if row.get("units") is not None else ""
-    remark = "does not convert: " + row["export"] if "export" in row else row.get("fail", "") or "; ".join(row.get("failed", []))
+    remark = (
+        "does not convert: " + row["export"]
+        if "export" in row
+        else row.get("fail", "") or "; ".join(row.get("failed", []))
+    )
     if not remark and row.get("collapse") not in (None, "exact"):
         remark = row.get("collapse_reason", "")
     remark = "; ".join(word for word in (remark, *row.get("notes", [])) if word)
     if row.get("raster", "").startswith("warning"):
         remark = f"{remark} raster {row['raster']}".strip()
-    cells = [row["name"], row["variant"], row.get("method", ""), size, row.get("collapse", ""), units, row.get("ratio", ""), row.get("memory", "")]
+    cells = [
+        row["name"],
+        row["variant"],
+        row.get("method", ""),
+        size,
+        row.get("collapse", ""),
+        units,
+        row.get("ratio", ""),
+        row.get("memory", ""),
+    ]
     return "| " + " | ".join(str(cell) for cell in [*cells, remark.replace("|", "/")[:160]]) + " |"
 
 

@@ -15,7 +15,7 @@ from ovxai.errors import NotExplainedError, OptionError
 from ovxai.ir.save import save_model
 
 sys.path.insert(0, str(Path(__file__).parent / "verification"))
-from tiny_models import Pooled  # noqa: E402
+from tiny_models import Pooled
 
 
 @pytest.fixture

@@ -29,9 +29,19 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
     "--precision", type=click.Choice(["auto", "f32", "f16", "bf16"]), default="auto", show_default=True,
     help="What to compute in; auto: as the device likes.",
 )  # fmt: skip
-@click.option("--calls", type=click.IntRange(1), default=30, show_default=True, help="Alternating pairs of calls.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Stop earlier after this time.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Where the model leaves it open.")
+@click.option(
+    "--calls", type=click.IntRange(1), default=30, show_default=True, help="Alternating pairs of calls."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Stop earlier after this time.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Where the model leaves it open."
+)
 @click.option("--size", metavar="HxW", callback=_size, help="Where the model leaves height and width open.")
 @click.option("--throughput/--no-throughput", default=True, show_default=True)
 @click.option("--memory/--no-memory", default=True, show_default=True)
@@ -47,14 +57,26 @@ def command(model: Path, say, **options) -> dict:
 
 def _print(report: BenchReport, say) -> None:
     plain, explained = report.plain, report.explained
-    say(f"{report.model}: input {list(report.input_shape)}, {report.device} in {report.precision}, collapse {report.collapse or 'unknown'}")
+    say(
+        f"{report.model}: input {list(report.input_shape)}, {report.device} in {report.precision}, collapse {report.collapse or 'unknown'}"
+    )
     say(f"{'':16}{'plain':>12}{'explained':>12}{'ratio':>8}")
     rows = [
         ("latency ms", plain.latency_ms, explained.latency_ms, report.ratio),
         ("pictures/s", plain.throughput, explained.throughput, report.throughput_ratio),
         ("peak memory MB", plain.memory_mb, explained.memory_mb, report.memory_ratio),
-        (".xml KB", plain.xml_bytes / 1024, explained.xml_bytes / 1024, explained.xml_bytes / plain.xml_bytes),
-        (".bin KB", plain.bin_bytes / 1024, explained.bin_bytes / 1024, explained.bin_bytes / max(plain.bin_bytes, 1)),
+        (
+            ".xml KB",
+            plain.xml_bytes / 1024,
+            explained.xml_bytes / 1024,
+            explained.xml_bytes / plain.xml_bytes,
+        ),
+        (
+            ".bin KB",
+            plain.bin_bytes / 1024,
+            explained.bin_bytes / 1024,
+            explained.bin_bytes / max(plain.bin_bytes, 1),
+        ),
     ]
     for title, own, ours, ratio in rows:
         if own is not None and ours is not None:

@@ -30,13 +30,27 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--image", type=click.Path(path_type=Path), help="A picture to verify on; default: smooth noise.")
+@click.option(
+    "--image", type=click.Path(path_type=Path), help="A picture to verify on; default: smooth noise."
+)
 @click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="How many pictures.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--size", metavar="HxW", callback=_size, help="Where the model leaves height and width open.")
-@click.option("--plain", type=click.Path(path_type=Path), help="The model it was made from: compare outputs and metadata with that file too.")
+@click.option(
+    "--plain",
+    type=click.Path(path_type=Path),
+    help="The model it was made from: compare outputs and metadata with that file too.",
+)
 @command_options
-def command(model: Path, image: Path | None, samples: int, seed: int, size: tuple[int, int] | None, plain: Path | None, say) -> dict:
+def command(
+    model: Path,
+    image: Path | None,
+    samples: int,
+    seed: int,
+    size: tuple[int, int] | None,
+    plain: Path | None,
+    say,
+) -> dict:
     """Check the explained MODEL.xml against the definition, one masked copy at a time, in f32.
 
     Exits 1 when a map is further from its definition than the tolerance, or a check fails.
@@ -51,18 +65,28 @@ def command(model: Path, image: Path | None, samples: int, seed: int, size: tupl
 
 def _print(report: VerifyReport, say) -> None:
     channels, *size = report.map_shape
-    say(f"{report.method}: {channels} maps of {' x '.join(map(str, size))}, {'scaled u8' if report.scaled else 'raw f32'}, compared in f32")
+    say(
+        f"{report.method}: {channels} maps of {' x '.join(map(str, size))}, {'scaled u8' if report.scaled else 'raw f32'}, compared in f32"
+    )
     for row in report.rows:
-        where = "" if row.worst_class is None or not row.deviation else f" (map {row.worst_class}, cell {row.worst_cell})"
+        where = (
+            ""
+            if row.worst_class is None or not row.deviation
+            else f" (map {row.worst_class}, cell {row.worst_cell})"
+        )
         left = f", {row.left_out} cells left out where the definition jumps" if row.left_out else ""
-        words = row.detail or f"{_amount(row.deviation, report)} off, {row.tolerance:.3g} allowed{where}{left}"
+        words = (
+            row.detail or f"{_amount(row.deviation, report)} off, {row.tolerance:.3g} allowed{where}{left}"
+        )
         say(f"  picture {row.picture}, batch {row.batch}: {words}")
     for check in report.checks:
         say(f"  {check.name}: {MARKS[check.ok]}: {check.detail}")
     for note in report.notes:
         say(f"  note: {note}")
     verdict = "holds" if report.ok else "DOES NOT HOLD"
-    say(f"{verdict}: largest deviation {_amount(report.deviation, report)}, {report.units:.3g} of the tolerance")
+    say(
+        f"{verdict}: largest deviation {_amount(report.deviation, report)}, {report.units:.3g} of the tolerance"
+    )
 
 
 def _amount(value: float, report: VerifyReport) -> str:

@@ -31,7 +31,12 @@ class Batch:
 
 
 def make_batches(
-    plain: ov.Model, place: PictureInput, image: np.ndarray | None, samples: int, seed: int, size: tuple[int, int] | None
+    plain: ov.Model,
+    place: PictureInput,
+    image: np.ndarray | None,
+    samples: int,
+    seed: int,
+    size: tuple[int, int] | None,
 ) -> tuple[list[Batch], list[str]]:
     """The batches to verify, and notes.
 
@@ -50,17 +55,27 @@ def make_batches(
             batches = [Batch(stack[:1], (0,), apart=True), Batch(stack, tuple(range(total)), apart=True)]
         else:
             cuts = range(0, total, place.batch)
-            batches = [Batch(stack[i : i + place.batch], tuple(range(i, i + place.batch)), apart=False) for i in cuts]
+            batches = [
+                Batch(stack[i : i + place.batch], tuple(range(i, i + place.batch)), apart=False) for i in cuts
+            ]
         if None in (place.height, place.width):
             notes.append(f"dynamic height and width: verified at {height} x {width}")
     if place.batch is None and not _runs(plain, batches[1], place):
-        notes.append(f"the plain model itself does not take a batch of {total}; verified with single pictures")
+        notes.append(
+            f"the plain model itself does not take a batch of {total}; verified with single pictures"
+        )
         batches = [batches[1].alone(row) for row in range(total)]
     return batches, notes
 
 
 def _prepared(
-    image: np.ndarray | None, number: int, seed: int, place: PictureInput, info: ModelInfo, height: int, width: int
+    image: np.ndarray | None,
+    number: int,
+    seed: int,
+    place: PictureInput,
+    info: ModelInfo,
+    height: int,
+    width: int,
 ) -> np.ndarray:
     if image is None:
         return prepare(noise(seed + number, height, width, place.channels), place, info)

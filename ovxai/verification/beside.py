@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP, ModelInfo
+from ovxai.metadata import (
+    EMBEDDED_MAP,
+    EMBEDDED_OVERLAY,
+    FEATURE_MAP,
+    FEATURE_VECTOR,
+    SALIENCY_INDEX,
+    SALIENCY_MAP,
+    ModelInfo,
+)
 from ovxai.verification.batches import Batch
 from ovxai.verification.case import Case
 from ovxai.verification.definition import Definition

@@ -32,9 +32,13 @@ def take_apart(model: str | Path | ov.Model) -> Case:
     """
     explained = model if isinstance(model, ov.Model) else read_model(model)
     if not explained.has_rt_info([SECTION, "version"]):
-        raise NotExplainedError("the model carries no explanation of ours; make one with ovxai insert, then verify that")
+        raise NotExplainedError(
+            "the model carries no explanation of ours; make one with ovxai insert, then verify that"
+        )
     info = ExplainedInfo.read(explained)
     if SALIENCY_MAP not in info.extra_outputs:
-        raise NotExplainedError(f"rt_info lists the extra outputs {list(info.extra_outputs)}, without {SALIENCY_MAP}")
+        raise NotExplainedError(
+            f"rt_info lists the extra outputs {list(info.extra_outputs)}, without {SALIENCY_MAP}"
+        )
     stripped = strip_model(explained)
     return Case(explained, stripped, info, picture_input(stripped))

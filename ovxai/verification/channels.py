@@ -13,9 +13,30 @@ from openvino import opset13 as op
 
 from ovxai.verification.engine import Engine, Feeds, is_float
 
-MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Split", "VariadicSplit", "Slice", "StridedSlice", "Gather")
+MOVES = (
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Split",
+    "VariadicSplit",
+    "Slice",
+    "StridedSlice",
+    "Gather",
+)
 #: What changes values but not places.
-KEEPS = ("Sigmoid", "Softmax", "LogSoftmax", "Convert", "FakeQuantize", "Clamp", "Add", "Multiply", "Subtract", "Exp")
+KEEPS = (
+    "Sigmoid",
+    "Softmax",
+    "LogSoftmax",
+    "Convert",
+    "FakeQuantize",
+    "Clamp",
+    "Add",
+    "Multiply",
+    "Subtract",
+    "Exp",
+)
 
 
 def classes_of_channels(
@@ -55,7 +76,10 @@ def _carried(port: ov.Output) -> list[ov.Output]:
             node = target.get_node()
             if target.get_index() != 0 or not all(is_float(output) for output in node.outputs()):
                 continue
-            if node.get_type_name() in KEEPS and node.output(0).get_partial_shape().rank == current.get_partial_shape().rank:
+            if (
+                node.get_type_name() in KEEPS
+                and node.output(0).get_partial_shape().rank == current.get_partial_shape().rank
+            ):
                 for below in list(node.output(0).get_target_inputs()):
                     below.replace_source_output(current)
                 queue.append(current)
@@ -69,7 +93,9 @@ def _carried(port: ov.Output) -> list[ov.Output]:
 def _told(value: np.ndarray, classes: int, total: int) -> np.ndarray | None:
     """The class of each channel by its place on the one axis of `classes` along which only channels change."""
     numbers = np.rint(value).astype(int)
-    axes = [axis for axis, size in enumerate(value.shape) if size == classes and _moves_channels(numbers, axis)]
+    axes = [
+        axis for axis, size in enumerate(value.shape) if size == classes and _moves_channels(numbers, axis)
+    ]
     if len(axes) != 1:
         return None
     found = np.full(total, -1)

@@ -22,7 +22,9 @@ from ovxai.verification.locate import classifier_bias, logits_port, port_named
 Progress = Callable[[int, int], None]
 
 
-def classification(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None = None) -> Definition:
+def classification(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None = None
+) -> Definition:
     """Every class's map for the pictures in `feeds`, at the batch in which they are fed."""
     head = cut_head(plain, info.target_layers, info.explained_output, feeds)
     positions = positions_of(info, head.gated[0])
@@ -42,7 +44,9 @@ def activation_map(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Defini
     """The class-free map: the mean of the feature map over its channels."""
     model = plain.clone()
     # A detector's target layers are its class logits; its features have a name of their own.
-    name = info.target_layers[0] if info.task == CLASSIFICATION or not info.feature_layer else info.feature_layer
+    name = (
+        info.target_layers[0] if info.task == CLASSIFICATION or not info.feature_layer else info.feature_layer
+    )
     (tensor,) = values_of(model, [port_named(model, name)], feeds)
     features = positions_of(info, tensor).to_nchw(tensor)
     return Definition(maps=features.astype(np.float64).mean(axis=1, keepdims=True), features=features)
@@ -55,7 +59,9 @@ def _masked_rows(head: Head, positions: Positions, mask: str, progress: Progress
     for index in range(height * width):
         window = gate(mask, divmod(index, width), height, width)
         copies = [
-            (tensor * shaped(window, positions.layout, positions.length(tensor), positions.prefix)).astype(np.float32)
+            (tensor * shaped(window, positions.layout, positions.length(tensor), positions.prefix)).astype(
+                np.float32
+            )
             for tensor in head.gated
         ]
         rows.append(head(copies))

@@ -58,7 +58,11 @@ def compare_scaled(
     zero = ~found.reshape(len(found), -1).any(axis=1)
     for index in np.flatnonzero(empty & empty_without_bias & ~zero):
         return Deviation(
-            float(found[index].max()), 0.0, np.inf, int(index), detail="a map without evidence is not all zeros"
+            float(found[index].max()),
+            0.0,
+            np.inf,
+            int(index),
+            detail="a map without evidence is not all zeros",
         )
     wanted_grey = np.floor(255 * (wanted - low[:, None, None]) / np.where(span > 0, span, 1)[:, None, None])
     off = np.abs(found.astype(np.float64) - wanted_grey)

@@ -67,7 +67,9 @@ def _between(taps: Sequence[ov.Output], logits: ov.Output) -> dict[str, ov.Node]
             stack.append((node, True))
             stack += [(port.get_node(), False) for port in sources if _key(port) not in cut]
     if _key(logits) in cut or logits.get_node().get_name() not in nodes:
-        raise TargetLayerError("the target layers that rt_info names do not lead to the logits of the explained output")
+        raise TargetLayerError(
+            "the target layers that rt_info names do not lead to the logits of the explained output"
+        )
     return nodes
 
 

@@ -37,7 +37,9 @@ def detection(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
     )
 
 
-def _map_size(info: ExplainedInfo, grids: list[tuple[int, int]], open_size: bool) -> tuple[tuple[int, int], list[str]]:
+def _map_size(
+    info: ExplainedInfo, grids: list[tuple[int, int]], open_size: bool
+) -> tuple[tuple[int, int], list[str]]:
     """Of the level that OTX takes; another size in rt_info was asked for by `--map-size`, and is noted."""
     usual = tuple(int(side) for side in grids[_size_level(grids, open_size)])
     if not info.map_size:
@@ -61,12 +63,16 @@ def _activate(maps: np.ndarray, activation: str) -> np.ndarray:
     if activation == "none" or (activation in ("softmax", "") and maps.shape[1] == 1):
         return maps
     if activation not in ("softmax", ""):
-        raise UnsupportedModelError(f"rt_info says class_activation {activation!r}; verify knows softmax, sigmoid and none")
+        raise UnsupportedModelError(
+            f"rt_info says class_activation {activation!r}; verify knows softmax, sigmoid and none"
+        )
     powers = np.exp(maps - maps.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _features(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, grids: list[tuple[int, int]]) -> np.ndarray | None:
+def _features(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, grids: list[tuple[int, int]]
+) -> np.ndarray | None:
     """The neck's tensor as [N, c, h, w]; channels-last where only then its sides are a level's."""
     if not info.feature_layer:
         return None

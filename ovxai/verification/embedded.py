@@ -21,7 +21,12 @@ def check_embedded_map(found: np.ndarray, maps: np.ndarray, sides: tuple[int, in
 
 
 def check_overlay(
-    found: np.ndarray, maps: np.ndarray, ranking: np.ndarray, pictures: np.ndarray, place: PictureInput, info: ModelInfo
+    found: np.ndarray,
+    maps: np.ndarray,
+    ranking: np.ndarray,
+    pictures: np.ndarray,
+    place: PictureInput,
+    info: ModelInfo,
 ) -> Check:
     """u8 [N, H, W, 3], RGB: the strongest class's map in jet colours, half and half with the picture as fed.
 
@@ -30,7 +35,9 @@ def check_overlay(
     import cv2
 
     shown = _displayed(pictures, place, info)
-    jet = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, 0, ::-1].astype(np.float64)
+    jet = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, 0, ::-1].astype(
+        np.float64
+    )
     best = np.stack([grey(one)[scores.argmax()] for one, scores in zip(maps, ranking, strict=True)])
     levels = np.rint(bilinear(best, *shown.shape[1:3])).astype(int)
     wanted = np.rint(OPACITY * jet[levels] + (1 - OPACITY) * shown)
@@ -47,7 +54,11 @@ def grey(maps: np.ndarray) -> np.ndarray:
 
 def _compared(title: str, found: np.ndarray, wanted: np.ndarray, allowed: int) -> Check:
     if found.dtype != np.uint8 or found.shape != wanted.shape:
-        return Check(title, False, f"is {found.dtype} of shape {list(found.shape)}, should be uint8 of {list(wanted.shape)}")
+        return Check(
+            title,
+            False,
+            f"is {found.dtype} of shape {list(found.shape)}, should be uint8 of {list(wanted.shape)}",
+        )
     off = np.abs(found.astype(int) - wanted)
     detail = f"{int(off.max())} grey levels from what the map beside it gives, {allowed} allowed"
     return Check(title, bool(off.max() <= allowed), detail)

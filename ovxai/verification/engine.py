@@ -29,13 +29,17 @@ class Engine:
         try:
             self._request = _compiled(model).create_infer_request()
         except RuntimeError as error:
-            raise ModelReadError(f"{model.friendly_name}: OpenVINO can't compile it: {first_reason(error)}") from error
+            raise ModelReadError(
+                f"{model.friendly_name}: OpenVINO can't compile it: {first_reason(error)}"
+            ) from error
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray]:
         try:
             self._request.infer(dict(feeds))
         except RuntimeError as error:
-            raise ModelReadError(f"the model can't run on the probe picture: {first_reason(error)}") from error
+            raise ModelReadError(
+                f"the model can't run on the probe picture: {first_reason(error)}"
+            ) from error
         # The request owns its memory and writes over it next time.
         return [tensor.data.copy() for tensor in self._request.output_tensors]
 

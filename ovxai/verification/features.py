@@ -20,7 +20,9 @@ def check_feature_map(found: np.ndarray, wanted: np.ndarray | None) -> Check:
     if wanted is None:
         return Check(title, None, "not compared: no definition for this task")
     if found.shape != wanted.shape:
-        return Check(title, False, f"has the shape {list(found.shape)}, the target layer {list(wanted.shape)}")
+        return Check(
+            title, False, f"has the shape {list(found.shape)}, the target layer {list(wanted.shape)}"
+        )
     off = difference(found, wanted)
     return Check(title, off <= SAME, f"differs from the target layer by {off:.2g} of its largest value")
 
@@ -50,10 +52,14 @@ def check_feature_vector(
     if off <= SAME:
         return Check(title, True, f"class token at {name} (difference {off:.2g})")
     nearest = f"; nearest is {name}, off by {off:.2g}" if name else ""
-    return Check(title, False, f"neither the mean of the feature map nor a token that the head reads{nearest}")
+    return Check(
+        title, False, f"neither the mean of the feature map nor a token that the head reads{nearest}"
+    )
 
 
-def _nearest_token(found: np.ndarray, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> tuple[float, str]:
+def _nearest_token(
+    found: np.ndarray, plain: ov.Model, info: ExplainedInfo, feeds: Feeds
+) -> tuple[float, str]:
     model = plain.clone()
     stop = {port_named(model, name).get_node().get_name() for name in info.target_layers}
     ports = [port for port in _above(logits_port(model, info.explained_output), stop) if is_float(port)]

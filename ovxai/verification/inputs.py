@@ -45,7 +45,9 @@ def picture_input(model: ov.Model) -> PictureInput:
             if shape[axis].is_static and shape[axis].get_length() in CHANNELS:
                 return _describe(index, port, nchw)
     if ranked:
-        raise UnsupportedModelError(f"input {ranked[0][0]} has four axes but neither axis 1 nor axis 3 is 1, 3 or 4 channels")
+        raise UnsupportedModelError(
+            f"input {ranked[0][0]} has four axes but neither axis 1 nor axis 3 is 1, 3 or 4 channels"
+        )
     raise UnsupportedModelError("no input of the model has four axes; verify needs one that takes a picture")
 
 
@@ -68,7 +70,9 @@ def _describe(index: int, port: ov.Output, nchw: bool) -> PictureInput:
     return PictureInput(index, nchw, channels, batch, height, width, port.get_element_type().get_type_name())
 
 
-def sizes_to_try(model: ov.Model, place: PictureInput, asked: tuple[int, int] | None) -> list[tuple[int, int]]:
+def sizes_to_try(
+    model: ov.Model, place: PictureInput, asked: tuple[int, int] | None
+) -> list[tuple[int, int]]:
     """(height, width) candidates that the model's own bounds allow.
 
     Raises:
@@ -77,7 +81,9 @@ def sizes_to_try(model: ov.Model, place: PictureInput, asked: tuple[int, int] | 
     fixed = (place.height, place.width)
     if asked is not None:
         if any(own not in (None, wish) for own, wish in zip(fixed, asked, strict=True)):
-            raise OptionError(f"size: the model takes {fixed[0]} x {fixed[1]} pictures, not {asked[0]} x {asked[1]}")
+            raise OptionError(
+                f"size: the model takes {fixed[0]} x {fixed[1]} pictures, not {asked[0]} x {asked[1]}"
+            )
         return [asked]
     dims = list(model.inputs[place.index].get_partial_shape())[slice(2, 4) if place.nchw else slice(1, 3)]
     found = []
@@ -117,8 +123,3 @@ def _dtype(port: ov.Output) -> np.dtype:
 
 def _half(port: ov.Output) -> bool:
     return port.get_element_type().get_type_name() in ("f16", "f64")
-
-
-def is_constant_shape(model: ov.Model) -> bool:
-    """Whether every input has one shape only."""
-    return all(port.get_partial_shape().is_static for port in model.inputs)

@@ -14,7 +14,14 @@ from ovxai.verification.locate import port_named
 from ovxai.verification.suppression import suppress
 
 BOX, FULL, PROTOTYPES = "box", "full", "prototypes"
-REGION_OPS = ("ROIAlign", "ROIAlignRotated", "ROIPooling", "PSROIPooling", "DeformablePSROIPooling", "ExperimentalDetectronROIFeatureExtractor")
+REGION_OPS = (
+    "ROIAlign",
+    "ROIAlignRotated",
+    "ROIPooling",
+    "PSROIPooling",
+    "DeformablePSROIPooling",
+    "ExperimentalDetectronROIFeatureExtractor",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,9 @@ class Instances:
     prototypes: np.ndarray | None = None
 
 
-def read_instances(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]) -> list[Instances]:
+def read_instances(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]
+) -> list[Instances]:
     """One entry a picture of the batch in `feeds`.
 
     Raises:
@@ -50,24 +59,40 @@ def read_instances(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: 
             return _from_candidates(values[0], values[1], info, ModelInfo.read(plain))
         return _from_table(values[0], values[1])
     if len(values) not in (3, 4):
-        raise UnsupportedModelError(f"rt_info names {len(values)} target layers; instances need boxes, labels and masks")
+        raise UnsupportedModelError(
+            f"rt_info names {len(values)} target layers; instances need boxes, labels and masks"
+        )
     boxes, labels, masks, *prototypes = values
     if boxes.ndim == 2:
         boxes, labels, masks, scores = boxes[None], labels[None], masks[None], scores[None]
     scores = boxes[..., 4] if boxes.shape[-1] == 5 else scores
     if scores.ndim != 2 or scores.shape != labels.shape:
-        raise UnsupportedModelError(f"scores of shape {list(scores.shape)} do not go with labels of shape {list(labels.shape)}")
+        raise UnsupportedModelError(
+            f"scores of shape {list(scores.shape)} do not go with labels of shape {list(labels.shape)}"
+        )
     rows = zip(boxes[..., :4], labels, scores, masks, strict=True)
     if prototypes:
-        return [Instances(b, n, s, m, PROTOTYPES, True, p) for (b, n, s, m), p in zip(rows, prototypes[0], strict=True)]
+        return [
+            Instances(b, n, s, m, PROTOTYPES, True, p)
+            for (b, n, s, m), p in zip(rows, prototypes[0], strict=True)
+        ]
     return [_with_masks(*row, region[2], picture) for row in rows]
 
 
 def _with_masks(
-    boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, masks: np.ndarray, region: bool, picture: tuple[int, int]
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    masks: np.ndarray,
+    region: bool,
+    picture: tuple[int, int],
 ) -> Instances:
     masks = (masks[:, 0] if masks.ndim == 4 else masks).astype(np.float64)
-    kind = FULL if masks.shape[1:] == tuple(picture) or (not region and _same_aspect(masks.shape[1:], picture)) else BOX
+    kind = (
+        FULL
+        if masks.shape[1:] == tuple(picture) or (not region and _same_aspect(masks.shape[1:], picture))
+        else BOX
+    )
     finite = masks[np.isfinite(masks)]
     # Probabilities never leave 0..1; logits of any real network do.
     logits = bool(finite.size) and bool(finite.min() < 0 or finite.max() > 1)
@@ -96,19 +121,25 @@ def _behind_regions(node: ov.Node) -> bool:
 def _from_table(table: np.ndarray, prototypes: np.ndarray) -> list[Instances]:
     """End-to-end YOLO: rows of box, score, label, coefficients."""
     if table.shape[2] != 6 + prototypes.shape[1]:
-        raise UnsupportedModelError(f"rows of {table.shape[2]} values do not hold box, score, label and {prototypes.shape[1]} coefficients")
+        raise UnsupportedModelError(
+            f"rows of {table.shape[2]} values do not hold box, score, label and {prototypes.shape[1]} coefficients"
+        )
     return [
         Instances(rows[:, :4], rows[:, 5].astype(np.int64), rows[:, 4], rows[:, 6:], PROTOTYPES, True, p)
         for rows, p in zip(table, prototypes, strict=True)
     ]
 
 
-def _from_candidates(table: np.ndarray, prototypes: np.ndarray, info: ExplainedInfo, own: ModelInfo) -> list[Instances]:
+def _from_candidates(
+    table: np.ndarray, prototypes: np.ndarray, info: ExplainedInfo, own: ModelInfo
+) -> list[Instances]:
     """YOLO-seg before suppression: candidates of centre, extent, (objectness,) class scores and coefficients."""
     rows = table.transpose(0, 2, 1) if info.prediction_format == "yolo-v8-seg" else table
     head, classes = (4 if info.prediction_format == "yolo-v8-seg" else 5), info.num_classes
     if rows.shape[2] != head + classes + prototypes.shape[1]:
-        raise UnsupportedModelError(f"candidates of {rows.shape[2]} values do not hold {classes} classes and {prototypes.shape[1]} coefficients")
+        raise UnsupportedModelError(
+            f"candidates of {rows.shape[2]} values do not hold {classes} classes and {prototypes.shape[1]} coefficients"
+        )
     found = []
     for candidates, maps in zip(rows, prototypes, strict=True):
         centre, half = candidates[:, :2], candidates[:, 2:4] * np.float32(0.5)
@@ -118,5 +149,9 @@ def _from_candidates(table: np.ndarray, prototypes: np.ndarray, info: ExplainedI
         kept = suppress(boxes, scores, own.iou_threshold, own.confidence_threshold)
         coefficients = candidates[:, head + classes :]
         which, labels = kept[:, 0], kept[:, 1]
-        found.append(Instances(boxes[which], labels, scores[which, labels], coefficients[which], PROTOTYPES, True, maps))
+        found.append(
+            Instances(
+                boxes[which], labels, scores[which, labels], coefficients[which], PROTOTYPES, True, maps
+            )
+        )
     return found

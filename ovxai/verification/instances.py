@@ -29,7 +29,11 @@ def instance_segmentation(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) ->
     place = picture_input(plain)
     fed = feeds[place.index].shape
     picture = tuple(fed[2:] if place.nchw else fed[1:3])
-    grid = tuple(int(word) for word in info.map_size.split("x")) if info.map_size else tuple(max(side // STRIDE, 1) for side in picture)
+    grid = (
+        tuple(int(word) for word in info.map_size.split("x"))
+        if info.map_size
+        else tuple(max(side // STRIDE, 1) for side in picture)
+    )
     found = read_instances(plain, info, feeds, picture)
     if len(found) != fed[0]:
         raise UnsupportedModelError(f"instances of {len(found)} pictures came out for {fed[0]}")
@@ -76,9 +80,13 @@ def _picture(
     return total / np.maximum(count, 1)[:, None, None], doubtful
 
 
-def _on_grid(found: Instances, index: int, grid: tuple[int, int], picture: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _on_grid(
+    found: Instances, index: int, grid: tuple[int, int], picture: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """(binary mask of one instance on the grid, cells too near to its threshold)."""
-    rows, columns = ((np.arange(cells) + 0.5) * side / cells for cells, side in zip(grid, picture, strict=True))
+    rows, columns = (
+        (np.arange(cells) + 0.5) * side / cells for cells, side in zip(grid, picture, strict=True)
+    )
     box = found.boxes[index].astype(np.float64)
     if found.kind == BOX:
         mask = _sigmoid(found.masks[index]) if found.logits else found.masks[index]
@@ -109,7 +117,10 @@ def _pasted(mask: np.ndarray, box: np.ndarray, rows: np.ndarray, columns: np.nda
     across = (columns - x1) / max(x2 - x1, 1e-3) * width - 0.5
     framed = np.pad(mask, 1)
     down, across = np.clip(down, -1, height) + 1, np.clip(across, -1, width) + 1
-    top, left = np.minimum(np.floor(down).astype(int), height), np.minimum(np.floor(across).astype(int), width)
+    top, left = (
+        np.minimum(np.floor(down).astype(int), height),
+        np.minimum(np.floor(across).astype(int), width),
+    )
     below, right = (down - top)[:, None], (across - left)[None]
     upper = framed[top][:, left] * (1 - right) + framed[top][:, left + 1] * right
     lower = framed[top + 1][:, left] * (1 - right) + framed[top + 1][:, left + 1] * right

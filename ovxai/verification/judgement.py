@@ -61,7 +61,9 @@ def verify(
     batches, notes = make_batches(case.plain, case.place, image, max(samples, 1), seed, size)
     findings.notes += notes
     if is_quantised(case.plain):
-        findings.notes.append("quantised operations were computed in floats: with INT8 kernels rounding depends on who reads a tensor")
+        findings.notes.append(
+            "quantised operations were computed in floats: with INT8 kernels rounding depends on who reads a tensor"
+        )
     source = None if plain is None else plain if isinstance(plain, ov.Model) else read_model(plain)
     outputs = _check_outputs(case, batches, source, findings)
     _check_maps(case, batches, outputs, findings, progress)
@@ -119,7 +121,11 @@ def _against(check: Check) -> Check:
 
 
 def _check_maps(
-    case: Case, batches: list[Batch], outputs: list[dict[str, np.ndarray]], findings: Findings, progress: Progress | None
+    case: Case,
+    batches: list[Batch],
+    outputs: list[dict[str, np.ndarray]],
+    findings: Findings,
+    progress: Progress | None,
 ) -> None:
     alone: dict[int, Definition] = {}
     for batch, found in zip(batches, outputs, strict=True):
@@ -127,7 +133,9 @@ def _check_maps(
             for row, picture in enumerate(batch.ids):
                 single = batch.alone(row)
                 if picture not in alone:
-                    alone[picture] = definition_of(case.plain, case.info, single.feeds(case.plain, case.place), progress)
+                    alone[picture] = definition_of(
+                        case.plain, case.info, single.feeds(case.plain, case.place), progress
+                    )
                 part = {name: value[row : row + 1] for name, value in found.items()}
                 _check_pictures(case, single, part, alone[picture], findings, len(batch.ids))
         else:
@@ -146,7 +154,12 @@ def _settled(checks: list[Check]) -> list[Check]:
 
 
 def _check_pictures(
-    case: Case, batch: Batch, found: dict[str, np.ndarray], wanted: Definition, findings: Findings, together: int
+    case: Case,
+    batch: Batch,
+    found: dict[str, np.ndarray],
+    wanted: Definition,
+    findings: Findings,
+    together: int,
 ) -> None:
     """One row a picture, and the checks of the outputs beside the map."""
     maps, index = found[SALIENCY_MAP], found.get(SALIENCY_INDEX)
@@ -156,7 +169,9 @@ def _check_pictures(
     shown = []
     for row, picture in enumerate(batch.ids):
         try:
-            classes = classes_of(case.info.classes, None if index is None else index[row], wanted.maps.shape[1])
+            classes = classes_of(
+                case.info.classes, None if index is None else index[row], wanted.maps.shape[1]
+            )
             result = _compare(maps[row], wanted, row, classes, case.info.scaled)
             shown.append(classes)
         except (UnsupportedModelError, IndexError) as error:
@@ -171,7 +186,12 @@ def _says_nothing(wanted: Definition) -> list[str]:
     maps = wanted.maps
     if (np.ptp(maps, axis=(2, 3)) <= NO_EVIDENCE * np.abs(maps).max(axis=(2, 3))).all():
         return ["by its definition every map is flat on this picture: the features carry no place"]
-    if maps.shape[1] > 1 and (np.ptp(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1) <= NO_EVIDENCE * np.abs(maps).max()).all():
+    if (
+        maps.shape[1] > 1
+        and (
+            np.ptp(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1) <= NO_EVIDENCE * np.abs(maps).max()
+        ).all()
+    ):
         return ["by its definition the map is the same for every class on this picture"]
     return []
 

@@ -25,14 +25,18 @@ def port_named(model: ov.Model, name: str) -> ov.Output:
     base, _, index = name.rpartition(":")
     if base in nodes and index.isdigit() and int(index) < nodes[base].get_output_size():
         return nodes[base].output(int(index))
-    raise TargetLayerError(f"rt_info names the target layer {name!r}, which the plain part of the model does not have")
+    raise TargetLayerError(
+        f"rt_info names the target layer {name!r}, which the plain part of the model does not have"
+    )
 
 
 def logits_port(model: ov.Model, index: int) -> ov.Output:
     """Output `index` of the plain model before its final activation, or as it is where there is none."""
     results = model.get_results()
     if not 0 <= index < len(results):
-        raise TargetLayerError(f"rt_info says output {index} is explained, but the plain part has {len(results)}")
+        raise TargetLayerError(
+            f"rt_info says output {index} is explained, but the plain part has {len(results)}"
+        )
     own = current = results[index].input(0).get_source_output()
     while current.get_node().get_type_name() in BEHIND:
         current = current.get_node().input(0).get_source_output()

@@ -25,7 +25,11 @@ def check_neck_vector(found: np.ndarray, plain: ov.Model, feeds: Feeds) -> Check
 def _means(plain: ov.Model, feeds: Feeds) -> list[tuple[str, int, np.ndarray]]:
     """(name, cells, mean [N, c]) of every map of the plain model."""
     model = plain.clone()
-    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Parameter", "Result")]
+    nodes = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() not in ("Constant", "Parameter", "Result")
+    ]
     ports = [node.output(0) for node in nodes if is_float(node.output(0)) and _is_map(node.output(0))]
     names = [port.get_node().get_friendly_name() for port in ports]
     cells, means = [], []

@@ -41,7 +41,12 @@ def fit(picture: np.ndarray, place: PictureInput, height: int, width: int) -> np
     """
     if picture.ndim == 2:
         picture = picture[:, :, None]
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or picture.dtype != np.uint8 or not picture.size:
+    if (
+        picture.ndim != 3
+        or picture.shape[2] not in (1, 3, 4)
+        or picture.dtype != np.uint8
+        or not picture.size
+    ):
         raise SourceError(f"image: give HWC u8 RGB, not {picture.dtype} of shape {list(picture.shape)}")
     import cv2
 
@@ -80,7 +85,16 @@ def _normalised(values: np.ndarray, info: ModelInfo) -> np.ndarray:
 
 
 def _numpy_type(element: str) -> np.dtype:
-    known = {"f32": "f4", "f16": "f2", "f64": "f8", "u8": "u1", "i8": "i1", "i32": "i4", "i64": "i8", "dynamic": "f4"}
+    known = {
+        "f32": "f4",
+        "f16": "f2",
+        "f64": "f8",
+        "u8": "u1",
+        "i8": "i1",
+        "i32": "i4",
+        "i64": "i8",
+        "dynamic": "f4",
+    }
     if element not in known:
         raise OptionError(f"the picture input has the element type {element}; verify can't feed it")
     return np.dtype(known[element])

@@ -31,14 +31,18 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
         UnsupportedModelError: the tensors don't have the form of class logits, or rt_info lacks num_classes.
     """
     if not info.num_classes:
-        raise UnsupportedModelError("rt_info has no num_classes; the channels of the class logits can't be told apart")
+        raise UnsupportedModelError(
+            "rt_info has no num_classes; the channels of the class logits can't be told apart"
+        )
     model = plain.clone()
     tensors = values_of(model, [port_named(model, name) for name in info.target_layers], feeds)
     if all(tensor.ndim == 3 for tensor in tensors):
         return _token_levels(plain, info, tensors, picture)
     if any(tensor.ndim != 4 for tensor in tensors):
         shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
-        raise UnsupportedModelError(f"the target layers have the shapes {shapes}; class logits have four axes, or three for tokens")
+        raise UnsupportedModelError(
+            f"the target layers have the shapes {shapes}; class logits have four axes, or three for tokens"
+        )
     axis = _channel_axis([tensor.shape for tensor in tensors], info.num_classes)
     levels, notes = [], []
     for name, tensor in zip(info.target_layers, tensors, strict=True):
@@ -54,17 +58,23 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
 
 def _channel_axis(shapes: list[tuple[int, ...]], classes: int) -> int:
     """1 (NCHW) or 3 (NHWC): the axis that can hold the classes and is equally long at every level."""
-    fitting = [axis for axis in (1, 3) if len({shape[axis] for shape in shapes}) == 1 and shapes[0][axis] >= classes]
+    fitting = [
+        axis for axis in (1, 3) if len({shape[axis] for shape in shapes}) == 1 and shapes[0][axis] >= classes
+    ]
     whole = [axis for axis in fitting if shapes[0][axis] % classes == 0]
     if not fitting:
-        raise UnsupportedModelError(f"no axis of the target layers holds {classes} classes: {[list(shape) for shape in shapes]}")
+        raise UnsupportedModelError(
+            f"no axis of the target layers holds {classes} classes: {[list(shape) for shape in shapes]}"
+        )
     return (whole or fitting)[0]
 
 
 def _stated_order(plain: ov.Model, channels: int, classes: int) -> tuple[np.ndarray, str]:
     """The class of every channel by rt_info's `channel_order`, or by the usual order with a note."""
     if channels % classes:
-        raise UnsupportedModelError(f"{channels} channels for {classes} classes: neither the graph nor rt_info says which are which")
+        raise UnsupportedModelError(
+            f"{channels} channels for {classes} classes: neither the graph nor rt_info says which are which"
+        )
     order = ""
     if plain.has_rt_info([SECTION, "channel_order"]):
         order = plain.get_rt_info([SECTION, "channel_order"]).astype(str)
@@ -87,13 +97,19 @@ def _upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndar
 
 
 def _best_anchor(tensor: np.ndarray, known: np.ndarray, classes: int) -> np.ndarray:
-    return np.stack([tensor[:, known == index].max(axis=1) for index in range(classes)], axis=1).astype(np.float64)
+    return np.stack([tensor[:, known == index].max(axis=1) for index in range(classes)], axis=1).astype(
+        np.float64
+    )
 
 
-def _token_levels(plain: ov.Model, info: ExplainedInfo, tensors: list[np.ndarray], picture: tuple[int, int]) -> Pyramid:
+def _token_levels(
+    plain: ov.Model, info: ExplainedInfo, tensors: list[np.ndarray], picture: tuple[int, int]
+) -> Pyramid:
     """Rows of [N, P, K], level after level, fine to coarse; the grids follow from the picture's size."""
     if len(tensors) != 1 or tensors[0].shape[2] != info.num_classes:
-        raise UnsupportedModelError(f"token scores should be one tensor [N, P, {info.num_classes}], not {[t.shape for t in tensors]}")
+        raise UnsupportedModelError(
+            f"token scores should be one tensor [N, P, {info.num_classes}], not {[t.shape for t in tensors]}"
+        )
     (tokens,) = tensors
     grids = _stated_grids(plain) or _grids(tokens.shape[1], picture)
     levels, start = [], 0
@@ -118,4 +134,6 @@ def _grids(rows: int, picture: tuple[int, int]) -> list[tuple[int, int]]:
             grids = [tuple(-(-side // stride) for side in picture) for stride in STRIDES[first : last + 1]]
             if sum(height * width for height, width in grids) == rows:
                 return grids
-    raise UnsupportedModelError(f"{rows} scored positions are no pyramid of strides 4 to 64 on a {picture[0]} x {picture[1]} picture")
+    raise UnsupportedModelError(
+        f"{rows} scored positions are no pyramid of strides 4 to 64 on a {picture[0]} x {picture[1]} picture"
+    )

@@ -72,7 +72,13 @@ class VerifyReport:
 
 
 def make_report(
-    rows: list[PictureRow], checks: list[Check], notes: list[str], *, scaled: bool, method: str, shape: tuple[int, ...]
+    rows: list[PictureRow],
+    checks: list[Check],
+    notes: list[str],
+    *,
+    scaled: bool,
+    method: str,
+    shape: tuple[int, ...],
 ) -> VerifyReport:
     """Put the parts together; the verdict follows from them."""
     worst = max(rows, key=lambda row: row.units)

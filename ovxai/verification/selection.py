@@ -26,7 +26,9 @@ def classes_of(text: str, index: np.ndarray | None, total: int) -> np.ndarray:
     try:
         return np.array([int(word) for word in text.split(",")])
     except ValueError:
-        raise UnsupportedModelError(f"rt_info says classes {text!r}; verify knows all, top:K and 0,3,7") from None
+        raise UnsupportedModelError(
+            f"rt_info says classes {text!r}; verify knows all, top:K and 0,3,7"
+        ) from None
 
 
 def check_index(text: str, index: np.ndarray | None, ranking: np.ndarray | None, total: int) -> Check | None:
@@ -41,7 +43,11 @@ def check_index(text: str, index: np.ndarray | None, ranking: np.ndarray | None,
     if not text.startswith("top:"):
         wanted = classes_of(text, None, total)
         ok = all(np.array_equal(row.reshape(-1), wanted) for row in index)
-        return Check(title, ok, "the classes asked for" if ok else f"is {index[0, 0].tolist()}, asked for {wanted.tolist()}")
+        return Check(
+            title,
+            ok,
+            "the classes asked for" if ok else f"is {index[0, 0].tolist()}, asked for {wanted.tolist()}",
+        )
     count = min(int(text[4:]), total)
     if index.shape[2] != count:
         return Check(title, False, f"names {index.shape[2]} classes, asked for {count}")

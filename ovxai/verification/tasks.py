@@ -27,7 +27,9 @@ ACTIVATION_MAP = "activation-map"
 Progress = Callable[[int, int], None]
 
 
-def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None) -> Definition:
+def definition_of(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None
+) -> Definition:
     """The maps that `info` promises, computed on the plain model the slow way.
 
     Raises:

@@ -15,7 +15,7 @@ from ovxai.cli.main import main
 from ovxai.ir.save import save_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "verification"))
-from tiny_models import Pooled, scaled  # noqa: E402
+from tiny_models import Pooled, scaled
 
 
 @pytest.fixture

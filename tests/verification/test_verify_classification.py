@@ -54,7 +54,11 @@ def test_samples_and_image():
 def test_leaking_batch_fails():
     tiny = Pooled(batch=-1)
     leak = op.reduce_mean(tiny.saliency(), [0], True)
-    report = verify(tiny.explained(op.add(op.multiply(leak, np.float32(0)), op.broadcast(leak, op.shape_of(tiny.saliency())))))
+    report = verify(
+        tiny.explained(
+            op.add(op.multiply(leak, np.float32(0)), op.broadcast(leak, op.shape_of(tiny.saliency())))
+        )
+    )
     assert not report.ok and report.rows[0].ok and not report.rows[1].ok
 
 
@@ -75,7 +79,11 @@ def test_forgotten_bias_fails_raw_and_passes_scaled():
 @pytest.mark.parametrize("grey", [False, True])
 def test_turned_map_fails(grey):
     tiny = Pooled()
-    rows = op.reshape(op.transpose(op.reshape(tiny.saliency(), [1, CLASSES, 4, 5], False), [0, 1, 3, 2]), [1, CLASSES, 4, 5], False)
+    rows = op.reshape(
+        op.transpose(op.reshape(tiny.saliency(), [1, CLASSES, 4, 5], False), [0, 1, 3, 2]),
+        [1, CLASSES, 4, 5],
+        False,
+    )
     report = verify(tiny.explained(scaled(rows) if grey else rows, scaled=grey))
     assert not report.ok and report.units > 10
 
@@ -204,13 +212,20 @@ def test_layout_must_fit():
 def test_sibling_branch_stays_ungated():
     # Squeeze-and-excite behind the features: a second way from the picture to the logits, not gated.
     image = op.parameter([1, 3, 8, 8], np.float32)
-    features = named(op.relu(op.convolution(image, numbers(5, 3, 2, 2), [2, 2], [0, 0], [0, 0], [1, 1])), "features")
+    features = named(
+        op.relu(op.convolution(image, numbers(5, 3, 2, 2), [2, 2], [0, 0], [0, 0], [1, 1])), "features"
+    )
     gate = op.sigmoid(op.reduce_mean(op.multiply(image, np.float32(3)), [1, 2, 3], True))
     pooled = op.squeeze(op.multiply(op.reduce_mean(features, [2, 3], True), gate), [2, 3])
     logits = op.matmul(pooled, numbers(5, 3), False, False)
     model = ov.Model([op.result(logits)], [image], "branches")
     copies = op.multiply(features, np.eye(16, dtype=np.float32).reshape(16, 1, 4, 4))
-    rows = op.matmul(op.squeeze(op.multiply(op.reduce_mean(copies, [2, 3], True), gate), [2, 3]), numbers(5, 3), False, False)
+    rows = op.matmul(
+        op.squeeze(op.multiply(op.reduce_mean(copies, [2, 3], True), gate), [2, 3]),
+        numbers(5, 3),
+        False,
+        False,
+    )
     saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 4, 4], False)
     outputs = {"saliency_map": saliency, "feature_map": features}
     assert verify(explain(model, outputs, target_layers=("features",), layout="NCHW")).ok
@@ -229,7 +244,7 @@ def test_raster_order(shuffled):
     copies = op.multiply(tokens, np.eye(36, dtype=np.float32).reshape(36, 36, 1))
     rows = op.matmul(op.reduce_mean(copies, [1], False), numbers(5, 3), False, False)
     saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 6, 6], False)
-    facts = dict(target_layers=("tokens",), layout="NPC", grid=(6, 6), prefix_tokens=0)
+    facts = {"target_layers": ("tokens",), "layout": "NPC", "grid": (6, 6), "prefix_tokens": 0}
     report = verify(explain(model, {"saliency_map": saliency}, **facts))
     assert report.ok, report  # the map is what rt_info says; only its places are in doubt
     assert check(report, "raster order").ok is (None if shuffled else True)

@@ -81,13 +81,29 @@ def test_token_levels():
     model = ov.Model([op.result(op.sigmoid(logits))], [image], "queries")
     parts = op.variadic_split(logits, np.int64(1), np.array([96, 24]))
     grids = (8, 12), (4, 6)
-    maps = [op.reshape(op.transpose(parts.output(i), [0, 2, 1]), [0, 3, *grid], True) for i, grid in enumerate(grids)]
+    maps = [
+        op.reshape(op.transpose(parts.output(i), [0, 2, 1]), [0, 3, *grid], True)
+        for i, grid in enumerate(grids)
+    ]
     small = op.interpolate(
-        maps[0], np.array([4, 6]), "linear_onnx", "sizes", axes=np.array([2, 3]), coordinate_transformation_mode="half_pixel"
+        maps[0],
+        np.array([4, 6]),
+        "linear_onnx",
+        "sizes",
+        axes=np.array([2, 3]),
+        coordinate_transformation_mode="half_pixel",
     )
     saliency = op.softmax(op.divide(op.add(small, maps[1]), np.float32(2)), 1)
-    facts = dict(task="detection", method="det-class-probability-map", mask="", num_classes=3, class_activation="softmax")
-    report = verify(explain(model, {"saliency_map": saliency}, target_layers=("logits",), levels="mean", **facts))
+    facts = {
+        "task": "detection",
+        "method": "det-class-probability-map",
+        "mask": "",
+        "num_classes": 3,
+        "class_activation": "softmax",
+    }
+    report = verify(
+        explain(model, {"saliency_map": saliency}, target_layers=("logits",), levels="mean", **facts)
+    )
     assert report.ok, report
 
 
@@ -96,7 +112,14 @@ def test_resizing_is_the_runtime_s(size):
     maps = numbers(2, 3, *GRIDS[0])
     given = op.parameter(list(maps.shape), np.float32)
     node = op.interpolate(
-        given, np.array(size), "linear_onnx", "sizes", axes=np.array([2, 3]), coordinate_transformation_mode="half_pixel"
+        given,
+        np.array(size),
+        "linear_onnx",
+        "sizes",
+        axes=np.array([2, 3]),
+        coordinate_transformation_mode="half_pixel",
     )
-    wanted = ov.Core().compile_model(ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(maps)[0]
+    wanted = ov.Core().compile_model(
+        ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )(maps)[0]
     assert np.abs(bilinear(maps, *size) - wanted).max() < 1e-5

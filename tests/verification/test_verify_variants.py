@@ -42,13 +42,25 @@ def test_logits_are_found_behind_any_tail(tail):
 
 def open_sizes(sides: tuple) -> ov.Model:
     image = op.parameter([-1, 3, *sides], np.float32)
-    features = named(op.relu(op.convolution(image, numbers(5, 3, 32, 32, size=0.1), [32, 32], [0, 0], [0, 0], [1, 1])), "features")
+    features = named(
+        op.relu(op.convolution(image, numbers(5, 3, 32, 32, size=0.1), [32, 32], [0, 0], [0, 0], [1, 1])),
+        "features",
+    )
     logits = op.matmul(op.reduce_mean(features, [2, 3], False), numbers(5, 3), False, False)
     model = ov.Model([op.result(logits)], [image], "open")
     # One position in the mean over all of them: its share of the mean.
-    rows = op.convolution(features, numbers(5, 3).T.reshape(3, 5, 1, 1).copy(), [1, 1], [0, 0], [0, 0], [1, 1])
-    cells = op.convert(op.reduce_prod(op.gather(op.shape_of(features), np.array([2, 3]), np.int64(0)), [0], False), "f32")
-    return explain(model, {"saliency_map": op.divide(rows, cells), "feature_map": features}, target_layers=("features",), layout="NCHW")
+    rows = op.convolution(
+        features, numbers(5, 3).T.reshape(3, 5, 1, 1).copy(), [1, 1], [0, 0], [0, 0], [1, 1]
+    )
+    cells = op.convert(
+        op.reduce_prod(op.gather(op.shape_of(features), np.array([2, 3]), np.int64(0)), [0], False), "f32"
+    )
+    return explain(
+        model,
+        {"saliency_map": op.divide(rows, cells), "feature_map": features},
+        target_layers=("features",),
+        layout="NCHW",
+    )
 
 
 def test_open_height_and_width():
@@ -81,7 +93,14 @@ def test_a_model_without_a_picture():
     given = op.parameter([1, 10], np.float32)
     model = ov.Model([op.result(op.relu(given))], [given], "vector")
     with pytest.raises(UnsupportedModelError, match="picture"):
-        verify(explain(model, {"saliency_map": op.reshape(given, [1, 1, 2, 5], False)}, target_layers=("x",), layout="NCHW"))
+        verify(
+            explain(
+                model,
+                {"saliency_map": op.reshape(given, [1, 1, 2, 5], False)},
+                target_layers=("x",),
+                layout="NCHW",
+            )
+        )
 
 
 def test_second_output_is_explained():
@@ -90,7 +109,7 @@ def test_second_output_is_explained():
     first = op.result(op.reduce_mean(tiny.image, [1, 2, 3], False))
     model = ov.Model([first, own], [tiny.image], "two outputs")
     outputs = {"saliency_map": tiny.saliency(), "feature_map": tiny.feature_map()}
-    facts = dict(target_layers=("features",), layout="NCHW", explained_output=1)
+    facts = {"target_layers": ("features",), "layout": "NCHW", "explained_output": 1}
     assert verify(explain(model, outputs, **facts)).ok
 
 
@@ -99,9 +118,17 @@ def test_embedded_map(mode, ok):
     tiny = Pooled()
     grey = scaled(tiny.saliency())
     large = op.interpolate(
-        op.convert(grey, "f32"), np.array([12, 15]), mode, "sizes", axes=np.array([2, 3]), coordinate_transformation_mode="half_pixel"
+        op.convert(grey, "f32"),
+        np.array([12, 15]),
+        mode,
+        "sizes",
+        axes=np.array([2, 3]),
+        coordinate_transformation_mode="half_pixel",
     )
-    outputs = {"saliency_map": grey, "saliency_map_resized": op.convert(op.round(large, "half_to_even"), "u8")}
+    outputs = {
+        "saliency_map": grey,
+        "saliency_map_resized": op.convert(op.round(large, "half_to_even"), "u8"),
+    }
     report = verify(explain(tiny.model, outputs, target_layers=("features",), layout="NCHW", scaled=True))
     assert check(report, "saliency_map_resized").ok is ok and report.ok is ok
     assert report.units <= 1
@@ -134,10 +161,19 @@ def test_quantised_graphs_are_judged_in_floats():
     x = op.convolution(quantized(image, 0, 1), kernel, [4, 4], [0, 0], [0, 0], [1, 1])
     features = named(quantized(op.relu(x), 0, 4), "features")
     head = op.constant(numbers(8, 3))
-    model = ov.Model([op.result(op.matmul(op.reduce_mean(features, [2, 3], False), head, False, False))], [image], "int8")
+    model = ov.Model(
+        [op.result(op.matmul(op.reduce_mean(features, [2, 3], False), head, False, False))], [image], "int8"
+    )
     copies = op.multiply(features, np.eye(16, dtype=np.float32).reshape(16, 1, 4, 4))
     rows = op.matmul(op.reduce_mean(copies, [2, 3], False), head, False, False)
     saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 4, 4], False)
-    report = verify(explain(model, {"saliency_map": saliency, "feature_map": features}, target_layers=("features",), layout="NCHW"))
+    report = verify(
+        explain(
+            model,
+            {"saliency_map": saliency, "feature_map": features},
+            target_layers=("features",),
+            layout="NCHW",
+        )
+    )
     assert report.ok, report
     assert any("quantised" in note for note in report.notes)

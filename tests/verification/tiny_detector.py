@@ -20,7 +20,9 @@ class Detector:
     def __init__(self, batch: int = 1, order: str = "anchor", nhwc: bool = False) -> None:
         self.order, self.nhwc = order, nhwc
         self.image = named(op.parameter([batch, 3, 32, 48], np.float32), "image")
-        first = op.relu(op.convolution(self.image, numbers(WIDTH, 3, 4, 4, size=0.3), [4, 4], [0, 0], [0, 0], [1, 1]))
+        first = op.relu(
+            op.convolution(self.image, numbers(WIDTH, 3, 4, 4, size=0.3), [4, 4], [0, 0], [0, 0], [1, 1])
+        )
         second = op.relu(op.convolution(first, numbers(WIDTH, WIDTH, 2, 2), [2, 2], [0, 0], [0, 0], [1, 1]))
         self.neck = [named(first, "fine"), named(second, "coarse")]
         self.logits = [named(self._head(x, seed), f"classes{seed}") for seed, x in enumerate(self.neck)]
@@ -29,7 +31,9 @@ class Detector:
         self.model = ov.Model([op.result(scores)], [self.image], "detector")
 
     def _head(self, x: ov.Node, seed: int) -> ov.Node:
-        y = op.convolution(x, numbers(ANCHORS * CLASSES, WIDTH, 1, 1, seed=seed), [1, 1], [0, 0], [0, 0], [1, 1])
+        y = op.convolution(
+            x, numbers(ANCHORS * CLASSES, WIDTH, 1, 1, seed=seed), [1, 1], [0, 0], [0, 0], [1, 1]
+        )
         y = op.add(y, numbers(1, ANCHORS * CLASSES, 1, 1, seed=seed))
         return op.transpose(y, [0, 2, 3, 1]) if self.nhwc else y
 

@@ -43,14 +43,22 @@ def scaled(saliency: ov.Node) -> ov.Node:
     span = op.subtract(high, low)
     largest = op.reduce_max(op.abs(saliency), [2, 3], True)
     empty = op.less_equal(span, op.multiply(largest, np.float32(1e-6)))
-    grey = op.divide(op.multiply(op.subtract(saliency, low), np.float32(255)), op.select(empty, np.float32(1), span))
+    grey = op.divide(
+        op.multiply(op.subtract(saliency, low), np.float32(255)), op.select(empty, np.float32(1), span)
+    )
     return op.convert(op.select(empty, np.float32(0), grey), "u8")
 
 
 def explain(model: ov.Model, outputs: dict, **facts) -> ov.Model:
     """Attach `outputs` to `model` and write what it says about itself."""
     attach_outputs(model, {name: node.output(0) for name, node in outputs.items()})
-    given = {"version": "0", "task": "classification", "method": "reciprocam", "mask": "point", "scaled": False}
+    given = {
+        "version": "0",
+        "task": "classification",
+        "method": "reciprocam",
+        "mask": "point",
+        "scaled": False,
+    }
     ExplainedInfo(**{**given, "extra_outputs": tuple(outputs), **facts}).write(model)
     return model
 
@@ -58,7 +66,9 @@ def explain(model: ov.Model, outputs: dict, **facts) -> ov.Model:
 class Pooled:
     """Convolution -> [N, WIDTH, 4, 5] -> mean -> FC -> Softmax, as NCHW or NHWC."""
 
-    def __init__(self, batch: int = 1, nhwc: bool = False, element: str = "float32", weights: np.ndarray | None = None) -> None:
+    def __init__(
+        self, batch: int = 1, nhwc: bool = False, element: str = "float32", weights: np.ndarray | None = None
+    ) -> None:
         self.nhwc = nhwc
         self.axes = [1, 2] if nhwc else [2, 3]
         self.image = named(op.parameter([batch, 3, 12, 15], np.dtype(element)), "image")
@@ -102,7 +112,9 @@ class Tokens:
 
     def __init__(self, batch: int = 1) -> None:
         self.image = named(op.parameter([batch, 3, 12, 16], np.float32), "image")
-        patches = op.convolution(self.image, numbers(WIDTH, 3, 4, 4, size=0.3), [4, 4], [0, 0], [0, 0], [1, 1])
+        patches = op.convolution(
+            self.image, numbers(WIDTH, 3, 4, 4, size=0.3), [4, 4], [0, 0], [0, 0], [1, 1]
+        )
         patches = op.transpose(op.reshape(patches, [0, WIDTH, 12], True), [0, 2, 1])
         # One class token a picture, whatever the batch.
         first = op.multiply(op.reduce_mean(patches, [1], True), np.float32(0))
@@ -117,7 +129,10 @@ class Tokens:
 
     def norm(self, x: ov.Node, seed: int) -> ov.Node:
         normal = op.mvn(x, [-1], True, 1e-5, "inside_sqrt")
-        return op.add(op.multiply(normal, 1 + numbers(WIDTH, seed=seed, size=0.2)), numbers(WIDTH, seed=seed + 9, size=0.2))
+        return op.add(
+            op.multiply(normal, 1 + numbers(WIDTH, seed=seed, size=0.2)),
+            numbers(WIDTH, seed=seed + 9, size=0.2),
+        )
 
     def block(self, normed: ov.Node, residual: ov.Node) -> ov.Node:
         """Attention and MLP on [any, 13, WIDTH]."""
@@ -129,7 +144,9 @@ class Tokens:
         return op.add(x, op.matmul(inner, numbers(2 * WIDTH, WIDTH), False, False))
 
     def heads(self, x: ov.Node, seed: int) -> ov.Node:
-        split = op.reshape(op.matmul(x, numbers(WIDTH, WIDTH, seed=seed), False, False), [0, 0, 2, WIDTH // 2], True)
+        split = op.reshape(
+            op.matmul(x, numbers(WIDTH, WIDTH, seed=seed), False, False), [0, 0, 2, WIDTH // 2], True
+        )
         return op.transpose(split, [0, 2, 1, 3])
 
     def head(self, x: ov.Node) -> ov.Node:
