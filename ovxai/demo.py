@@ -13,11 +13,16 @@ PHOTOS = "photos"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """model: the explained IR that was written. pictures: the explained pictures. predictions: photo -> label and score."""
+    """What the demo wrote.
+
+    model: the explained IR. pictures: the explained pictures. predictions: photo -> label and score.
+    page: report.html, to open in a browser.
+    """
 
     model: Path
     pictures: tuple[Path, ...]
     predictions: dict[str, tuple[str, float]]
+    page: Path | None = None
 
 
 def fixtures() -> Path:
@@ -49,6 +54,7 @@ def run_demo(folder: str | Path) -> DemoResult:
     from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.files import check_folder, make_folder
     from ovxai.runtime.manifest import model_facts, write_manifest
+    from ovxai.runtime.report import Report
     from ovxai.runtime.run import Run
     from ovxai.runtime.sources import find_sources
     from ovxai.runtime.write import Writer
@@ -59,11 +65,14 @@ def run_demo(folder: str | Path) -> DemoResult:
     model = save_model(insert(read_model(source)), folder / f"{source.stem}_xai.xml", force=True)
     explainer = Explainer(model, ExplainConfig(postprocess=True))
     writer = Writer(folder, names=explainer.facts.names, grid=3, force=True)
-    result = Run(explainer, writer)(find_sources([str(shipped / PHOTOS)]))
+    sources = find_sources([str(shipped / PHOTOS)])
+    report = Report(folder, len(sources), force=True)
+    result = Run(explainer, writer, report=report)(sources)
     if result.broken:
         raise SourceError(result.broken[0].reason)
     write_manifest(folder, model_facts(str(model), explainer.facts), result.written, [], {})
+    page = report.write(explainer.facts, model=str(model), settings={})
     files = [item for item in result.written if item.kind in ("overlay", "grid")]
     # Of each photograph the best class is written first.
     best = {Path(item.source).name: (item.label, item.score) for item in reversed(files) if item.kind == "overlay"}
-    return DemoResult(model, tuple(folder / item.path for item in files), dict(sorted(best.items())))
+    return DemoResult(model, tuple(folder / item.path for item in files), dict(sorted(best.items())), page)

@@ -24,9 +24,11 @@ def command(out: Path, say) -> dict:
     say("pictures:")
     for path in result.pictures:
         say(f"  {path}")
+    say(f"all on one page: {result.page}")
     return {
         "ok": True,
         "model": str(result.model),
         "predictions": {photo: {"label": label, "score": score} for photo, (label, score) in result.predictions.items()},
         "pictures": [str(path) for path in result.pictures],
+        "report": str(result.page),
     }
