@@ -43,7 +43,7 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
         raise UnsupportedModelError(
             f"the target layers have the shapes {shapes}; class logits have four axes, or three for tokens"
         )
-    axis = _channel_axis([tensor.shape for tensor in tensors], info.num_classes)
+    axis = _channel_axis([tensor.shape for tensor in tensors], info.num_classes, picture)
     levels, notes = [], []
     for name, tensor in zip(info.target_layers, tensors, strict=True):
         port = port_named(plain, name)
@@ -56,17 +56,25 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
     return Pyramid(tuple(levels), tuple(notes))
 
 
-def _channel_axis(shapes: list[tuple[int, ...]], classes: int) -> int:
-    """1 (NCHW) or 3 (NHWC): the axis that can hold the classes and is equally long at every level."""
+def _channel_axis(shapes: list[tuple[int, ...]], classes: int, picture: tuple[int, int]) -> int:
+    """1 (NCHW) or 3 (NHWC): the axis that can hold the classes and is equally long at every level.
+
+    Where both can (one class, one level), the one that leaves sides of the picture's own proportions.
+    """
     fitting = [
         axis for axis in (1, 3) if len({shape[axis] for shape in shapes}) == 1 and shapes[0][axis] >= classes
     ]
-    whole = [axis for axis in fitting if shapes[0][axis] % classes == 0]
     if not fitting:
-        raise UnsupportedModelError(
-            f"no axis of the target layers holds {classes} classes: {[list(shape) for shape in shapes]}"
-        )
-    return (whole or fitting)[0]
+        found = ", ".join(str(list(shape)) for shape in shapes)
+        raise UnsupportedModelError(f"no axis of the target layers holds {classes} classes: {found}")
+    sides = {1: shapes[0][2:], 3: shapes[0][1:3]}
+    return min(fitting, key=lambda axis: (shapes[0][axis] % classes != 0, min(_skew(sides[axis], picture))))
+
+
+def _skew(sides: tuple[int, ...], picture: tuple[int, int]) -> tuple[float, float]:
+    """How far apart the strides of rows and columns are, as the map stands and turned."""
+    (height, width), (rows, columns) = sides, picture
+    return abs(np.log(rows / height * width / columns)), abs(np.log(rows / width * height / columns))
 
 
 def _stated_order(plain: ov.Model, channels: int, classes: int) -> tuple[np.ndarray, str]:
@@ -89,9 +97,7 @@ def _stated_order(plain: ov.Model, channels: int, classes: int) -> tuple[np.ndar
 def _upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndarray:
     """[N, C, h, w], turned where the sides fit the picture only the other way round."""
     tensor = tensor if axis == 1 else tensor.transpose(0, 3, 1, 2)
-    height, width = tensor.shape[2:]
-    own = abs(np.log(picture[0] / height) - np.log(picture[1] / width))
-    turned = abs(np.log(picture[0] / width) - np.log(picture[1] / height))
+    own, turned = _skew(tensor.shape[2:], picture)
     # Rounding of odd sizes moves the two strides apart a little; a swap moves them far.
     return tensor.transpose(0, 1, 3, 2) if turned + 0.2 < own else tensor
 

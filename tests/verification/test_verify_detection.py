@@ -123,3 +123,17 @@ def test_resizing_is_the_runtime_s(size):
         ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )(maps)[0]
     assert np.abs(bilinear(maps, *size) - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_one_class_on_one_level(nhwc):
+    image = op.parameter([1, 3, 64, 96], np.float32)
+    feature = op.relu(op.convolution(image, numbers(4, 3, 8, 8, size=0.3), [8, 8], [0, 0], [0, 0], [1, 1]))
+    heat = op.convolution(feature, numbers(1, 4, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+    logits = named(op.transpose(heat, [0, 2, 3, 1]) if nhwc else heat, "heat")
+    model = ov.Model([op.result(op.sigmoid(logits))], [image], "one")
+    facts = {"task": "detection", "method": "det-class-probability-map", "mask": "", "num_classes": 1}
+    found = explain(
+        model, {"saliency_map": heat}, target_layers=("heat",), class_activation="softmax", **facts
+    )
+    assert verify(found).ok
