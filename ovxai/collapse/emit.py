@@ -78,6 +78,22 @@ def _is_single(start: Dim | int, stop: Dim | int) -> bool:
     return static and _size(stop) - _size(start) == 1
 
 
+def pick_each(tensor: ov.Output, rows: ov.Output) -> ov.Output:
+    """tensor [N, C, ...] and rows [N, K] -> [N, K, ...], each picture its own rows.
+
+    GatherElements, since Gather with batch_dims=1 gives wrong values on the CPU (OpenVINO 2026.4)
+    where few elements follow the axis.
+    """
+    rank = len(tensor.get_partial_shape())
+    if rank == 2:
+        return op.gather_elements(tensor, rows, 1).output(0)
+    shape = op.shape_of(tensor, "i64")
+    tail = op.gather(shape, ints(range(2, rank)), op.constant(np.int64(0)))
+    wanted = op.concat([op.shape_of(rows, "i64"), tail], 0)
+    index = op.broadcast(unsqueeze(rows, list(range(2, rank))), wanted, broadcast_spec="BIDIRECTIONAL")
+    return op.gather_elements(tensor, index, 1).output(0)
+
+
 def concat(tensors: Sequence[ov.Output], axis: int) -> ov.Output:
     return tensors[0] if len(tensors) == 1 else op.concat(list(tensors), axis).output(0)
 

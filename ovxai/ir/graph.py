@@ -121,10 +121,10 @@ def concrete_twin(model: ov.Model, *batches: int) -> ov.Model:
     """
     # Not Model.reshape: that would also rewrite the graph, and nodes could no longer be matched.
     reason = ""
-    for batch, side in itertools.product((*batches, *WITNESS_BATCHES), WITNESS_SIDES):
+    for batch, side, last in itertools.product((*batches, *WITNESS_BATCHES), WITNESS_SIDES, (False, True)):
         twin = model.clone()
         for parameter in twin.get_parameters():
-            parameter.set_partial_shape(_concrete(parameter.get_partial_shape(), batch, side))
+            parameter.set_partial_shape(_concrete(parameter.get_partial_shape(), batch, side, last))
         try:
             twin.validate_nodes_and_infer_types()
             return twin
@@ -133,15 +133,16 @@ def concrete_twin(model: ov.Model, *batches: int) -> ov.Model:
     raise UnsupportedModelError(f"no concrete input shape fits this dynamic model: {reason[:160]}")
 
 
-def _concrete(shape: ov.PartialShape, batch: int, side: int) -> ov.PartialShape:
+def _concrete(shape: ov.PartialShape, batch: int, side: int, channels_last: bool) -> ov.PartialShape:
     if shape.rank.is_dynamic:
         return shape
+    channels = -1 if len(shape) != 4 else 3 if channels_last else 1
     sizes = []
     for axis, dim in enumerate(shape):
         if dim.is_static:
             sizes.append(dim.get_length())
         else:
-            wish = batch if axis == 0 else side
+            wish = batch if axis == 0 else 3 if axis == channels else side
             low, high = dim.get_min_length(), dim.get_max_length()
             sizes.append(max(low, wish if high < 0 else min(high, wish)))
     return ov.PartialShape(sizes)

@@ -53,7 +53,7 @@ def select_classes(text: str, logits: ov.Output, dims: Dims, classes: int) -> Se
         return _fixed(wanted, dims, classes)
     if wanted > classes:
         raise OptionError(f"classes: top:{wanted} asks for more than the model's {classes} classes")
-    flat = emit.reshape(logits, [dims[0], _classDim(dims)])
+    flat = emit.reshape(logits, [dims[0], _class_dim(dims)])
     top = op.topk(flat, op.constant(np.int64(wanted)), 1, "max", "value", index_element_type="i64").output(1)
     single = dims[0].is_static and dims[0].size == 1
     rows = emit.reshape(top, [Dim(wanted)]) if single else top
@@ -70,7 +70,7 @@ def _fixed(wanted: tuple[int, ...], dims: Dims, classes: int) -> Selection:
     return Selection(index, rows, len(wanted), (len(wanted),))
 
 
-def _classDim(dims: Dims):
+def _class_dim(dims: Dims):
     return max(dims[1:], key=lambda dim: dim.size)
 
 
@@ -133,7 +133,7 @@ def _product(
     data: ov.Output, shape: tuple[int, ...], rows: ov.Output, selection: Selection, graph: Graph
 ) -> ov.Output:
     dims = dims_of(data, shape)
-    channels = _classDim(dims)
+    channels = _class_dim(dims)
     picked = op.gather(rows, selection.rows, op.constant(np.int64(0))).output(0)  # [K, c] or [N, K, c]
     if not selection.per_picture:
         return emit.matmul(emit.reshape(data, [dims[0], channels]), picked, False, True)
@@ -141,7 +141,8 @@ def _product(
     return op.squeeze(each, ints([1])).output(0)
 
 
-def picked_maps(maps: ov.Output, selection: Selection) -> ov.Output:
-    """[N, C, h, w] -> [N, K, h, w]."""
-    batch = 1 if selection.per_picture else 0
-    return op.gather(maps, selection.rows, op.constant(np.int64(1)), batch).output(0)
+def picked(tensor: ov.Output, selection: Selection) -> ov.Output:
+    """[N, C, ...] -> [N, K, ...]."""
+    if selection.per_picture:
+        return emit.pick_each(tensor, selection.rows)
+    return op.gather(tensor, selection.rows, op.constant(np.int64(1))).output(0)

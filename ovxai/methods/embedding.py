@@ -7,6 +7,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.collapse import emit
 from ovxai.collapse.dims import ints
 from ovxai.methods.class_probability_map import resized
 from ovxai.metadata import ModelInfo
@@ -26,7 +27,7 @@ def embed(kind: str, grey: ov.Output, strength: ov.Output, picture: ov.Node, mod
     if kind == "map":
         return _as_u8(_large(grey, picture))
     best = op.topk(strength, op.constant(np.int64(1)), 1, "max", "value", index_element_type="i64")
-    one = op.gather(grey, best.output(1), op.constant(np.int64(1)), 1).output(0)  # [N, 1, h, w]
+    one = emit.pick_each(grey, best.output(1))  # [N, 1, h, w]
     level = op.squeeze(_as_u8(_large(one, picture)), ints([1]))
     colours = op.gather(_jet(), op.convert(level, "i32"), op.constant(np.int64(0)))
     shown = _displayed(picture, model_info)

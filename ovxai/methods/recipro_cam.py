@@ -10,9 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import openvino as ov
-from openvino import opset13 as op
 
 from ovxai.collapse import emit
 from ovxai.collapse.dims import Dim, Dims, dims_of, sizes
@@ -28,7 +26,7 @@ from ovxai.find.trial import deep_recursion
 from ovxai.ir.graph import Graph, Key, key_of, source
 from ovxai.methods.branch import Branch
 from ovxai.methods.class_rows import class_maps
-from ovxai.methods.classes import Selection, picked_maps, pushed, select_classes
+from ovxai.methods.classes import Selection, picked, pushed, select_classes
 from ovxai.methods.features import as_float, feature_map, feature_vector
 from ovxai.metadata import CLASSIFICATION
 from ovxai.options import InsertOptions
@@ -52,7 +50,7 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
         head = Head(graph, site, goal, {} if selection is None else selection.fixed())
         maps, dense = _maps(head, dims[0], width, options.memory_budget)
     if selection is not None and chosen is None:
-        maps = picked_maps(maps, selection)
+        maps = picked(maps, selection)
     features = feature_map(site.taps[0], graph)
     return Branch(
         saliency=maps,
@@ -68,10 +66,7 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
 def _strength(logits: ov.Output, dims: Dims, selection: Selection | None) -> ov.Output:
     """f32 [N, C]: the scores of the classes that have maps."""
     flat = as_float(emit.reshape(logits, [dims[0], max(dims[1:], key=lambda dim: dim.size)]))
-    if selection is None:
-        return flat
-    batch = 1 if selection.per_picture else 0
-    return op.gather(flat, selection.rows, op.constant(np.int64(1)), batch).output(0)
+    return flat if selection is None else picked(flat, selection)
 
 
 def _without_bias(logits: ov.Output, graph: Graph) -> ov.Output:
