@@ -7,105 +7,138 @@ on it is its class. The maximum over anchors makes their order irrelevant.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.metadata import ExplainedInfo
 from ovxai.verification.engine import Engine, Feeds, is_float
 
 MOVES = (
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "Split",
-    "VariadicSplit",
-    "Slice",
-    "StridedSlice",
-    "Gather",
-)
+    "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Split", "VariadicSplit", "Slice", "StridedSlice", "Gather",
+)  # fmt: skip
 #: What changes values but not places.
 KEEPS = (
-    "Sigmoid",
-    "Softmax",
-    "LogSoftmax",
-    "Convert",
-    "FakeQuantize",
-    "Clamp",
-    "Add",
-    "Multiply",
-    "Subtract",
-    "Exp",
-)
+    "Sigmoid", "Softmax", "LogSoftmax", "Convert", "FakeQuantize", "Clamp", "Add", "Multiply", "Subtract", "Exp",
+)  # fmt: skip
+#: Values in front of the classes in a row of scores: none; box and objectness; a box alone.
+HEADS = (0, 5, 4)
+#: Prediction formats whose rows keep box and objectness in front of the classes all the way.
+ROWS = {"yolo-v5": (5,)}
 
 
 def classes_of_channels(
-    plain: ov.Model, port_name: tuple[str, int], axis: int, shape: tuple[int, ...], classes: int, feeds: Feeds
+    plain: ov.Model,
+    info: ExplainedInfo,
+    port_name: tuple[str, int],
+    axis: int,
+    shape: tuple[int, ...],
+    feeds: Feeds,
 ) -> np.ndarray | None:
     """[C]: the class of every channel, -1 for channels that hold none; None where the graph does not tell.
 
     port_name: friendly name and port of the tensor; axis: that of its channels; shape: its shape for `feeds`.
     """
-    total = shape[axis]
-    if total == classes:
-        return np.arange(classes)
+    total, classes = shape[axis], info.num_classes
+    if total == classes or classes == 1:
+        return np.arange(total) % classes
     model = plain.clone()
-    node = next(one for one in model.get_ops() if one.get_friendly_name() == port_name[0])
-    marked = op.parameter(list(shape), np.float32)
+    nodes = model.get_ordered_ops()
+    node = next(one for one in nodes if one.get_friendly_name() == port_name[0])
     source = node.output(port_name[1])
+    if regions := _regions(source, total, classes):
+        return np.array(regions)
+    marked = op.parameter(list(shape), np.float32)
     for target in list(source.get_target_inputs()):
         target.replace_source_output(marked.output(0))
-    ports = _carried(marked.output(0))
+    ports = _carried(nodes, marked)
+    if not ports:
+        return None
     results = [op.result(op.convert(port, "f32")) for port in ports]
     numbers = np.arange(total, dtype=np.float32).reshape([-1 if i == axis else 1 for i in range(len(shape))])
     parameters = [*model.get_parameters(), marked]
     fed = {**feeds, len(parameters) - 1: np.broadcast_to(numbers, shape).copy()}
-    values = Engine(ov.Model(results, parameters, "marks"))(fed) if ports else []
-    # The last place where an axis of classes is seen is the nearest to where scores are read.
-    found = [one for one in (_told(value, classes, total) for value in values) if one is not None]
-    return found[-1] if found else None
+    values = Engine(ov.Model(results, parameters, "marks"))(fed)
+    heads = ROWS.get(info.prediction_format, HEADS)
+    found = [one for value in values for one in _candidates(value, classes, total, heads)]
+    # The last place is the nearest to where scores are read.
+    return max(enumerate(found), key=lambda item: (item[1].weight, item[0]))[1].known if found else None
 
 
-def _carried(port: ov.Output) -> list[ov.Output]:
-    """Ports that hold nothing but values of `port`, moved; operations that keep places are taken out of the way."""
+def _regions(source: ov.Output, total: int, classes: int) -> list[int]:
+    """RegionYolo says it by its attributes: for each anchor box, objectness, classes."""
+    for target in source.get_target_inputs():
+        if target.get_node().get_type_name() == "RegionYolo":
+            row = [-1] * (target.get_node().get_attributes()["coords"] + 1) + list(range(classes))
+            return row * (total // len(row)) if total % len(row) == 0 else []
+    return []
+
+
+def _carried(nodes: list[ov.Node], marked: ov.Node) -> list[ov.Output]:
+    """Ports that hold nothing but marks, moved; operations that keep places are taken out of the way.
+
+    nodes: all of the model, in topological order. They must be held while the graph is rewired: an
+    operation that nobody reads any more would be freed under our hands.
+    """
+    carried = {(marked.get_name(), 0)}
     found: list[ov.Output] = []
-    queue = [port]
-    while queue:
-        current = queue.pop(0)
-        for target in list(current.get_target_inputs()):
-            node = target.get_node()
-            if target.get_index() != 0 or not all(is_float(output) for output in node.outputs()):
-                continue
-            if (
-                node.get_type_name() in KEEPS
-                and node.output(0).get_partial_shape().rank == current.get_partial_shape().rank
-            ):
-                for below in list(node.output(0).get_target_inputs()):
-                    below.replace_source_output(current)
-                queue.append(current)
-                break
-            if node.get_type_name() in MOVES:
-                found += node.outputs()
-                queue += node.outputs()
+    for node in nodes:
+        if not node.get_input_size():
+            continue
+        source = node.input(0).get_source_output()
+        if (source.get_node().get_name(), source.get_index()) not in carried:
+            continue
+        if not all(is_float(output) for output in node.outputs()):
+            continue
+        if node.get_type_name() in MOVES:
+            found += node.outputs()
+            carried |= {(node.get_name(), output.get_index()) for output in node.outputs()}
+        elif node.get_type_name() in KEEPS and _rank(node.output(0)) == _rank(source):
+            for below in list(node.output(0).get_target_inputs()):
+                below.replace_source_output(source)
     return found
 
 
-def _told(value: np.ndarray, classes: int, total: int) -> np.ndarray | None:
-    """The class of each channel by its place on the one axis of `classes` along which only channels change."""
+def _rank(port: ov.Output) -> int:
+    rank = port.get_partial_shape().rank
+    return rank.get_length() if rank.is_static else -1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """known: class of each channel. weight: how surely an axis of that length is one of scores."""
+
+    known: np.ndarray
+    weight: int
+
+
+def _candidates(value: np.ndarray, classes: int, total: int, heads: tuple[int, ...]) -> list[Candidate]:
+    """The class of each channel by its place on an axis of scores, along which only channels change.
+
+    A row of classes at the end is what every decoder reads; next come neighbouring channels; an axis of
+    the right length over distant channels may as well be that of the anchors.
+    """
     numbers = np.rint(value).astype(int)
-    axes = [
-        axis for axis, size in enumerate(value.shape) if size == classes and _moves_channels(numbers, axis)
-    ]
-    if len(axes) != 1:
-        return None
-    found = np.full(total, -1)
+    found = []
+    for axis, size in enumerate(value.shape):
+        steps = np.diff(numbers, axis=axis)
+        if size - classes not in heads or not (steps != 0).all():
+            continue
+        known = _by_place(numbers, axis, size - classes, total)
+        if known is not None:
+            row = size == classes and axis == value.ndim - 1
+            found.append(Candidate(known, 2 if row else int(bool((steps == 1).all()))))
+    return found
+
+
+def _by_place(numbers: np.ndarray, axis: int, head: int, total: int) -> np.ndarray | None:
+    row = np.maximum(np.arange(numbers.shape[axis]) - head, -1)
     places = np.broadcast_to(
-        np.arange(classes).reshape([-1 if axis == axes[0] else 1 for axis in range(value.ndim)]), value.shape
+        row.reshape([-1 if i == axis else 1 for i in range(numbers.ndim)]), numbers.shape
     )
-    found[numbers.reshape(-1)] = places.reshape(-1)
+    known = np.full(total, -1)
+    known[numbers.reshape(-1)] = places.reshape(-1)
     # A channel that stands at two places of the axis has no class of its own.
-    return found if np.array_equal(found[numbers], places) else None
-
-
-def _moves_channels(numbers: np.ndarray, axis: int) -> bool:
-    return numbers.shape[axis] == 1 or bool((np.diff(numbers, axis=axis) != 0).all())
+    return known if np.array_equal(known[numbers], places) else None

@@ -11,7 +11,7 @@ from ovxai.verification.definition import Definition
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.inputs import picture_input
 from ovxai.verification.locate import port_named
-from ovxai.verification.pyramid import read_pyramid
+from ovxai.verification.pyramid import read_pyramid, upright
 from ovxai.verification.resize import bilinear
 
 #: With so many levels and more (SSD) the middle one may be too small to see anything.
@@ -31,7 +31,7 @@ def detection(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
     maps = _activate(merged, info.class_activation)
     return Definition(
         maps=maps,
-        features=_features(plain, info, feeds, [level.shape[2:] for level in pyramid.levels]),
+        features=_features(plain, info, feeds, [level.shape[2:] for level in pyramid.levels], picture),
         ranking=maps.max(axis=(2, 3)),
         notes=(*pyramid.notes, *notes),
     )
@@ -71,13 +71,19 @@ def _activate(maps: np.ndarray, activation: str) -> np.ndarray:
 
 
 def _features(
-    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, grids: list[tuple[int, int]]
+    plain: ov.Model,
+    info: ExplainedInfo,
+    feeds: Feeds,
+    grids: list[tuple[int, int]],
+    picture: tuple[int, int],
 ) -> np.ndarray | None:
-    """The neck's tensor as [N, c, h, w]; channels-last where only then its sides are a level's."""
+    """The neck's tensor as an upright [N, c, h, w]; channels-last where only then its sides are a level's."""
     if not info.feature_layer:
         return None
     model = plain.clone()
     (tensor,) = values_of(model, [port_named(model, info.feature_layer)], feeds)
-    if tensor.ndim == 4 and tensor.shape[2:] not in grids and tensor.shape[1:3] in grids:
-        return tensor.transpose(0, 3, 1, 2)
-    return tensor
+    if tensor.ndim != 4:
+        return tensor
+    either_way = {*grids, *(grid[::-1] for grid in grids)}
+    last = tensor.shape[2:] not in either_way and tensor.shape[1:3] in either_way
+    return upright(tensor, 3 if last else 1, picture)

@@ -13,6 +13,8 @@ from ovxai.verification.channels import classes_of_channels
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.locate import port_named
 
+#: Strides of rows and columns further apart than this (in logarithms) are no rounding of odd sizes.
+SKEWED = 0.5
 STRIDES = (4, 8, 16, 32, 64)
 
 
@@ -48,27 +50,30 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
     for name, tensor in zip(info.target_layers, tensors, strict=True):
         port = port_named(plain, name)
         place = (port.get_node().get_friendly_name(), port.get_index())
-        known = classes_of_channels(plain, place, axis, tensor.shape, info.num_classes, feeds)
+        known = classes_of_channels(plain, info, place, axis, tensor.shape, feeds)
         if known is None:
             known, note = _stated_order(plain, tensor.shape[axis], info.num_classes)
             notes += [note] if note not in notes else []
-        levels.append(_best_anchor(_upright(tensor, axis, picture), known, info.num_classes))
+        levels.append(_best_anchor(upright(tensor, axis, picture), known, info.num_classes))
     return Pyramid(tuple(levels), tuple(notes))
 
 
 def _channel_axis(shapes: list[tuple[int, ...]], classes: int, picture: tuple[int, int]) -> int:
-    """1 (NCHW) or 3 (NHWC): the axis that can hold the classes and is equally long at every level.
+    """1 (NCHW) or 3 (NHWC): the axis that holds the classes of some anchors at every level.
 
-    Where both can (one class, one level), the one that leaves sides of the picture's own proportions.
+    Where both could (few classes, one level), the one that leaves sides of the picture's own proportions.
     """
-    fitting = [
-        axis for axis in (1, 3) if len({shape[axis] for shape in shapes}) == 1 and shapes[0][axis] >= classes
-    ]
+    fitting = [axis for axis in (1, 3) if all(shape[axis] >= classes for shape in shapes)]
     if not fitting:
         found = ", ".join(str(list(shape)) for shape in shapes)
         raise UnsupportedModelError(f"no axis of the target layers holds {classes} classes: {found}")
-    sides = {1: shapes[0][2:], 3: shapes[0][1:3]}
-    return min(fitting, key=lambda axis: (shapes[0][axis] % classes != 0, min(_skew(sides[axis], picture))))
+
+    def doubt(axis: int) -> tuple[bool, bool, float]:
+        sides = [shape[2:] if axis == 1 else shape[1:3] for shape in shapes]
+        skew = max(min(_skew(one, picture)) for one in sides)
+        return skew > SKEWED, any(shape[axis] % classes for shape in shapes), skew
+
+    return min(fitting, key=doubt)
 
 
 def _skew(sides: tuple[int, ...], picture: tuple[int, int]) -> tuple[float, float]:
@@ -94,7 +99,7 @@ def _stated_order(plain: ov.Model, channels: int, classes: int) -> tuple[np.ndar
     return known, "channel order assumed anchor-major: neither the graph nor rt_info tells"
 
 
-def _upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndarray:
+def upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndarray:
     """[N, C, h, w], turned where the sides fit the picture only the other way round."""
     tensor = tensor if axis == 1 else tensor.transpose(0, 3, 1, 2)
     own, turned = _skew(tensor.shape[2:], picture)
