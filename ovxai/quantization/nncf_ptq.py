@@ -112,7 +112,7 @@ def is_quantised(model: ov.Model) -> bool:
 
 def _estimator(nncf: Any, name: str) -> Any:
     sets = nncf.quantization.range_estimator.RangeEstimatorParametersSet
-    return {"minmax": sets.MINMAX, "mean": sets.MEAN_MINMAX, "quantile": sets.MEAN_NO_OUTLIERS_QUANTILE}[name]
+    return {"minmax": sets.MINMAX, "mean": sets.MEAN_MINMAX, "quantile": sets.MEAN_QUANTILE, "median": sets.MEDIAN_MINMAX}[name]
 
 
 class _Stream:

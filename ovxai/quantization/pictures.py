@@ -16,7 +16,7 @@ from ovxai.runtime.images import read_image
 from ovxai.runtime.labels import find_class
 from ovxai.runtime.picture_input import PictureInput, find_picture_input
 from ovxai.runtime.preprocess import Preprocessor, PreprocessOptions, make_preprocessor
-from ovxai.runtime.sources import Broken, Source, find_sources
+from ovxai.runtime.sources import Source, find_sources
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def _prepare(model: str | Path, data: Path, options: QuantizeOptions, say: Say, 
     tests = _spread(rest or calibration, options.measured)
     broken = tuple(dict.fromkeys((*pictures.broken, *proof.broken)))
     if broken:
-        say(f"{len(broken)} pictures can't be read and are left out")
+        say(f"{len(broken)} picture{'s' if len(broken) > 1 else ''} can't be read: left out")
     watched = {**wanted, "classes": "all", "scale": False, "embed": None, "feature_map": False, "feature_vector": False}
     say(f"explaining {len(tests)} pictures with the float model")
     reference = measure.look(insert(plain, **watched, probe=False), proof, tests)

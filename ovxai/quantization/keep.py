@@ -1,0 +1,136 @@
+"""--keep-explanation: leave in float the few layers whose rounding moves the maps most.
+
+What spoils maps is seldom everywhere: on EfficientNet-Lite0 the 8-bit weights of a few early layers do
+most of it, activations hardly anything. Each layer's weights are rounded alone in the float model, the
+maps of some calibration pictures say what that costs, and the worst layers stay in float, a few more at
+each step, as long as that is fast enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.ir.graph import Graph, source
+from ovxai.quantization import measure
+from ovxai.quantization.quantize import Candidate, Work, judged
+from ovxai.quantization.report import Fidelity
+
+#: What is asked of the maps, and how much slower than plain INT8 it may be.
+MEAN, FIFTH, SLOWER = 0.995, 0.97, 1.1
+_WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
+#: Pictures that layers are ranked on, and how many layers (or runs of layers) are tried one by one.
+_LOOKED_AT, _TRIALS = 12, 80
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+_SECONDS = 6.0
+
+
+def keep_explanation(work: Work, plain: Candidate) -> tuple[Candidate, bool, list[dict]]:
+    """The fastest candidate that keeps the maps, else the best one that is fast enough; whether the goal is met; what was tried."""
+    tried = [_row(plain, 1.0)]
+    if good(plain.fidelity):
+        return plain, True, tried
+    ranking = rank_layers(work)
+    best, previous = plain, 0
+    for count in _STEPS:
+        names = tuple(name for group in ranking[:count] for name in group)
+        if len(names) <= previous:
+            break
+        previous = len(names)
+        recipe = replace(plain.recipe, name=f"{len(names)} layers in float", ignored=names)
+        work.say(f"trying {recipe.name}")
+        candidate = judged(work, recipe)
+        ratio = slower(work, plain.model, candidate.model)
+        tried.append(_row(candidate, ratio))
+        if ratio > SLOWER:
+            break
+        if _mean(candidate) > _mean(best):
+            best = candidate
+        if good(candidate.fidelity):
+            return candidate, True, tried
+    return best, False, tried
+
+
+def good(fidelity: Fidelity | None) -> bool:
+    return fidelity is not None and fidelity.mean >= MEAN and fidelity.fifth >= FIFTH
+
+
+def slower(work: Work, plain: ov.Model, other: ov.Model) -> float:
+    """Latency of the explained `other` over that of the explained plain INT8 model."""
+    return measure.timed(work.explained(plain), work.explained(other), work.proof, work.tests[0], _SECONDS).ratio
+
+
+def rank_layers(work: Work) -> list[tuple[str, ...]]:
+    """Layers (runs of neighbours, where there are very many), those first whose rounded weights move the maps most."""
+    names = weighted_layers(work.plain)
+    size = -(-len(names) // _TRIALS)
+    groups = [tuple(names[i : i + size]) for i in range(0, len(names), size)]
+    paths = tuple(work.calibration[i * len(work.calibration) // _LOOKED_AT] for i in range(_LOOKED_AT))
+    paths = tuple(dict.fromkeys(paths))
+    calibrated = replace(work, proof=work.pictures)
+    reference = calibrated.seen(work.plain, paths)
+    losses = []
+    for number, group in enumerate(groups, 1):
+        if number % 10 == 1:
+            work.say(f"layers looked at: {number - 1} of {len(groups)}")
+        seen = calibrated.seen(with_rounded_weights(work.plain, group), paths)
+        found = measure.fidelity(reference, seen, paths)
+        losses.append(0.0 if found is None else 1 - found.mean)
+    order = sorted(range(len(groups)), key=lambda i: -losses[i])
+    return [groups[i] for i in order if losses[i] > 0]
+
+
+def weighted_layers(model: ov.Model) -> list[str]:
+    """Friendly names of the products with constant weights, picture to scores."""
+    graph = Graph(model)
+    return [
+        node.get_friendly_name() for node in graph.ops
+        if node.get_type_name() in _WEIGHTED and graph.is_constant(source(node, 1)) and not graph.is_constant(source(node, 0))
+    ]  # fmt: skip
+
+
+def with_rounded_weights(model: ov.Model, names: tuple[str, ...]) -> ov.Model:
+    """A copy in which the weights of these layers have 8 bits, one scale an output channel."""
+    copy = model.clone()
+    for node in copy.get_ordered_ops():
+        if node.get_friendly_name() in names:
+            weights = _value(source(node, 1))
+            constant = op.constant(rounded(weights, _channel_axes(node)), dtype=source(node, 1).get_element_type())
+            node.input(1).replace_source_output(constant.output(0))
+    copy.validate_nodes_and_infer_types()
+    return copy
+
+
+def rounded(weights: np.ndarray, kept: tuple[int, ...]) -> np.ndarray:
+    """`weights` at 255 levels, symmetric, one scale for each index of the `kept` axes."""
+    others = tuple(axis for axis in range(weights.ndim) if axis not in kept)
+    top = np.abs(weights).max(axis=others, keepdims=True)
+    scale = np.where(top > 0, top, 1.0) / 127
+    return np.round(weights / scale) * scale
+
+
+def _channel_axes(node: ov.Node) -> tuple[int, ...]:
+    if node.get_type_name() == "MatMul":
+        rank = len(node.get_input_partial_shape(1))
+        return (rank - 2 if node.get_attributes()["transpose_b"] else rank - 1,)
+    return (0, 1) if node.get_type_name() == "GroupConvolution" else (0,)
+
+
+def _value(port: ov.Output) -> np.ndarray:
+    model = ov.Model([op.result(op.convert(port, "f32"))], [], "weights")
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
+
+
+def _mean(candidate: Candidate) -> float:
+    return candidate.fidelity.mean if candidate.fidelity else 0.0
+
+
+def _row(candidate: Candidate, ratio: float) -> dict:
+    found = candidate.fidelity
+    row = {"recipe": candidate.recipe.name, "latency over plain INT8": round(ratio, 3)}
+    if found is not None:
+        row |= {"mean": round(found.mean, 4), "5th percentile": round(found.fifth, 4), "worst": round(found.worst[0][1], 4)}
+    return row
