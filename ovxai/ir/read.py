@@ -36,10 +36,16 @@ def quiet_natives() -> Iterator[None]:
         os.close(kept)
 
 
+#: Lines of OpenVINO's exceptions that tell where it happened, or only that something did.
+_SAYS_NOTHING = (
+    "Exception from", "Check '", "at ", "FrontEnd API failed", "Model wasn't fully converted", "Summary:",
+)  # fmt: skip
+
+
 def first_reason(error: BaseException, limit: int = 240) -> str:
     """The sentence of an OpenVINO exception that says something, without source paths and stack marks."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "at "))]
+    lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_SAYS_NOTHING)]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -105,7 +111,10 @@ def _read_ir(path: Path) -> ov.Model:
         with quiet_natives():
             return ov.Core().read_model(path)
     except Exception as error:
-        raise ModelReadError(f"{path}: not a model that OpenVINO can read: {first_reason(error)}") from error
+        if not path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise ModelReadError(f"{path}: not an OpenVINO IR: the file is not XML; is it damaged or encrypted?") from error
+        hint = "; it is from a newer OpenVINO, or needs an extension" if "opset" in str(error) else ""
+        raise ModelReadError(f"{path}: not a model that OpenVINO can read: {first_reason(error)}{hint}") from error
 
 
 def _read_exported_program(path: Path) -> ov.Model:
