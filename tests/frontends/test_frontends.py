@@ -1,0 +1,202 @@
+"""The same network through every front end gives the same maps, within a grey level in f32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from architecture import SIDE, module, picture, weights
+from tensorflow_graph import write_frozen, write_saved_model
+
+from ovxai.errors import ModelReadError
+from ovxai.explainer import Explainer
+from ovxai.insertion import insert
+from ovxai.metadata import SALIENCY_MAP, ExplainedInfo
+from ovxai.verification import verify
+
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+NCHW, NHWC = (1, 3, SIDE, SIDE), (1, SIDE, SIDE, 3)
+
+
+def maps_of(model: ov.Model, array: np.ndarray) -> np.ndarray:
+    return ov.Core().compile_model(model, "CPU", F32)({0: array})[SALIENCY_MAP].astype(np.int64)
+
+
+def by_hand() -> np.ndarray:
+    """[1, C, h, w] grey: the definition on this network is W @ features / positions, and scaling."""
+    from openvino import opset13 as op
+
+    table = weights()
+    image = op.parameter(list(NCHW), np.float32)
+    x = image
+    for i, step in ((1, 2), (2, 2), (3, 1)):
+        x = op.convolution(x, table[f"kernel{i}"], [step, step], [1, 1], [1, 1], [1, 1])
+        x = op.clamp(op.add(x, table[f"bias{i}"].reshape(1, -1, 1, 1)), 0.0, 6.0)
+    features = ov.Core().compile_model(ov.Model([op.result(x)], [image], "features"), "CPU", F32)({0: picture()})[0]
+    maps = np.einsum("kc,nchw->nkhw", table["matrix"].astype(np.float64), features)
+    low, high = maps.min((2, 3), keepdims=True), maps.max((2, 3), keepdims=True)
+    return np.floor(255 * (maps - low) / (high - low)).astype(np.int64)
+
+
+def agrees(model: ov.Model, nhwc: bool = False) -> ov.Model:
+    array = picture().transpose(0, 2, 3, 1) if nhwc else picture()
+    assert ExplainedInfo.read(model).collapse == "exact"
+    assert np.abs(maps_of(model, np.ascontiguousarray(array)) - by_hand()).max() <= 1
+    return model
+
+
+def test_tensorflow_frozen_graph(tmp_path):
+    path = write_frozen(tmp_path / "small.pb", weights(), NHWC)
+    assert verify(agrees(insert(path), nhwc=True)).ok
+
+
+def test_tensorflow_saved_model(tmp_path):
+    assert verify(agrees(insert(write_saved_model(tmp_path / "small", weights(), NHWC)), nhwc=True)).ok
+
+
+def test_embedded_preprocessing_is_kept(tmp_path):
+    """A model that takes u8 NHWC BGR pictures takes them still; the gate stands where it stood."""
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    core = ov.Core()
+    plain = core.read_model(_frozen_ir(tmp_path))
+    steps = PrePostProcessor(plain)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB).mean(127.0).scale(60.0)
+    steps.input().model().set_layout(ov.Layout("NHWC"))
+    built = steps.build()
+    model = insert(built)
+    assert model.inputs[0].get_element_type() == ov.Type.u8
+    pixels = np.clip(picture().transpose(0, 2, 3, 1) * 60 + 127, 0, 255).astype(np.uint8)
+    bare = maps_of(insert(core.read_model(_frozen_ir(tmp_path))), (pixels.astype(np.float32) - 127) / 60)
+    assert np.abs(maps_of(model, np.ascontiguousarray(pixels[..., ::-1])) - bare).max() <= 1
+    assert verify(model).ok
+
+
+def _frozen_ir(folder: Path) -> Path:
+    out = folder / "small.xml"
+    if not out.exists():
+        ov.save_model(ov.convert_model(write_frozen(folder / "small.pb", weights(), NHWC)), out, compress_to_fp16=False)
+    return out
+
+
+def test_ir_versions_and_half_precision_weights(tmp_path):
+    """IR 11 as it is, with weights in f16, and IR 10, where inputs and outputs have no names of their own."""
+    path = _frozen_ir(tmp_path)
+    agrees(insert(path), nhwc=True)
+    half = tmp_path / "half.xml"
+    ov.save_model(ov.Core().read_model(path), half, compress_to_fp16=True)
+    assert verify(insert(half)).ok
+    old = tmp_path / "old.xml"
+    old.write_text(path.read_text().replace('<net name="Model0" version="11"', '<net name="Model0" version="10"').replace('version="11">', 'version="10">', 1))
+    old.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes())
+    agrees(insert(old), nhwc=True)
+
+
+@pytest.mark.parametrize("case", ["newer opset", "unknown operation", "encrypted"])
+def test_one_clear_line(case, tmp_path):
+    path = tmp_path / "model.xml"
+    text = _frozen_ir(tmp_path).read_text()
+    if case == "newer opset":
+        text = text.replace('type="Clamp" version="opset1"', 'type="Clamp" version="opset99"')
+    elif case == "unknown operation":
+        text = text.replace('type="Clamp" version="opset1"', 'type="Clampest" version="opset1"')
+    path.write_bytes(text.encode() if case != "encrypted" else np.random.default_rng(0).bytes(4000))
+    path.with_suffix(".bin").write_bytes((tmp_path / "small.bin").read_bytes())
+    with pytest.raises(ModelReadError) as caught:
+        insert(path)
+    message = str(caught.value)
+    assert {"newer opset": "opset99", "unknown operation": "Clampest", "encrypted": "encrypted?"}[case] in message
+    assert message.startswith(str(path)) and "\n" not in message and len(message) < 500
+
+
+def test_an_operation_that_tensorflow_has_and_openvino_not(tmp_path):
+    from tensorflow_graph import FLOAT, block, node, number, of_type, shape
+
+    path = tmp_path / "strange.pb"
+    path.write_bytes(
+        node("image", "Placeholder", dtype=of_type(FLOAT), shape=block(7, shape(NHWC)))
+        + node("x", "NoSuchOperation", ["image"], T=of_type(FLOAT)) + block(4, number(1, 1087))
+    )  # fmt: skip
+    with pytest.raises(ModelReadError, match="NoSuchOperation") as caught:
+        insert(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+class TestTorch:
+    """What needs PyTorch to be made."""
+
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+    @pytest.fixture
+    def example(self, torch):
+        return torch.tensor(picture())
+
+    def test_module(self, example):
+        agrees(insert(module(), example_input=example))
+
+    def test_exported_program(self, torch, example, tmp_path):
+        path = tmp_path / "small.pt2"
+        torch.export.save(torch.export.export(module(), (example,)), path)
+        agrees(insert(path))
+
+    @pytest.mark.parametrize("opset", [11, 13, 16, 17, 18, 20])
+    @pytest.mark.parametrize("batch", ["fixed", "symbolic"])
+    def test_legacy_onnx(self, torch, example, tmp_path, opset, batch):
+        pytest.importorskip("onnx", reason="onnx is not installed")
+        path = tmp_path / "small.onnx"
+        axes = {"image": {0: "n"}, "logits": {0: "n"}} if batch == "symbolic" else None
+        torch.onnx.export(
+            module(), (example,), str(path), dynamo=False, opset_version=opset, input_names=["image"],
+            output_names=["logits"], dynamic_axes=axes,
+        )  # fmt: skip
+        agrees(insert(path))
+
+    @pytest.mark.parametrize("opset", [18, 21])
+    def test_dynamo_onnx(self, torch, example, tmp_path, opset):
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+        path = tmp_path / "small.onnx"
+        torch.onnx.export(module(), (example,), str(path), dynamo=True, opset_version=opset, input_names=["image"])
+        agrees(insert(path))
+
+    def test_exported_program_without_torch(self, torch, example, tmp_path, monkeypatch):
+        import sys
+
+        path = tmp_path / "small.pt2"
+        torch.export.save(torch.export.export(module(), (example,)), path)
+        monkeypatch.setitem(sys.modules, "torch", None)
+        with pytest.raises(ModelReadError, match=r"pip install 'ovxai\[torch\]'"):
+            insert(path)
+
+
+def test_quantised_tflite(shared_folder):
+    """Explained exactly, its final softmax left out, the background row among the classes."""
+    path = shared_folder / "data/models/mobilenet_v2_quant/mobilenet_v2_1.0_224_quant.tflite"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in the shared folder")
+    model = insert(path)
+    info = ExplainedInfo.read(model)
+    assert (info.collapse, info.num_classes) == ("exact", 1001)
+    assert model.inputs[0].get_element_type() == ov.Type.u8
+    names = shared_folder / "data/models/mobilenet_v2_quant/imagenet_labels_1001.txt"
+    explainer = Explainer(model, labels=names, precision="f32")
+    for photo, word in (("parrot.jpg", "macaw"), ("cat_720p.jpg", "Egyptian cat")):
+        found = explainer(shared_folder / "data/photos" / photo)
+        assert found.predictions[0].label == word
+
+
+def test_an_onnx_file_with_an_unknown_operation(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    from onnx import TensorProto, helper
+
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("NoSuchOperation", ["x"], ["y"])], "g", ports[:1], ports[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "x.onnx")
+    with pytest.raises(ModelReadError, match="NoSuchOperation") as caught:
+        insert(tmp_path / "x.onnx")
+    assert "\n" not in str(caught.value)
