@@ -90,6 +90,8 @@ def _print(report: QuantizeReport, say) -> None:
     say(f"latency: median of alternating calls, both explained, in {report.precision}")
     for row in report.tried:
         say("tried " + ", ".join(f"{name} {value}" for name, value in row.items()))
+    if report.float_layers:
+        say("in float: " + ", ".join(report.float_layers))
     if report.goal_met is not None:
         say("the explanation is kept" if report.goal_met else "the explanation could not be kept: mean 0.995 and 5th percentile 0.97 at 1.1 times the latency were not reached together")
     for note in report.notes:

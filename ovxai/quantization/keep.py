@@ -40,7 +40,7 @@ def keep_explanation(work: Work, plain: Candidate) -> tuple[Candidate, bool, lis
         if len(names) <= previous:
             break
         previous = len(names)
-        recipe = replace(plain.recipe, name=f"{len(names)} layers in float", ignored=names)
+        recipe = replace(plain.recipe, name=f"{len(names)} layer{'s' if len(names) > 1 else ''} in float", ignored=names)
         work.say(f"trying {recipe.name}")
         candidate = judged(work, recipe)
         ratio = slower(work, plain.model, candidate.model)

@@ -125,7 +125,7 @@ def quantize(
         before=Side(size, first, measure.accuracy(work.reference)),
         after=Side(_bytes(path), second, measure.accuracy(chosen.seen)),
         latency_ratio=timed.ratio, precision=timed.precision, fidelity=chosen.fidelity,
-        goal_met=met, tried=tuple(tried), notes=work.pictures.notes,
+        goal_met=met, float_layers=chosen.recipe.ignored, tried=tuple(tried), notes=work.pictures.notes,
     )  # fmt: skip
 
 

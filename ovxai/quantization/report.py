@@ -54,7 +54,8 @@ class QuantizeReport:
     """before, after: the explained models. latency_ratio: after / before, median over alternating calls.
 
     held_out: whether the figures are of pictures that were not calibrated with. goal_met: of
-    --keep-explanation, None where it was not asked for; tried: what it tried and what came of it.
+    --keep-explanation, None where it was not asked for; float_layers: what it left in float; tried: what
+    it tried and what came of it.
     """
 
     model: str
@@ -68,6 +69,7 @@ class QuantizeReport:
     precision: str | None
     fidelity: Fidelity | None
     goal_met: bool | None = None
+    float_layers: tuple[str, ...] = ()
     tried: tuple[dict, ...] = ()
     notes: tuple[str, ...] = ()
 
