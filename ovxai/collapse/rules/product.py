@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import openvino as ov
 
 from ovxai.collapse import emit
-from ovxai.collapse.dims import sizes
+from ovxai.collapse.dims import ONE as ONE_ROW
+from ovxai.collapse.dims import Dims, sizes
 from ovxai.collapse.lift import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import change_of, laid_gate, level_gates, spread_over_masks, to_windowed
+from ovxai.collapse.physical import change_of, flat_dims, laid_gate, level_gates, spread_over_masks, to_windowed
 from ovxai.collapse.rules.merged import merged_matmul
 from ovxai.collapse.rules.reduction import weighted_window
-from ovxai.collapse.segments import edges, restrict, segmented
+from ovxai.collapse.segments import edges, restrict, segmented, with_axis
 from ovxai.collapse.values import (
     ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
@@ -187,12 +188,20 @@ def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Le
     """A @ V_0 + sum over levels of (A * gate) @ (V_level - V_0): weights for every position, values never copied."""
     masks = interpreter.masks
 
-    def against(weights: Mapped, tensor: ov.Output) -> ov.Output:
-        return lifted(interpreter, operation.with_inputs((weights, Shared(b.dims, lambda: tensor))))[0].out()
+    def against(weights: Mapped, tensor: ov.Output, dims: Dims = b.dims) -> ov.Output:
+        return lifted(interpreter, operation.with_inputs((weights, Shared(dims, lambda: tensor))))[0].out()
+
+    def dark() -> ov.Output:
+        """A @ V_0: where all rows of V_0 are the same one, their weights together are enough."""
+        if not b.flat:
+            return against(a, b.levels[ZERO]())
+        together = Mapped(
+            with_axis(a.dims, inner[0], ONE_ROW), once(lambda: emit.reduce_sum(a.out(), [inner[0] + 1], True))
+        )
+        return against(together, b.levels[ZERO](), flat_dims(b.dims, b.positions))
 
     def build() -> ov.Output:
-        base = b.levels[ZERO]()
-        terms = [] if emit.is_zero(base) else [against(a, emit.broadcast(base, b.dims))]
+        terms = [] if emit.is_zero(b.levels[ZERO]()) else [dark()]
         for level, gate in level_gates(b, masks).items():
             laid = laid_gate(a.dims, (inner[0],), masks, gate)
             terms.append(against(Mapped(a.dims, once(lambda laid=laid: emit.multiply(a.out(), laid))), change_of(b, level)))

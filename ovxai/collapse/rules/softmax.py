@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
 
 
+#: Up to here a score for every position is cheaper than gathering a window of them.
+FEW_POSITIONS = 256
+
+
 def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
     value = operation.inputs[0]
     axis = int(operation.attribute("axis")) % value.rank
@@ -61,7 +65,7 @@ def _form(value: Value, axis: int, masks: Masks) -> Value:
     if isinstance(value, Leveled) and axis in value.positions:
         if value.positions != (axis,):
             raise Refusal("a softmax over a map of rows and columns")
-        if value.flat:
+        if value.flat and value.dims[axis].size > FEW_POSITIONS:
             return to_windowed(value, axis, masks)
         return Mapped(value.dims, once(lambda: laid_out(value, masks)))
     if isinstance(value, Segments):
