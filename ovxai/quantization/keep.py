@@ -3,7 +3,8 @@
 What spoils maps is seldom everywhere: on EfficientNet-Lite0 the 8-bit weights of a few early layers do
 most of it, activations hardly anything. Each layer's weights are rounded alone in the float model, the
 maps of some calibration pictures say what that costs, and the worst layers stay in float, a few more at
-each step, as long as that is fast enough.
+each step, as long as that is fast enough. Before that, the head alone is tried: in float it reads the
+features as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.insertion import insert_with_report
 from ovxai.ir.graph import Graph, source
 from ovxai.quantization import measure
 from ovxai.quantization.quantize import Candidate, Work, judged
@@ -33,11 +35,21 @@ def keep_explanation(work: Work, plain: Candidate) -> tuple[Candidate, bool, lis
     tried = [_row(plain, 1.0)]
     if good(plain.fidelity):
         return plain, True, tried
-    ranking = rank_layers(work)
-    best, previous = plain, 0
+    best, previous, head = plain, 0, head_layers(work)
+    most = len(weighted_layers(work.plain)) // 3  # a model that is float for the most part is no answer
+    if head and len(head) <= most:
+        work.say("trying the head in float")
+        candidate = judged(work, replace(plain.recipe, name="head in float", ignored=head))
+        ratio = slower(work, plain.model, candidate.model)
+        tried.append(_row(candidate, ratio))
+        if ratio <= SLOWER and good(candidate.fidelity):
+            return candidate, True, tried
+        better = ratio <= SLOWER and _mean(candidate) > _mean(plain)
+        best, head = (candidate, head) if better else (plain, ())
+    ranking = [group for group in rank_layers(work) if not set(group) & set(head)]
     for count in _STEPS:
-        names = tuple(name for group in ranking[:count] for name in group)
-        if len(names) <= previous:
+        names = (*head, *(name for group in ranking[:count] for name in group))
+        if len(names) <= previous or len(names) > most:
             break
         previous = len(names)
         recipe = replace(plain.recipe, name=f"{len(names)} layer{'s' if len(names) > 1 else ''} in float", ignored=names)
@@ -81,6 +93,16 @@ def rank_layers(work: Work) -> list[tuple[str, ...]]:
         losses.append(0.0 if found is None else 1 - found.mean)
     order = sorted(range(len(groups)), key=lambda i: -losses[i])
     return [groups[i] for i in order if losses[i] > 0]
+
+
+def head_layers(work: Work) -> tuple[str, ...]:
+    """Products behind the gated tensors: with them in float, the features are handed on unrounded."""
+    explained = insert_with_report(work.plain, **work.watched, probe=False)
+    gated = {name.rpartition(":")[0] or name for name in explained.info.target_layers} | set(explained.info.target_layers)
+    graph = Graph(work.plain)
+    below = graph.descendants([node for node in graph.ops if node.get_friendly_name() in gated])
+    known = set(weighted_layers(work.plain))
+    return tuple(node.get_friendly_name() for node in graph.ops if node.get_name() in below and node.get_friendly_name() in known)
 
 
 def weighted_layers(model: ov.Model) -> list[str]:
