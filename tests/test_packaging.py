@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +65,7 @@ def test_the_demo_runs_from_the_wheel(built, tmp_path):
 _STAND_IN = """#!/bin/sh
 echo "$*" >>"$LOG"
 case "$*" in
-    *hashlib*) exec {python} "$@" ;;
+    *hashlib*) exec "{python}" "$@" ;;
     *sys.version_info*) echo "$VERDICT" ;;
     "-m venv "*)
         mkdir -p "$3/bin"
@@ -75,6 +74,9 @@ case "$*" in
     "-m pip "*) exit "${{PIP_STATUS:-0}}" ;;
 esac
 """
+
+
+TOOLS = ("sh", "cat", "cp", "dirname", "mkdir", "rm")
 
 
 class Checkout:
@@ -86,7 +88,7 @@ class Checkout:
         shutil.copy(ROOT / "pyproject.toml", self.root)
         self.bin = folder / "bin"
         self.bin.mkdir()
-        for tool in ("sh", "cat", "cp", "dirname", "mkdir", "rm"):
+        for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
         self.log = folder / "log"
 
@@ -109,8 +111,8 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path) -> Checkout:
-    if os.name != "posix":
-        pytest.skip("the scripts are for a POSIX shell")
+    if not all(map(shutil.which, TOOLS)):
+        pytest.skip(f"one of {', '.join(TOOLS)} is not on PATH")
     return Checkout(tmp_path)
 
 
