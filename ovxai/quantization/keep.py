@@ -28,6 +28,8 @@ _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
 _LOOKED_AT, _TRIALS = 12, 80
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 _SECONDS = 6.0
+#: The head may be the largest layer: it stays in float when that takes away a quarter of the loss.
+_WORTH = 0.75
 
 
 def keep_explanation(work: Work, plain: Candidate) -> tuple[Candidate, bool, list[dict]]:
@@ -44,7 +46,7 @@ def keep_explanation(work: Work, plain: Candidate) -> tuple[Candidate, bool, lis
         tried.append(_row(candidate, ratio))
         if ratio <= SLOWER and good(candidate.fidelity):
             return candidate, True, tried
-        better = ratio <= SLOWER and _mean(candidate) > _mean(plain)
+        better = ratio <= SLOWER and 1 - _mean(candidate) < _WORTH * (1 - _mean(plain))
         best, head = (candidate, head) if better else (plain, ())
     ranking = [group for group in rank_layers(work) if not set(group) & set(head)]
     for count in _STEPS:
