@@ -68,5 +68,5 @@ def _fail(message: str, as_json: bool) -> None:
 
 
 def color_allowed(stream: Any) -> bool:
-    """Whether escape codes may go to `stream`: a terminal, and NO_COLOR (https://no-color.org) not set."""
-    return stream.isatty() and "NO_COLOR" not in os.environ
+    """Whether escape codes may go to `stream`: a terminal, and NO_COLOR (https://no-color.org) not set or empty."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")

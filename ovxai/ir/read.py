@@ -112,7 +112,7 @@ def _read_ir(path: Path) -> ov.Model:
             return ov.Core().read_model(path)
     except Exception as error:
         if not path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            raise ModelReadError(f"{path}: not an OpenVINO IR: the file is not XML; is it damaged or encrypted?") from error
+            raise ModelReadError(f"{path}: not a model: the file is not XML, so no OpenVINO IR; is it damaged or encrypted?") from error
         hint = "; it is from a newer OpenVINO, or needs an extension" if "opset" in str(error) else ""
         raise ModelReadError(f"{path}: not a model that OpenVINO can read: {first_reason(error)}{hint}") from error
 
