@@ -130,10 +130,12 @@ class Part:
 class Segments(Value):
     """An axis whose runs are of different kinds, such as class token | patches.
 
-    plain: the whole tensor as it is without any mask, where there is one.
+    plain: the whole tensor as it is without any mask, where there is one. weights: all runs as one
+    tensor [M, *dims] whose entries along `axis` sum to one, where they came from a softmax.
     """
 
     axis: int
     sizes: Dims
     parts: tuple[Part, ...] = field(repr=False)
     plain: Thunk | None = field(default=None, repr=False)
+    weights: Thunk | None = field(default=None, repr=False)

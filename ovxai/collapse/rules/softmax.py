@@ -14,6 +14,7 @@ from openvino import opset13 as op
 
 from ovxai.collapse import emit
 from ovxai.collapse.dims import Dim
+from ovxai.collapse.joined import gated_run, join_runs
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.physical import laid_out, spread_over_masks, to_windowed, window_dims
@@ -40,7 +41,8 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     interpreter.attended = True
     masks = interpreter.masks
     forms = _same_windows([_form(part, axis, masks) for part in parts], axis, masks)
-    joint = once(lambda: _weights(forms, axis, masks))
+    every = all(isinstance(form, (Shared, Mapped)) for form in forms)  # a weight for every token
+    joint = once(lambda: _weights_at_once(value, axis, masks) if every and gated_run(value) else _weights(forms, axis, masks))
     sizes = [window_dims(form.dims, getattr(form, "axes", ()), masks)[axis] for form in forms]
     bounds = edges(sizes)
     results = [_run(form, axis, joint, bounds[i], bounds[i + 1], masks) for i, form in enumerate(forms)]
@@ -49,7 +51,8 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     dims = operation.out_dims[0]
     notes = dense_of(value)  # every run's weights rest on the scores of all
     results = [replace(result, dense=notes) for result in results]
-    return [Segments(dims, axis, value.sizes, tuple(Part(lambda r=result: r) for result in results))]
+    parts = tuple(Part(lambda r=result: r) for result in results)
+    return [Segments(dims, axis, value.sizes, parts, weights=joint if every else None)]
 
 
 def _runs(value: Value, axis: int) -> list[Value] | None:
@@ -86,6 +89,11 @@ def _same_windows(forms: list[Value], axis: int, masks: Masks) -> list[Value]:
             raise Refusal("queries are windowed for some keys only")
         joined.append(form)
     return joined
+
+
+def _weights_at_once(value: Segments, axis: int, masks: Masks) -> ov.Output:
+    scores = join_runs(value, gated_run(value), masks).laid_out()
+    return op.softmax(scores, axis + 1).output(0)
 
 
 def _weights(forms: list[Value], axis: int, masks: Masks) -> ov.Output:
