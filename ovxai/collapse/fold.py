@@ -1,4 +1,4 @@
-"""Products that no picture reaches are worked out at once.
+"""Work that can be done now: products that no picture reaches, pools of a single entry.
 
 Level 0 of a gated tensor is a constant, and so are its products with weights. The CPU plugin can't compile
 a product of a constant with compressed weights (u8/i8/u4/i4 and a scale), so none is left in the graph.
@@ -6,17 +6,23 @@ a product of a constant with compressed weights (u8/i8/u4/i4 and a scale), so no
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.collapse.dims import ints
 from ovxai.ir.graph import source, sources
 
 _SUMS = ("MatMul", "Convolution", "GroupConvolution")
+_POOLS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")
 
 
 def settled(node: ov.Node) -> ov.Node:
-    """`node`, or the constant it is: a product with zeros, or of a constant with compressed weights."""
+    """`node`, or what it comes to: a pool of single entries, a product with zeros or of a constant with compressed weights."""
+    if node.get_type_name() in _POOLS:
+        return _of_one(node)
     if node.get_type_name() not in _SUMS or not node.get_output_partial_shape(0).is_static:
         return node
     data, weight = source(node, 0), source(node, 1)
@@ -29,6 +35,15 @@ def settled(node: ov.Node) -> ov.Node:
     left = np.swapaxes(left, -1, -2) if turned["transpose_a"] and left.ndim > 1 else left
     right = np.swapaxes(right, -1, -2) if turned["transpose_b"] and right.ndim > 1 else right
     return _constant((left @ right).reshape(tuple(node.get_output_shape(0))), node)
+
+
+def _of_one(node: ov.Node) -> ov.Node:
+    """A pool over axes of extent 1, which heads after a flattened map keep, copies all rows for nothing."""
+    data, shape = source(node, 0), node.get_output_partial_shape(0)
+    if not (shape.is_static and data.get_partial_shape().is_static):
+        return node
+    before, after = tuple(data.get_shape()), tuple(shape.to_shape())
+    return op.reshape(data, ints(after), False) if math.prod(before) == math.prod(after) else node
 
 
 def _constant(values: np.ndarray, like: ov.Node) -> ov.Node:

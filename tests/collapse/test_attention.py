@@ -74,6 +74,12 @@ def test_class_token_after_the_last_block(name, mask):
     exact(vit(lambda n, r: linear(token(layer_norm(block(n, r, attention=ATTENTIONS[name])))), mask=mask, batch=2))
 
 
+@pytest.mark.parametrize("name", ["decomposed", "sdpa, relative bias"])
+def test_tokens_that_are_not_affine_in_the_gate(name):
+    """An activation ahead of the block: every level of the gate has scores and values of its own."""
+    exact(vit(lambda n, r: linear(token(layer_norm(block(op.relu(n), r, attention=ATTENTIONS[name])))), mask="gaussian", batch=2))
+
+
 @pytest.mark.parametrize("form", ["split", "variadic", "gather", "slice"])
 def test_fused_projections(form):
     exact(vit(lambda n, r: linear(token(layer_norm(block(n, r, form)))), mask="gaussian", batch=2))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from heads import CLASSES, conv1x1, decomposed_norm, layer_norm, linear, mean, mlp, pooled
-from mosaic import case, compare, exact, numbers, refused
+from mosaic import case, collapsed, compare, exact, numbers, refused
 from openvino import opset13 as op
 
 MASKS = ("point", "gaussian")
@@ -204,6 +204,17 @@ FLATTENED = {
 @pytest.mark.parametrize("name", FLATTENED)
 def test_flattened(name, mask):
     exact(case(lambda x: FLATTENED[name](x), mask=mask, batch=2))
+
+
+def test_a_pool_of_a_single_entry_is_left_out():
+    """timm's VGG pools after the kernel that took the whole map: nothing is left to pool, nothing is copied."""
+    kernel = numbers(6, 5, 3, 4, size=0.3)
+    last = case(lambda x: linear(mean(op.relu(op.convolution(x, kernel, [1, 1], [0, 0], [0, 0], [1, 1])))))
+    exact(last)
+    branch = {node.get_friendly_name() for node in last.model.get_ops()}
+    added = [node for node in collapsed(last)[0].get_ordered_ops() if node.get_friendly_name() not in branch]
+    assert "MatMul" in {node.get_type_name() for node in added}
+    assert "ReduceMean" not in {node.get_type_name() for node in added}
 
 
 @pytest.mark.parametrize("batch", [1, 2])
