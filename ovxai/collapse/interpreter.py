@@ -43,9 +43,8 @@ class Interpreter:
     ) -> None:
         self.graph = graph
         self.masks = masks
-        #: Whether a softmax over gated tokens was met, and whether gated tokens were asked what they see of each other.
+        #: Whether a softmax over gated tokens was met.
         self.attended = False
-        self.mixed = False
         self._rules = rules
         self._values: dict[Key, Value] = {**gated, **(known or {})}
         self._shapes = Witness(self._witness_of)

@@ -36,7 +36,10 @@ def once(build: Callable[[], ov.Output]) -> Thunk:
 
 @dataclass(frozen=True)
 class Dense:
-    """Where the exact collapse stopped and why; `elements` counts what one mask's copy lays out."""
+    """Where the exact collapse stopped and why; `elements` counts what one mask's copy lays out.
+
+    No elements: nothing was laid out, but gated tokens ask here for what other tokens know.
+    """
 
     name: str
     kind: str
@@ -54,6 +57,11 @@ class Value:
     @property
     def rank(self) -> int:
         return len(self.dims)
+
+    @property
+    def copied(self) -> tuple[Dense, ...]:
+        """The notes of `dense` where something was laid out."""
+        return tuple(note for note in self.dense if note.elements)
 
 
 @dataclass(frozen=True)

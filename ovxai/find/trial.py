@@ -53,7 +53,8 @@ def walk(graph: Graph, taps: Sequence[Tap], logits: ov.Output, mask: str) -> tup
 
 def attempt(graph: Graph, tap: Tap, logits: ov.Output, mask: str) -> Trial:
     interpreter, value = walk(graph, [tap], logits, mask)
-    return Trial(tap, isinstance(value, Mapped), value.dense, interpreter.mixed, interpreter.attended)
+    mixed = len(value.copied) < len(value.dense)
+    return Trial(tap, isinstance(value, Mapped), value.copied, mixed, interpreter.attended)
 
 
 @contextmanager

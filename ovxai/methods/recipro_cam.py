@@ -101,10 +101,10 @@ def _maps(head: Head, batch: Dim, classes: int, budget: int) -> tuple[ov.Output,
         raise TargetLayerError(f"the scores do not depend on the positions of {names}; choose another --target-layer")
     pieces = [
         class_maps(head.goal, partial(_walk, head, masks), head.graph, masks, (batch, Dim(classes)))
-        for masks in _chunks(whole, scores.dense, budget)
+        for masks in _chunks(whole, scores.copied, budget)
     ]
     maps = emit.reshape(emit.concat(pieces, 2), [batch, Dim(classes), *grid])
-    return as_float(maps), scores.dense
+    return as_float(maps), scores.copied
 
 
 def _walk(head: Head, masks: Masks, goal: ov.Output) -> Value:

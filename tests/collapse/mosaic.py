@@ -155,7 +155,7 @@ def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     else:
         values = [walk(Masks(*sides, case.mask, start, stop)) for start, stop in zip(edges, edges[1:])]
     results = [op.result(value.out()) for value in values]
-    return ov.Model(results, model.get_parameters(), "maps"), values[0].dense
+    return ov.Model(results, model.get_parameters(), "maps"), values[0].copied
 
 
 def outcome(case: Case, chunk: int | None = None) -> Outcome:

@@ -1,4 +1,7 @@
-"""Concat makes runs: class token + patches -> Segments. Mapped tensors joined with each other are one again."""
+"""Concat makes runs: class token + patches -> Segments. Mapped tensors joined with each other are one again.
+
+Unless some of them were laid out densely: then they stay apart, for the head may read the others alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovxai.collapse.dims import Dim
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import Leveled, Part, Segments, Shared, Value, Windowed
+from ovxai.collapse.values import Leveled, Mapped, Part, Segments, Shared, Value, Windowed
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -36,6 +39,8 @@ def _has_runs(value: Value, axis: int) -> bool:
     """Whether joining along `axis` puts something beside positions (or beside runs that are there)."""
     if isinstance(value, Shared):
         return False
+    if isinstance(value, Mapped):
+        return bool(value.copied)
     if isinstance(value, Leveled):
         return value.positions == (axis,)
     if isinstance(value, Segments):

@@ -24,7 +24,7 @@ from ovxai.collapse.rules.merged import merged_matmul
 from ovxai.collapse.rules.reduction import weighted_window
 from ovxai.collapse.segments import edges, restrict, segmented, with_axis
 from ovxai.collapse.values import (
-    ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
+    ZERO, Dense, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -85,9 +85,12 @@ def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
         return None
     if isinstance(a, Mapped) and isinstance(b, Leveled) and not (b.flat and len(b.positions) == 1):
         return [_scores_one_by_one(interpreter, operation, a, b)]
-    interpreter.mixed |= isinstance(a, (Leveled, Windowed))  # gated tokens ask for what other tokens know
     inputs = [to_windowed(v, v.positions[0], masks) if isinstance(v, Leveled) else v for v in (a, b)]
-    return lifted(interpreter, operation.with_inputs(inputs))
+    scores = lifted(interpreter, operation.with_inputs(inputs))
+    if not isinstance(a, (Leveled, Windowed)):
+        return scores
+    note = Dense(operation.name, operation.kind, "gated tokens ask for what other tokens know", 0)
+    return [replace(value, dense=(*value.dense, note)) for value in scores]
 
 
 def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled) -> Value:
