@@ -101,7 +101,8 @@ def flat_rt_info(model: ov.Model) -> dict[tuple[str, ...], str]:
             found[path] = str(value)
 
     for key in list(model.rt_info.keys()):
-        walk(model.rt_info[key], (str(key),))
+        if not str(key).startswith("__"):  # the reader's own notes, such as where the weights lie
+            walk(model.rt_info[key], (str(key),))
     return found
 
 
