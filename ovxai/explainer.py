@@ -33,7 +33,7 @@ class Explainer:
     model: an explained or plain `ov.Model`, or the path of one. A plain model is explained in memory
         first, which is logged and stands in `notes`. The argument is not changed.
     config: what to explain and how to show it.
-    device, hint, precision, batch, cache_dir: see `ovxai.runtime.engine.DeviceOptions`.
+    device, hint, precision, batch, cache_dir, threads: see `ovxai.runtime.engine.DeviceOptions`.
     labels: class names, or a file with one a line; instead of those in the model's rt_info.
     mean, scale_values, resize_type, pad_value, reverse_input_channels, input_size: preprocessing,
         instead of what the model's rt_info says; see `ovxai.runtime.preprocess.PreprocessOptions`.
@@ -57,6 +57,7 @@ class Explainer:
         precision: str | None = None,
         batch: int | None = None,
         cache_dir: str | Path | None = None,
+        threads: int | None = None,
         labels: Iterable[str] | str | Path | None = None,
         mean: Iterable[float] | float | None = None,
         scale_values: Iterable[float] | float | None = None,
@@ -65,7 +66,7 @@ class Explainer:
         reverse_input_channels: bool | None = None,
         input_size: tuple[int, int] | None = None,
     ) -> None:
-        options = DeviceOptions(device, hint, precision, batch, cache_dir)
+        options = DeviceOptions(device, hint, precision, batch, cache_dir, threads)
         preprocessing = PreprocessOptions(
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )

@@ -26,6 +26,7 @@ class DeviceOptions:
     device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
     precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
     batch: pictures an inference. cache_dir: where compiled models are kept for the next start.
+    threads: of a CPU, at most so many; None: as many as it has cores.
     """
 
     device: str = "CPU"
@@ -33,6 +34,7 @@ class DeviceOptions:
     precision: str | None = None
     batch: int | None = None
     cache_dir: str | Path | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.hint not in HINTS:
@@ -41,6 +43,8 @@ class DeviceOptions:
             raise OptionError(f"precision: there is no {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch: {self.batch} is below 1")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"threads: {self.threads} is below 1")
 
     def properties(self) -> dict[str, str]:
         """The same in OpenVINO's words."""
@@ -49,6 +53,8 @@ class DeviceOptions:
             found["INFERENCE_PRECISION_HINT"] = self.precision
         if self.cache_dir:
             found["CACHE_DIR"] = str(self.cache_dir)
+        if self.threads and self.device.upper().startswith("CPU"):  # other devices have no such property
+            found["INFERENCE_NUM_THREADS"] = str(self.threads)
         return found
 
 
