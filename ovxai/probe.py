@@ -6,7 +6,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.ir.graph import WITNESS_SIDES
+from ovxai.ir.graph import WITNESS_SIDES, concrete_twin
 from ovxai.ir.read import first_reason
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo, ModelInfo
 
@@ -44,14 +44,22 @@ def _warnings(maps: list[np.ndarray], info: ExplainedInfo) -> list[str]:
 
 def _inputs(model: ov.Model, model_info: ModelInfo, seed: int) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
-    return [_one(parameter, model_info, random) for parameter in model.inputs]
+    return [_one(port, sizes, model_info, random) for port, sizes in zip(model.inputs, _sizes(model), strict=True)]
 
 
-def _one(port: ov.Output, model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:
-    sizes = []
-    for axis, dim in enumerate(port.get_partial_shape()):
-        wish = 1 if axis == 0 else WITNESS_SIDES[0]
-        sizes.append(dim.get_length() if dim.is_static else max(dim.get_min_length(), wish))
+def _sizes(model: ov.Model) -> list[list[int]]:
+    """Of every input. Where even the channels are open, only a copy with concrete shapes tells which axis they are."""
+    shapes = [port.get_partial_shape() for port in model.inputs]
+    if any(len(shape) == 4 and shape[1].is_dynamic and shape[3].is_dynamic for shape in shapes):
+        return [list(parameter.get_shape()) for parameter in concrete_twin(model, 1).get_parameters()]
+    return [[_size(dim, axis) for axis, dim in enumerate(shape)] for shape in shapes]
+
+
+def _size(dim: ov.Dimension, axis: int) -> int:
+    return dim.get_length() if dim.is_static else max(dim.get_min_length(), 1 if axis == 0 else WITNESS_SIDES[0])
+
+
+def _one(port: ov.Output, sizes: list[int], model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:
     coarse = random.random([max(1, size // 16) if size > 64 else size for size in sizes])
     for axis, size in enumerate(sizes):
         coarse = np.take(coarse, np.arange(size) * coarse.shape[axis] // size, axis)

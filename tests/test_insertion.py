@@ -9,6 +9,7 @@ from openvino import opset13 as op
 import ovxai
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import ExplainedInfo
+from ovxai.verification import verify
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 PICTURE = np.random.default_rng(1).standard_normal((2, 3, *toys.SIZE)).astype(np.float32)
@@ -255,3 +256,22 @@ def test_probe_warns_of_maps_that_say_nothing():
     done = insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features")
     assert any("constant" in warning for warning in done.warnings)
     assert insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features", probe=False).warnings == ()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_inputs_that_are_open_on_every_axis(channels_last, tmp_path):
+    """As some exporters write them: [?, ?, ?, ?], and only the operations tell where the channels are."""
+    entry = op.parameter([1, *toys.SIZE, 3] if channels_last else [1, 3, *toys.SIZE], np.float32)
+    picture = op.transpose(entry, [0, 3, 1, 2]) if channels_last else entry
+    model = ov.Model([op.result(toys.linear(toys.mean(toys.trunk(picture))))], [entry], "open")
+    entry.set_partial_shape(ov.PartialShape([-1] * 4))
+    model.validate_nodes_and_infer_types()
+    insertion = insert_with_report(model, scale=False)
+    assert insertion.warnings == ()
+    report = verify(insertion.model)
+    assert report.ok, report
+    order = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
+    for height, width in ((24, 32), (40, 24)):
+        wide = np.random.default_rng(2).standard_normal((2, 3, height, width)).astype(np.float32)
+        _, maps, _ = run(insertion.model, wide.transpose(order))
+        assert maps.shape == (2, toys.CLASSES, height // 8, width // 8)

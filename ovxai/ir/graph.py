@@ -113,15 +113,17 @@ def _witness_shapes(model: ov.Model, ops: list[ov.Node]) -> dict[Key, tuple[int,
     return shapes
 
 
-def concrete_twin(model: ov.Model, *batches: int) -> ov.Model:
+def concrete_twin(model: ov.Model, *batches: int, sides: tuple[int, ...] = WITNESS_SIDES) -> ov.Model:
     """A copy with static input shapes, its nodes in the same order; the first sizes that fit are taken.
+
+    batches: tried before the usual ones, where the batch is open. sides: tried for open heights and widths.
 
     Raises:
         UnsupportedModelError: none of them does.
     """
     # Not Model.reshape: that would also rewrite the graph, and nodes could no longer be matched.
     reason = ""
-    for batch, side, last in itertools.product((*batches, *WITNESS_BATCHES), WITNESS_SIDES, (False, True)):
+    for batch, side, last in itertools.product((*batches, *WITNESS_BATCHES), sides, (False, True)):
         twin = model.clone()
         for parameter in twin.get_parameters():
             parameter.set_partial_shape(_concrete(parameter.get_partial_shape(), batch, side, last))

@@ -11,7 +11,7 @@ import openvino as ov
 from openvino import opset13 as op
 from openvino.passes import ConstantFolding, Manager
 
-from ovxai.ir.graph import Key, concrete_twin, constant_value, key_of, source
+from ovxai.ir.graph import WITNESS_SIDES, Key, concrete_twin, constant_value, key_of, source
 
 _REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2")
 #: Inputs that say how, not what.
@@ -32,7 +32,7 @@ def fold_parameters(model: ov.Model) -> None:
     wanted = _computed(model)
     if not wanted:
         return
-    tables = [_values(model, wanted, batch) for batch in ((1, 3) if model.is_dynamic() else (1,))]
+    tables = [_values(model, wanted, twin) for twin in _twins(model)]
     for key, inputs in wanted.items():
         values = [table.get(key) for table in tables]
         if any(value is None for value in values) or not all(np.array_equal(values[0], value) for value in values):
@@ -51,8 +51,15 @@ def _computed(model: ov.Model) -> dict[Key, list[ov.Input]]:
     return found
 
 
-def _values(model: ov.Model, wanted: dict[Key, list[ov.Input]], batch: int) -> dict[Key, np.ndarray]:
-    twin = concrete_twin(model, batch)
+def _twins(model: ov.Model) -> list[ov.Model]:
+    """Copies that differ in batch and in sides wherever these are open, so that nothing seen in both hangs on them."""
+    if not model.is_dynamic():
+        return [concrete_twin(model)]
+    return [concrete_twin(model, 1), concrete_twin(model, 3, sides=WITNESS_SIDES[::-1])]
+
+
+def _values(model: ov.Model, wanted: dict[Key, list[ov.Input]], twin: ov.Model) -> dict[Key, np.ndarray]:
+    """What every wanted port holds in `twin`, as far as that does not depend on the picture."""
     order = {node.get_name(): i for i, node in enumerate(model.get_ordered_ops())}
     nodes = twin.get_ordered_ops()
     keys = list(wanted)

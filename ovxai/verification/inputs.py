@@ -44,6 +44,8 @@ def picture_input(model: ov.Model) -> PictureInput:
             axis = 1 if nchw else 3
             if shape[axis].is_static and shape[axis].get_length() in CHANNELS:
                 return _describe(index, port, nchw)
+        if shape[1].is_dynamic and shape[3].is_dynamic and (nchw := _takes_colours(model, index)) is not None:
+            return _describe(index, port, nchw)
     if ranked:
         raise UnsupportedModelError(
             f"input {ranked[0][0]} has four axes but neither axis 1 nor axis 3 is 1, 3 or 4 channels"
@@ -63,11 +65,25 @@ def _layouts(parameter: ov.Node) -> tuple[bool, ...]:
     return (str(parameter.layout).strip("[]").replace(",", "")[1:2] == "C",)
 
 
+def _takes_colours(model: ov.Model, index: int) -> bool | None:
+    """Where even the channels are open: whether three of them may stand second (True) or last (False); None: neither."""
+    for nchw in _layouts(model.inputs[index].get_node()):
+        trial = model.clone()
+        shape = [1, 3, *SIZES[0]] if nchw else [1, *SIZES[0], 3]
+        trial.get_parameters()[index].set_partial_shape(ov.PartialShape(shape))
+        try:
+            trial.validate_nodes_and_infer_types()
+        except RuntimeError:
+            continue
+        return nchw
+    return None
+
+
 def _describe(index: int, port: ov.Output, nchw: bool) -> PictureInput:
     sizes = [None if dim.is_dynamic else dim.get_length() for dim in port.get_partial_shape()]
     batch, rest = sizes[0], sizes[1:]
     channels, height, width = rest if nchw else (rest[2], rest[0], rest[1])
-    return PictureInput(index, nchw, channels, batch, height, width, port.get_element_type().get_type_name())
+    return PictureInput(index, nchw, channels or 3, batch, height, width, port.get_element_type().get_type_name())
 
 
 def sizes_to_try(
