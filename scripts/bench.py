@@ -3,6 +3,7 @@
     python scripts/bench.py                                  the whole table into docs/benchmarks.md
     python scripts/bench.py --only DeiT --precision bf16     some rows
     python scripts/bench.py --ir detector.xml=1.02           models of your own, plain IR or ONNX, with a goal
+    python scripts/bench.py --runner [EXPLAINED.xml ...]     `ovxai run`: start-up and pictures a second (no torch needed)
 
 Random weights, every one-dimensional parameter jittered; each row in a process of its own; calls of
 plain and explained alternate, and the ratio is the median over pairs. Needs torch, timm and
@@ -22,10 +23,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import zoo
-from zoo_models import jittered
-
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+RUNNER = "Runner"
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ def main() -> None:
     options = _parse()
     if options.one:
         return _child(json.loads(options.one), options)
+    if options.runner is not None:
+        return _runner(options)
     rows = [row for row in ROWS if any(word.lower() in row.title.lower() for word in options.only or [""])]
     rows = [vars(row) for row in rows] if not options.ir or options.only else []
     for item in options.ir:
@@ -74,9 +75,44 @@ def main() -> None:
         print(_table_row(done[-1]), flush=True)
     text = table(done, "python scripts/bench.py " + " ".join(sys.argv[1:]))
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
-        print(f"written: {options.out}")
+        _write(options.out, text + "".join(_sections(options.out)))
+
+
+def _runner(options: argparse.Namespace) -> None:
+    import bench_runner
+
+    body = bench_runner.measure(options.runner, options.precision, options.pictures, options.repeats)
+    command = "python scripts/bench.py " + " ".join(Path(word).name if word in map(str, options.runner) else word for word in sys.argv[1:])
+    section = f"\n## {RUNNER}\n\n`{command}` with {_machine()}.\n\n{body}\n"
+    print(section)
+    if options.out:
+        _put_section(options.out, section)
+
+
+def _put_section(path: Path, section: str) -> None:
+    """Put a section in the place of the one that begins with the same line, else behind all others."""
+    head = path.read_text(encoding="utf-8").split("\n## ")[0] if path.exists() else "# Benchmarks\n"
+    title = section.splitlines()[1]
+    sections = [section if old.splitlines()[1] == title else old for old in _sections(path)]
+    _write(path, head + "".join(sections if section in sections else [*sections, section]))
+
+
+def _sections(path: Path) -> list[str]:
+    """The sections of a page; what stands before the first is not among them."""
+    parts = path.read_text(encoding="utf-8").split("\n## ") if path.exists() else []
+    return [f"\n## {part}" for part in parts[1:]]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"written: {path}")
+
+
+def _machine() -> str:
+    import openvino as ov
+
+    return f"{os.cpu_count()} cores, OpenVINO {ov.get_version().split('-')[0]}"
 
 
 def _parse() -> argparse.Namespace:
@@ -97,6 +133,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=DOCS, help="where the table goes (default: docs/benchmarks.md)"
     )
+    parser.add_argument("--runner", nargs="*", type=Path, metavar="EXPLAINED", help="measure `ovxai run` instead (default: on the shipped classifier)")
+    parser.add_argument("--pictures", type=int, default=200, help="of the runner's folder")
+    parser.add_argument("--repeats", type=int, default=5, help="of the runner's figures; medians are shown")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -124,6 +163,8 @@ def _last_row(output: str, row: dict) -> dict:
 
 
 def _child(row: dict, options: argparse.Namespace) -> None:
+    import zoo
+
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         try:
@@ -151,6 +192,7 @@ def _plain(row: dict, folder: Path) -> Path:
         return Path(row["name"]).resolve()
     import openvino as ov
     import torch
+    from zoo_models import jittered
 
     # XCiT, DINOv2 and others take the number of classes by the same word in timm and torchvision.
     network, size = jittered(row["name"], num_classes=row["classes"])
@@ -195,12 +237,10 @@ def _old_places(ov) -> None:
 
 def table(rows: list[dict], command: str) -> str:
     """Markdown, with what a reader needs to judge or repeat it."""
-    import openvino as ov
-
     precisions = sorted({row["report"]["precision"] for row in rows if "report" in row})
     lines = [
         "# Benchmarks", "",
-        f"`{command.strip()}` with {os.cpu_count()} cores, OpenVINO {ov.get_version().split('-')[0]}, computed in {', '.join(precisions) or '?'}.", "",
+        f"`{command.strip()}` with {_machine()}, computed in {', '.join(precisions) or '?'}.", "",
         "Ratios are explained / plain of the same model: median over pairs of alternating calls in one process; memory is the peak of",
         "separate processes. Random weights, every one-dimensional parameter jittered. Peer: openvino_xai in the same run, where it is installed.", "",
         "| model | time ratio | goal | peer's ratio | memory ratio | goal | throughput kept | .bin growth KB | insert s | collapse |",

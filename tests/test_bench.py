@@ -45,3 +45,33 @@ def test_command(explained):
     assert "latency ms" in result.output and "peak memory" not in result.output
     document = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert document["ratio"] > 0 and document["plain"]["memory_mb"] is None
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    folder = Path(__file__).resolve().parents[1] / "scripts"
+    if not (folder / "bench_runner.py").is_file():
+        pytest.skip("the scripts are not here")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.mark.slow
+def test_the_runner_is_measured_from_outside(scripts, tmp_path):
+    import bench_runner
+
+    if not Path(sys.executable).with_name("benchmark_app").exists():
+        pytest.skip("benchmark_app is not installed beside this Python")
+    text = bench_runner.measure([], "f32", pictures=3, repeats=1, seconds=1)
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| efficientnet_lite0")]
+    assert len(rows) == 1 + len(bench_runner.FORMS)
+    # Over three pictures a rate is noise; that there is one says that the run went through.
+    assert all(float(cell.strip(" *")) > 0 for cell in (*rows[0][2:5], rows[1][3])) and float(rows[1][4])
+
+
+def test_a_section_of_the_page_is_replaced_and_others_stay(scripts, tmp_path):
+    import bench
+
+    page = tmp_path / "page.md"
+    page.write_text("# Benchmarks\n\ntable\n\n## Runner\n\nold\n\n## Mine\n\nkept\n", encoding="utf-8")
+    bench._put_section(page, "\n## Runner\n\nnew\n")
+    assert page.read_text(encoding="utf-8") == "# Benchmarks\n\ntable\n\n## Runner\n\nnew\n\n## Mine\n\nkept\n"

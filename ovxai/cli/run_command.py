@@ -117,6 +117,7 @@ def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) ->
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
     from ovxai.runtime.files import check_folder
     from ovxai.runtime.sources import Source, find_sources
 

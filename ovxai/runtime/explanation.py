@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Union
 
-import cv2
 import numpy as np
 
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
+from ovxai.runtime.files import encode_picture
 from ovxai.runtime.geometry import Geometry
 from ovxai.runtime.render import heat_map, overlay, spread
 
@@ -114,8 +114,7 @@ class Explanation:
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows: picture and overlays of the best classes."""
-        ok, data = cv2.imencode(".png", self.grid()[:, :, ::-1])
-        return data.tobytes() if ok else b""
+        return encode_picture(self.grid(), "png")
 
     def __repr__(self) -> str:
         titles = ", ".join(self.title(key) for key in list(self.raw_maps)[:3])

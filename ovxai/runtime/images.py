@@ -114,11 +114,11 @@ def to_rgb(pixels: np.ndarray, name: str, channel_order: str = "bgr") -> np.ndar
     pixels = _to_u8(pixels, name)
     if pixels.shape[2] == 4:
         pixels = _on_white(pixels)
+    pixels = np.ascontiguousarray(pixels)
+    # OpenCV moves channels many times faster than NumPy's views do.
     if pixels.shape[2] == 1:
-        return np.repeat(pixels, 3, axis=2)
-    if channel_order == "bgr":
-        pixels = pixels[:, :, ::-1]
-    return np.ascontiguousarray(pixels)
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
 
 
 def _to_u8(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -72,23 +72,27 @@ class Preprocessor:
         geometry = fit(source, canvas, self.resize_type)
         pixels = picture if self.embedded else _place(picture, geometry, self.pad_value)
         if self.target.channels == 1:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[:, :, None]
-        elif self.reverse and not self.embedded:
-            pixels = pixels[:, :, ::-1]
-        tensor = self._normalize(pixels)
-        if self.target.planar:
-            tensor = tensor.transpose(2, 0, 1)
-        return np.ascontiguousarray(tensor), geometry
+            planes = [cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)]
+        else:
+            planes = list(cv2.split(pixels))
+            if self.reverse and not self.embedded:
+                planes.reverse()
+        # Plane by plane: over interleaved channels NumPy takes ten times as long.
+        tensor = np.stack(self._normalize(planes), axis=0 if self.target.planar else -1)
+        return tensor, geometry
 
-    def _normalize(self, pixels: np.ndarray) -> np.ndarray:
+    def _normalize(self, planes: list[np.ndarray]) -> list[np.ndarray]:
+        """[h, w] u8 planes, one a channel -> the same as the network wants them."""
+        number = self.target.number_type
         if self.embedded or (self.mean is None and self.scale is None):
-            return pixels.astype(self.target.number_type)
-        values = pixels.astype(np.float32)
-        if self.mean is not None:
-            values -= self.mean
-        if self.scale is not None:
-            values /= self.scale
-        return values.astype(self.target.number_type, copy=False)
+            return [plane.astype(number) for plane in planes]
+        values = [plane.astype(np.float32) for plane in planes]
+        for channel, plane in enumerate(values):
+            if self.mean is not None:
+                plane -= self.mean[channel % self.mean.size]
+            if self.scale is not None:
+                plane /= self.scale[channel % self.scale.size]
+        return [plane.astype(number, copy=False) for plane in values]
 
 
 def make_preprocessor(

@@ -30,7 +30,7 @@ from ovxai.errors import OutputError
 from ovxai.runtime.colors import COLORMAPS, class_color, table
 from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
 from ovxai.runtime.facts import ModelFacts
-from ovxai.runtime.files import make_folder, whole_file, write_bytes
+from ovxai.runtime.files import make_folder, to_bgr, whole_file, write_bytes
 from ovxai.runtime.geometry import Geometry
 from ovxai.runtime.manifest import versions
 from ovxai.runtime.predictions import Prediction
@@ -163,7 +163,7 @@ class Report:
 
     def _store(self, image: str, small: np.ndarray) -> str:
         """The address of a small picture: itself, or a file beside the page."""
-        ok, data = cv2.imencode(".jpg", small[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, 85))
+        ok, data = cv2.imencode(".jpg", to_bgr(small), (cv2.IMWRITE_JPEG_QUALITY, 85))
         if not ok:
             raise OutputError(f"{image}: its small picture can't be stored as JPEG; run with --no-report")
         if self.embedded:

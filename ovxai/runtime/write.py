@@ -97,7 +97,7 @@ class Writer:
         """(kind, file name, bytes) of one map."""
         values = explanation.raw_maps[key]
         shown = explanation.heat_map(key) if self._postprocess else to_grey(values)
-        yield "saliency_map", f"{stem}_saliency_map{self._suffix}", encode_picture(shown, self._form)
+        yield "saliency_map", f"{stem}_saliency_map{self._suffix}", encode_picture(shown, self._form, smooth=True)
         if self._postprocess:
             yield "overlay", f"{stem}_overlay{self._suffix}", encode_picture(explanation.overlay(key), self._form)
         if self._npy:

@@ -1,10 +1,12 @@
 """The way into the network's input and back."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
 
-from ovxai.runtime.geometry import fit
+from ovxai.runtime.geometry import _product, fit
 
 
 @pytest.mark.parametrize(
@@ -30,10 +32,31 @@ def test_every_size_has_a_way_back(source, resize_type):
     assert min(geometry.content[2:]) >= 1 and min(geometry.window[2:]) >= 1
 
 
-def test_linear_is_opencvs_linear():
-    values = np.random.RandomState(0).rand(7, 5).astype(np.float32)
+@pytest.mark.parametrize("cells", [(7, 5), (1, 1), (120, 90)])
+def test_linear_is_opencvs_linear(cells):
+    values = np.random.RandomState(0).rand(*cells).astype(np.float32)
     geometry = fit((100, 230), (224, 224), "standard")
-    assert np.abs(geometry.map_to_source(values) - cv2.resize(values, (230, 100))).max() < 1e-5
+    by_products = geometry._resampled(values, geometry.source, "linear")
+    assert np.abs(by_products - cv2.resize(values, (230, 100))).max() < 1e-5
+    assert np.abs(by_products - geometry.map_to_source(values)).max() < 1e-5
+
+
+def test_products_in_pieces_are_the_product():
+    rng = np.random.RandomState(0)
+    a, b = rng.rand(33, 700).astype(np.float32), rng.rand(700, 90).astype(np.float32)  # four rows a piece
+    assert np.allclose(_product(a, b), a @ b, rtol=1e-5)
+
+
+def test_no_threads_but_the_callers_work_on_a_map():
+    """BLAS threads would spin between one map and the next, on cores that the inference needs."""
+    values = np.random.RandomState(0).rand(60, 60).astype(np.float32)
+    geometry = fit((720, 1280), (416, 416), "fit_to_window_letterbox")
+    geometry.map_to_source(values)
+    time.sleep(0.5)  # what other tests have woken falls asleep
+    clock, work = time.perf_counter(), time.process_time()
+    for _ in range(60):
+        geometry.map_to_source(values)
+    assert time.process_time() - work < 1.4 * (time.perf_counter() - clock)
 
 
 def test_cubic_stays_in_range_and_is_smooth():

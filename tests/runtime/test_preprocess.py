@@ -151,6 +151,18 @@ def test_options_that_make_no_sense(options):
         PreprocessOptions(**options)
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 8, 8, 3)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_every_channel_gets_its_own_mean_and_scale(shape, reverse):
+    pixels = np.random.RandomState(0).randint(0, 256, (8, 14, 3), np.uint8)  # cropped: a view with gaps between its rows
+    mean, scale = (10.5, 20.25, 30.0), (2.0, 3.0, 7.0)
+    tensor, _, _ = prepare(model_of(shape), pixels, mean=mean, scale_values=scale, resize_type="crop", reverse_input_channels=reverse)
+    seen = pixels[:, 3:11, ::-1] if reverse else pixels[:, 3:11]
+    wanted = (seen.astype(np.float32) - np.float32(mean)) / np.float32(scale)
+    assert tensor.flags.c_contiguous and tensor.dtype == np.float32
+    assert np.array_equal(tensor if shape[-1] == 3 else tensor.transpose(1, 2, 0), wanted)
+
+
 def test_real_values_reach_the_network_in_the_right_place():
     tensor, _, _ = prepare(classifier(size=(40, 60)), picture())
     assert tensor[0, 5, 5] == 1 and tensor[1, 5, 5] == 0

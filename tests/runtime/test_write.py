@@ -111,6 +111,14 @@ def test_folders_that_can_not_be_used(tmp_path):
     assert not check_folder(tmp_path / "new" / "inner").exists()
 
 
+def test_smooth_pictures_are_stored_smaller_and_without_loss():
+    levels = cv2.resize(np.random.RandomState(0).rand(7, 7), (320, 240)).clip(0, 1)
+    picture = cv2.applyColorMap((255 * levels).astype(np.uint8), cv2.COLORMAP_JET)
+    data = encode_picture(picture, "png", smooth=True)
+    assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1], picture)
+    assert len(data) <= len(encode_picture(picture, "png"))
+
+
 def test_a_picture_too_large_for_its_format():
     with pytest.raises(OutputError, match="--format png"):
         encode_picture(np.zeros((2, 20000, 3), np.uint8), "webp")
