@@ -115,22 +115,24 @@ def model_api(path: Path):
     return Model.create_model(OpenvinoAdapter(create_core(), str(path), device="CPU", plugin_config=config, max_num_requests=1))
 
 
-def test_model_api_hands_the_classifiers_maps_on(tmp_path):
-    model = ovxai.insert(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml", feature_vector=True)
+@pytest.mark.parametrize("vector", [False, True])
+def test_model_api_hands_the_classifiers_maps_on(tmp_path, vector):
+    model = ovxai.insert(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml", feature_vector=vector)
     path = ovxai.save_model(model, tmp_path / "xai.xml")
     client = model_api(path)
     assert type(client).__name__ == "ClassificationModel"
     picture = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
     result = client(picture)
     assert result.top_labels[0].name == "Egyptian_cat"
-    assert np.asarray(result.saliency_map).shape == (1, 1000, 7, 7) and np.asarray(result.feature_vector).size == 1280
+    assert np.asarray(result.saliency_map).shape == (1, 1000, 7, 7) and np.asarray(result.feature_vector).size == 1280 * vector
 
     ours = ovxai.Explainer(path, ovxai.ExplainConfig(classes=(EGYPTIAN_CAT,)), precision="f32")(picture).maps[EGYPTIAN_CAT]
     assert np.corrcoef(np.asarray(result.saliency_map)[0, EGYPTIAN_CAT].ravel(), ours.ravel())[0, 1] > 0.99
 
 
-def test_model_api_hands_the_detectors_maps_on(tmp_path):
-    model = ovxai.insert(ROOT / "fixtures" / "shapes" / "detector.xml", feature_vector=True)
+@pytest.mark.parametrize("vector", [False, True])
+def test_model_api_hands_the_detectors_maps_on(tmp_path, vector):
+    model = ovxai.insert(ROOT / "fixtures" / "shapes" / "detector.xml", feature_vector=vector)
     path = ovxai.save_model(model, tmp_path / "xai.xml")
     client = model_api(path)
     assert type(client).__name__ == "SSD"
@@ -138,7 +140,7 @@ def test_model_api_hands_the_detectors_maps_on(tmp_path):
     result = client(picture)
     maps = np.asarray(result.saliency_map)
     assert maps.dtype == np.uint8 and maps.ndim == 4 and maps.shape[:2] == (1, 5) and maps.max() == 255
-    assert np.asarray(result.feature_vector).size > 0 and len(result.bboxes) > 0
+    assert (np.asarray(result.feature_vector).size > 0) == vector and len(result.bboxes) > 0
 
     found = ovxai.Explainer(path, ovxai.ExplainConfig(target="all"), precision="f32")(picture).raw_maps
     assert max(np.abs(maps[0, c].astype(int) - found[c]).max() for c in found) <= 3
