@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -215,6 +216,29 @@ def test_the_documented_loop_is_the_example():
 
 
 def test_pages_link_to_files_that_are_there():
-    for page in (ROOT / "README.md", ROOT / "docs" / "use.md", ROOT / "docs" / "model_server.md"):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
         assert not [link for link in links if not (page.parent / link).exists()], page
+
+
+#: What `src/schema.cpp` of OpenVINO Model Server allows for a model; anything else there makes it refuse the file.
+SERVER_KEYS = {"name", "base_path", "target_device", "plugin_config", "batch_size", "shape", "layout", "nireq", "model_version_policy"}
+
+
+def test_the_model_servers_configuration_fits_the_shipped_classifier(explained, tmp_path):
+    page = "docs/model_server.md"
+    (entry,) = json.loads(block(page, "json"))["model_config_list"]
+    assert set(entry) == {"config"} and {"name", "base_path"} <= set(entry["config"]) <= SERVER_KEYS
+    # The folder of one version, as the server looks for it; then device and properties as it hands them to OpenVINO.
+    folder = tmp_path / entry["config"]["name"] / "1"
+    folder.mkdir(parents=True)
+    for ending in (".xml", ".bin"):
+        shutil.copy(explained.with_suffix(ending), folder / f"model_xai{ending}")
+    compiled = ov.Core().compile_model(folder / "model_xai.xml", entry["config"]["target_device"], entry["config"]["plugin_config"])
+    request = block(page, "python")
+    assert entry["config"]["name"] in request
+    (feed,) = re.findall(r'InferInput\("(\w+)", (\[[\d, ]+\])', request)
+    assert compiled.input(0).get_names() == {feed[0]} and list(compiled.input(0).shape) == json.loads(feed[1])
+    (wanted,) = re.findall(r"for name in \(([^)]+)\)", request)
+    names = [next(iter(port.get_names())) for port in compiled.outputs]
+    assert [word.strip(' "') for word in wanted.split(",")] == names[:2] and list(compiled.output("saliency_map").shape) == [1, 1000, 7, 7]

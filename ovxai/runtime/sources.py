@@ -96,8 +96,13 @@ def _in_folder(folder: Path, recursive: bool) -> list[Source]:
     return [
         _file(path)
         for path in sorted(paths)
-        if path.suffix.lower() in known and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in known and not path.name.startswith(".") and (path.is_file() or _leads_nowhere(path))
     ]
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """A link whose picture is gone: it is reported as one that can't be read, not passed over."""
+    return path.is_symlink() and not path.exists()
 
 
 def _file(path: Path) -> Source:

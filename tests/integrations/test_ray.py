@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -123,7 +125,7 @@ def test_own_columns_are_kept():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A head that does no work and two nodes of one CPU each, all on this machine."""
+    """A head that does no work and two nodes of two CPUs each, all on this machine: one alone can hold both actors."""
     ray = pytest.importorskip("ray", reason="ray is not installed (extra ray)")
     from ray.cluster_utils import Cluster
 
@@ -220,7 +222,6 @@ def test_a_lost_node_loses_nothing_and_repeats_nothing(cluster, photos, tmp_path
         while not list(out.glob("*.parquet")):  # some rows are written, most are not
             time.sleep(0.05)
         made.remove_node(nodes.pop())
-        made.add_node(num_cpus=2, object_store_memory=100 << 20)
 
     taker = threading.Thread(target=take_a_node, daemon=True)
     taker.start()
@@ -240,3 +241,24 @@ def slow_worker():
             return super().__call__(batch)
 
     return Slow
+
+
+@pytest.mark.slow
+def test_the_example_writes_parquet_and_overlays(photos, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed (extra ray)")
+    import pyarrow.parquet as pq
+
+    script = ROOT / "examples" / "ray_explain.py"
+    if not script.is_file():
+        pytest.skip("the examples are not here")
+    words = [sys.executable, script, MODEL, tmp_path / "photos", "-o", tmp_path / "maps", "--overlays", tmp_path / "overlays"]
+    # A Ray of its own, whatever cluster this process is in.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([*map(str, words), "--address", "local"], env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(str(tmp_path / "maps"))
+    assert {"path", "class", "label", "score", "map", "error"} == set(table.column_names)
+    rows = table.to_pylist()
+    judge([{**row, "overlay": None} for row in rows], photos)
+    drawn = {path.name for path in (tmp_path / "overlays").iterdir()}
+    assert len(drawn) == sum(row["map"] is not None for row in rows) and all(name.endswith("_overlay.png") for name in drawn)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from runtime_graphs import encoded, picture
 
+from ovxai.errors import SourceError
 from ovxai.runtime.sources import Broken, Frame, Source, count_pictures, find_sources, pictures
 from ovxai.runtime.video import VideoFile, frame_count, open_clip
 
@@ -122,3 +123,13 @@ def test_a_video_appears_when_it_is_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert frame_count(str(tmp_path / "out.mp4")) == 6
     assert open_clip(str(tmp_path / "out.mp4"), "out").rate == 25
+
+
+def test_a_link_that_leads_nowhere_is_reported(folder):
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "link.png").symlink_to(folder / "a.png")
+    (folder / "folder.png").mkdir()
+    found = find_sources([str(folder)])
+    assert [source.name.rsplit("/", 1)[1] for source in found] == ["a.png", "b.JPG", "clip.mp4", "gone.png", "link.png"]
+    with pytest.raises(SourceError, match="gone.png: no such file"):
+        next(pictures([found[3]])).load()
