@@ -11,6 +11,8 @@ from ovxai.runtime.geometry import Geometry
 
 #: Levels of the contour style: share of the map's largest value.
 _CONTOURS = (0.3, 0.5, 0.7, 0.9)
+#: Shorter side of pictures in which lines leave room for shadows between them.
+_SMALLEST_SHADED = 64
 
 
 def to_grey(values: np.ndarray) -> np.ndarray:
@@ -63,18 +65,24 @@ def _blend(picture: np.ndarray, grey: np.ndarray, config: ExplainConfig) -> np.n
 
 
 def _lines(picture: np.ndarray, grey: np.ndarray, config: ExplainConfig) -> np.ndarray:
-    """Lines of equal evidence, each in its colour; the dark rim keeps them visible on any ground."""
-    painted = picture.copy()
+    """Lines of equal evidence, each in its colour; a shadow keeps them visible on any ground."""
     width = line_width(picture.shape)
-    for share in _CONTOURS:
-        level = share * float(grey.max())
-        if level < 1:
-            continue
-        lines = _level_lines(grey, level)
+    levels = {share: share * float(grey.max()) for share in _CONTOURS}
+    lines = {share: _level_lines(grey, level) for share, level in levels.items() if level >= 1}
+    painted = _shaded(picture, [line for some in lines.values() for line in some], width + 2)
+    for share, some in lines.items():
         color = tuple(int(value) for value in table(config.colormap)[int(share * 255)])
-        cv2.polylines(painted, lines, False, (0, 0, 0), width + 2, cv2.LINE_AA)
-        cv2.polylines(painted, lines, False, color, width, cv2.LINE_AA)
+        cv2.polylines(painted, some, False, color, width, cv2.LINE_AA)
     return painted
+
+
+def _shaded(picture: np.ndarray, lines: list[np.ndarray], width: int) -> np.ndarray:
+    """`picture` at half its brightness along `lines`; a picture so small that it would all be shadow stays as it is."""
+    if min(picture.shape[:2]) < _SMALLEST_SHADED:
+        return picture.copy()
+    light = np.full(picture.shape[:2], 255, np.uint8)
+    cv2.polylines(light, lines, False, 128, width, cv2.LINE_AA)
+    return cv2.multiply(picture, cv2.cvtColor(light, cv2.COLOR_GRAY2RGB), scale=1 / 255)
 
 
 def _level_lines(grey: np.ndarray, level: float) -> list[np.ndarray]:

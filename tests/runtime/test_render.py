@@ -88,6 +88,18 @@ def test_contours_draw_lines_and_an_empty_map_none():
     assert not changed[[0, -1]].any() and not changed[:, [0, -1]].any()
 
 
+@pytest.mark.parametrize("size", [(12, 20), (63, 200), (64, 64), (400, 600)])
+def test_shadows_of_contours_leave_a_picture_to_be_seen(size):
+    canvas = np.full((*size, 3), 200, np.uint8)
+    values = np.zeros((8, 8), np.uint8)
+    values[3:5, 3:5] = 255
+    painted = shown(overlay, fit(size, (32, 32), "standard"), ExplainConfig(style="contour", colormap="grey"), values, canvas)
+    grey = painted[:, :, 0].astype(int)
+    # Nothing is darker than the shadow and the darkest of the lines, which is 0.3 of white.
+    assert grey.min() >= min(100, int(0.3 * 255)) - 2 and (grey == 200).mean() > 0.2
+    assert min(size) < 64 or (abs(grey - 100) <= 2).mean() > 0.005
+
+
 @pytest.mark.parametrize("size", [(1, 1), (8, 300), (300, 8), (40, 60), (2000, 3000)])
 def test_boxes_and_labels_on_every_size(size):
     height, width = size
