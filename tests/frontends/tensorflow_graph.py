@@ -1,36 +1,17 @@
 """A frozen TensorFlow graph (.pb) and a SavedModel written byte by byte: no TensorFlow needed.
 
-Protocol buffers are (field number << 3 | wire type), then the value; GraphDef, NodeDef, AttrValue and
-TensorProto are used with the few fields that follow.
+GraphDef, NodeDef, AttrValue and TensorProto are used with the few fields that follow.
 """
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
+from wire import block, number, varint
 
 FLOAT, INT32 = 1, 3
 _TYPES = {np.dtype(np.float32): FLOAT, np.dtype(np.int32): INT32}
-
-
-def _varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def block(field: int, content: bytes | str) -> bytes:
-    content = content.encode() if isinstance(content, str) else content
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
 
 
 def shape(sizes) -> bytes:
@@ -46,7 +27,7 @@ def of_type(kind: int) -> bytes:
 
 
 def ints(values) -> bytes:
-    return block(1, block(3, b"".join(_varint(value) for value in values)))
+    return block(1, block(3, b"".join(varint(value) for value in values)))
 
 
 def node(name: str, kind: str, inputs=(), **attributes: bytes) -> bytes:

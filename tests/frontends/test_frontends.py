@@ -8,7 +8,9 @@ import numpy as np
 import openvino as ov
 import pytest
 from architecture import SIDE, module, picture, weights
+from paddle_program import write_paddle
 from tensorflow_graph import write_frozen, write_saved_model
+from tflite_file import write_tflite
 
 from ovxai.errors import ModelReadError
 from ovxai.explainer import Explainer
@@ -54,6 +56,14 @@ def test_tensorflow_frozen_graph(tmp_path):
 
 def test_tensorflow_saved_model(tmp_path):
     assert verify(agrees(insert(write_saved_model(tmp_path / "small", weights(), NHWC)), nhwc=True)).ok
+
+
+def test_tflite(tmp_path):
+    assert verify(agrees(insert(write_tflite(tmp_path / "small.tflite", weights(), NHWC)), nhwc=True)).ok
+
+
+def test_paddle(tmp_path):
+    assert verify(agrees(insert(write_paddle(tmp_path / "small.pdmodel", weights(), NCHW)))).ok
 
 
 def test_embedded_preprocessing_is_kept(tmp_path):
@@ -113,7 +123,8 @@ def test_one_clear_line(case, tmp_path):
 
 
 def test_an_operation_that_tensorflow_has_and_openvino_not(tmp_path):
-    from tensorflow_graph import FLOAT, block, node, number, of_type, shape
+    from tensorflow_graph import FLOAT, node, of_type, shape
+    from wire import block, number
 
     path = tmp_path / "strange.pb"
     path.write_bytes(
