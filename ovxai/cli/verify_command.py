@@ -75,6 +75,7 @@ def _print(report: VerifyReport, say) -> None:
             else f" (map {row.worst_class}, cell {row.worst_cell})"
         )
         left = f", {row.left_out} cells left out where the definition jumps" if row.left_out else ""
+        left += f", {row.on_edge} cells on the edge between two levels" if row.on_edge else ""
         words = (
             row.detail or f"{_amount(row.deviation, report)} off, {row.tolerance:.3g} allowed{where}{left}"
         )

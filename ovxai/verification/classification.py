@@ -6,7 +6,8 @@ One masked copy at a time goes through the head that was cut from the plain mode
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import openvino as ov
@@ -18,6 +19,7 @@ from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.gates import gate, shaped
 from ovxai.verification.layouts import Positions, positions_of
 from ovxai.verification.locate import classifier_bias, logits_port, port_named
+from ovxai.verification.ties import Between, between
 
 Progress = Callable[[int, int], None]
 
@@ -28,15 +30,26 @@ def classification(
     """Every class's map for the pictures in `feeds`, at the batch in which they are fed."""
     head = cut_head(plain, info.target_layers, info.explained_output, feeds)
     positions = positions_of(info, head.gated[0])
-    maps = _masked_rows(head, positions, info.mask, progress)
+    maps = _masked_rows(head, positions, info.mask, head.gated, progress)
     model = plain.clone()
     logits = logits_port(model, info.explained_output)
     classes = maps.shape[1]
+
+    @cache
+    def edges() -> Between:
+        rough = cut_head(plain, info.target_layers, info.explained_output, feeds, rough=True)
+
+        def rows(gated: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> np.ndarray:
+            return _masked_rows(rough, positions, info.mask, gated, shifts=shifts)
+
+        return between(maps, rows, rough.gated, rough.rough)
+
     return Definition(
         maps=maps,
         features=positions.to_nchw(head.gated[0]),
         ranking=head(head.gated).astype(np.float64),
         bias=classifier_bias(logits, classes),
+        between=edges if head.quantised else None,
     )
 
 
@@ -52,8 +65,15 @@ def activation_map(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Defini
     return Definition(maps=features.astype(np.float64).mean(axis=1, keepdims=True), features=features)
 
 
-def _masked_rows(head: Head, positions: Positions, mask: str, progress: Progress | None) -> np.ndarray:
-    """[N, C, h, w]: the head's answer to each mask in turn."""
+def _masked_rows(
+    head: Head,
+    positions: Positions,
+    mask: str,
+    gated: Sequence[np.ndarray],
+    progress: Progress | None = None,
+    shifts: Sequence[np.ndarray] = (),
+) -> np.ndarray:
+    """[N, C, h, w]: the head's answer to each mask of `gated` in turn."""
     height, width = positions.height, positions.width
     rows = []
     for index in range(height * width):
@@ -62,9 +82,9 @@ def _masked_rows(head: Head, positions: Positions, mask: str, progress: Progress
             (tensor * shaped(window, positions.layout, positions.length(tensor), positions.prefix)).astype(
                 np.float32
             )
-            for tensor in head.gated
+            for tensor in gated
         ]
-        rows.append(head(copies))
+        rows.append(head(copies, shifts))
         if progress is not None:
             progress(index + 1, height * width)
     stacked = np.stack(rows, axis=-1).astype(np.float64)

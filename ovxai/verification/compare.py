@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ovxai.verification.ties import Between
+
 #: Relative to the maps' mean spread over their cells, and to the largest value anywhere.
 OF_SPREAD = 1e-3
 OF_LARGEST = 2e-6
@@ -23,6 +25,7 @@ class Deviation:
     worst_class: int | None = None
     worst_cell: tuple[int, int] | None = None
     left_out: int = 0
+    on_edge: int = 0
     detail: str = ""
 
 
@@ -32,17 +35,24 @@ def tolerance_of(maps: np.ndarray) -> float:
     return float(OF_SPREAD * spread + OF_LARGEST * np.abs(maps).max())
 
 
-def compare_raw(found: np.ndarray, wanted: np.ndarray, doubtful: np.ndarray | None = None) -> Deviation:
-    """Unscaled maps of one picture, [C, h, w], against their definition."""
+def compare_raw(
+    found: np.ndarray, wanted: np.ndarray, doubtful: np.ndarray | None = None, between: Between | None = None
+) -> Deviation:
+    """Unscaled maps of one picture, [C, h, w], against their definition, or against the interval it leaves open."""
     if problem := _unfit(found, wanted):
         return problem
     tolerance = tolerance_of(wanted)
-    off = np.abs(found.astype(np.float64) - wanted)
+    low, high = between or (wanted, wanted)
+    off = _outside(found.astype(np.float64), low, high)
     return _worst(off, np.full(len(wanted), tolerance), doubtful)
 
 
 def compare_scaled(
-    found: np.ndarray, wanted: np.ndarray, bias: np.ndarray | None = None, doubtful: np.ndarray | None = None
+    found: np.ndarray,
+    wanted: np.ndarray,
+    bias: np.ndarray | None = None,
+    doubtful: np.ndarray | None = None,
+    between: Between | None = None,
 ) -> Deviation:
     """u8 maps of one picture, [C, h, w], against the definition `wanted`, which is not scaled yet.
 
@@ -64,12 +74,30 @@ def compare_scaled(
             int(index),
             detail="a map without evidence is not all zeros",
         )
-    wanted_grey = np.floor(255 * (wanted - low[:, None, None]) / np.where(span > 0, span, 1)[:, None, None])
-    off = np.abs(found.astype(np.float64) - wanted_grey)
+    off = _outside(found.astype(np.float64), *_greys(*(between or (wanted, wanted))))
     off[(empty | empty_without_bias) & zero] = 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         allowed = 1 + np.ceil(255 * tolerance_of(wanted) / np.where(span > 0, span, np.inf))
     return _worst(off, np.minimum(allowed, 255), doubtful)
+
+
+def _greys(low: np.ndarray, high: np.ndarray) -> Between:
+    """The darkest and the brightest grey of every cell whose value lies between `low` and `high`.
+
+    A cell is darkest where it is low itself, and the smallest and the largest of its map are as high as they get.
+    """
+    return _grey(low, high), _grey(high, low)
+
+
+def _grey(maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """`maps` on the scale from the smallest to the largest of `ends`."""
+    low, high = (end[:, None, None] for end in (ends.min(axis=(1, 2)), ends.max(axis=(1, 2))))
+    return np.clip(np.floor(255 * (maps - low) / np.where(high > low, high - low, 1)), 0, 255)
+
+
+def _outside(found: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """How far from the interval."""
+    return np.maximum(np.maximum(low - found, found - high), 0.0)
 
 
 def _empty(maps: np.ndarray, span: np.ndarray) -> np.ndarray:

@@ -19,20 +19,26 @@ class Head:
     """The part of the model behind the gated tensors.
 
     gated: their ungated values. bypass: what reaches the head past them (other branches, shapes).
+    quantised: whether it rounds anything that depends on them. rough: shapes of what quantisers read, where
+    the head takes a shift for each of their inputs.
     """
 
     engine: Engine
     gated: tuple[np.ndarray, ...]
     bypass: tuple[np.ndarray, ...]
+    quantised: bool = False
+    rough: tuple[tuple[int, ...], ...] = ()
 
-    def __call__(self, gated: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, gated: Sequence[np.ndarray], shifts: Sequence[np.ndarray] = ()) -> np.ndarray:
         """The logits, [N, C], when the head is given `gated` in the place of its own tensors."""
-        feeds = dict(enumerate([*gated, *self.bypass]))
+        feeds = dict(enumerate([*gated, *self.bypass, *shifts]))
         return self.engine(feeds)[0].reshape(len(gated[0]), -1)
 
 
-def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds) -> Head:
+def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, rough: bool = False) -> Head:
     """The head of `plain` behind the tensors `names`, for the pictures in `feeds`.
+
+    rough: it shifts what its quantisers read by what it is given.
 
     Raises:
         TargetLayerError: a name is unknown, or nothing leads from the tensors to the logits.
@@ -44,8 +50,14 @@ def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds) -
     bypass = _entries(below, taps)
     values = values_of(model, [*taps, *bypass], feeds)
     parameters = [_replace(port, value, below) for port, value in zip([*taps, *bypass], values, strict=True)]
-    engine = Engine(ov.Model([op.result(as_f32(logits))], parameters, "head"))
-    return Head(engine, tuple(values[: len(taps)]), tuple(values[len(taps) :]))
+    result = op.result(as_f32(logits))
+    head = ov.Model([result], parameters, "head")
+    quantisers = [node for node in below.values() if node.get_type_name() == "FakeQuantize"]
+    shifts = [_shift(node) for node in quantisers] if rough else []
+    if shifts:
+        head = ov.Model([result], [*parameters, *shifts], "head")
+    shapes = tuple(tuple(shift.get_output_shape(0)) for shift in shifts)
+    return Head(Engine(head), tuple(values[: len(taps)]), tuple(values[len(taps) :]), bool(quantisers), shapes)
 
 
 def _between(taps: Sequence[ov.Output], logits: ov.Output) -> dict[str, ov.Node]:
@@ -98,6 +110,15 @@ def _replace(port: ov.Output, value: np.ndarray, below: dict[str, ov.Node]) -> o
         if target.get_node().get_name() in below:
             target.replace_source_output(source)
     return parameter
+
+
+def _shift(quantiser: ov.Node) -> ov.Node:
+    """A new parameter that is added to the input of `quantiser`, as a part of the largest value it tells apart."""
+    port, low, high = (quantiser.input_value(i) for i in range(3))
+    shift = op.parameter(list(port.get_shape()), np.float32)
+    part = op.multiply(op.convert(shift, port.get_element_type()), op.maximum(op.abs(low), op.abs(high)))
+    quantiser.input(0).replace_source_output(op.add(port, part).output(0))
+    return shift
 
 
 def _key(port: ov.Output) -> tuple[str, int]:

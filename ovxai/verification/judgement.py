@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ovxai.metadata import SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.verification.batches import Batch, make_batches
 from ovxai.verification.beside import check_beside
 from ovxai.verification.case import Case, take_apart
-from ovxai.verification.compare import NO_EVIDENCE, Deviation, compare_raw, compare_scaled
+from ovxai.verification.compare import NO_EVIDENCE, Between, Deviation, compare_raw, compare_scaled, tolerance_of
 from ovxai.verification.definition import Definition
 from ovxai.verification.engine import Engine, is_quantised
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
@@ -208,9 +208,21 @@ def _wrong_type(maps: np.ndarray, scaled: bool, batch: int) -> str:
 
 
 def _compare(maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool) -> Deviation:
+    found = _against_maps(maps, wanted, row, classes, scaled)
+    if found.units <= 1 or wanted.between is None:
+        return found
+    low, high = (edge[row][classes] for edge in wanted.between())
+    again = _against_maps(maps, wanted, row, classes, scaled, (low, high))
+    jumps = int((high - low > tolerance_of(wanted.maps[row][classes])).sum())
+    return replace(again, on_edge=jumps)
+
+
+def _against_maps(
+    maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool, between: Between | None = None
+) -> Deviation:
     chosen = wanted.maps[row][classes]
     doubtful = None if wanted.doubtful is None else wanted.doubtful[row][classes]
     if not scaled:
-        return compare_raw(maps, chosen, doubtful)
+        return compare_raw(maps, chosen, doubtful, between)
     bias = None if wanted.bias is None else wanted.bias[classes]
-    return compare_scaled(maps, chosen, bias, doubtful)
+    return compare_scaled(maps, chosen, bias, doubtful, between)

@@ -14,6 +14,7 @@ class PictureRow:
     deviation, tolerance: in the map's own units, or in grey levels where the maps are scaled.
     units: the largest deviation over what is allowed at that place; up to 1 is exact.
     worst_class, worst_cell: where that was. left_out: cells at which the definition jumps.
+    on_edge: cells with a value on the edge between two levels of a quantiser, held against both of its sides.
     """
 
     picture: int
@@ -24,6 +25,7 @@ class PictureRow:
     worst_class: int | None = None
     worst_cell: tuple[int, int] | None = None
     left_out: int = 0
+    on_edge: int = 0
     detail: str = ""
 
     @property

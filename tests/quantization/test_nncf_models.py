@@ -52,10 +52,7 @@ def test_post_training_quantisation(name):
     holds(*quantised(read_model(path), folder))
 
 
-_TIES = "a value on the edge between two levels of a FakeQuantize is rounded either way (14 grey levels in one map)"
-
-
-@pytest.mark.parametrize("name", [pytest.param("vit_cifar10", marks=pytest.mark.xfail(reason=_TIES, strict=False)), "yolox_nano"])
+@pytest.mark.parametrize("name", ["vit_cifar10", "yolox_nano"])
 def test_shared_models(name, shared_folder):
     path = shared_folder / SHARED[name]
     if not path.exists():
