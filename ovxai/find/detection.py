@@ -13,17 +13,19 @@ import openvino as ov
 
 from ovxai.find import detection_named as named
 from ovxai.find.detection_axes import upright
+from ovxai.find.detection_columns import class_columns, is_bare, is_decoded
 from ovxai.find.detection_graph import Graph, Port, snapshot
 from ovxai.find.detection_groups import TARGET_HINT, Chosen, box_evidence, choose
 from ovxai.find.detection_neck import shared_feature
-from ovxai.find.detection_outputs import output_name, prediction_form
+from ovxai.find.detection_outputs import Head, output_name, prediction_form
 from ovxai.find.detection_queries import TokenScores, find_token_scores
 from ovxai.find.detection_site import ClassLevel, DetectionSite, size_level
 from ovxai.find.detection_split import narrowed
-from ovxai.find.detection_taps import behind_regions, grid_tap, last_linear
-from ovxai.find.detection_trail import ACTIVATED, RESCALED, SHIFTED, Trail, follow
+from ovxai.find.detection_taps import behind_regions, grid_tap, last_linear, resized
+from ovxai.find.detection_trail import Layout, Trail, follow
 from ovxai.find.verdict import No
 
+FOR_DETECTORS = f"for a detector {TARGET_HINT}"
 #: Forms whose scores are what the model itself made of them.
 FINISHED = ("boxes-labels", "boxes-labels-scores", "boxes-labels-masks")
 
@@ -40,8 +42,8 @@ def find_detection(model: ov.Model, options: InsertOptions, model_info: ModelInf
     graph, count = snapshot(model), label_count(options, model_info)
     search = _Search(model, graph, count)
     if options.target_layer:
-        site = named.from_names(model, graph, options.target_layer, count)
-        return search.finished(site) if site else site
+        given = named.from_names(model, graph, options.target_layer, count)
+        return search.finished(*given) if given else given
     site = search.grids()
     if not site and (tokens := find_token_scores(graph)):
         site = search.tokens(tokens)
@@ -59,14 +61,14 @@ def label_count(options: InsertOptions, model_info: ModelInfo) -> int | None:
 def _checked(site: DetectionSite, count: int | None, model_info: ModelInfo) -> DetectionSite | No:
     """Refuse where the number of labels and the number of scores can't both be right."""
     allowed = {site.classes}
-    if site.activation == "softmax":
+    if site.activation in ("softmax", "none"):
         allowed.add(site.classes - 1)  # a background channel that labels leave out
     if model_info.labels and model_info.labels[0] == "otx_empty_lbl":
         allowed.add(site.classes + 1)
     if count is None or count in allowed:
         return site
     what = "is one score a box (class-agnostic?)" if site.classes == 1 else f"are {site.classes} class scores a box"
-    return No(f"there {what} but {count} labels; give the right --labels or --num-classes, or {TARGET_HINT}")
+    return No(f"there {what} but {count} labels; give the right --labels or --num-classes, or {TARGET_HINT}", final=True)
 
 
 class _Search:
@@ -86,10 +88,16 @@ class _Search:
         linear, _ = last_linear(graph, results)
         regional = behind_regions(graph)
         if any(regional[node] for node in linear):
-            return No("two-stage detector: classes are scored region by region, there is no map of class scores")
+            return No(
+                "two-stage detector: classes are scored region by region, there is no map of class scores", final=True
+            )
         taps = [tap for node in linear if (tap := grid_tap(graph, node))]
+        enlarged = [tap for tap in taps if resized(graph, tap)]
+        taps = [tap for tap in taps if tap not in enlarged]
         taps = [tap for tap in taps if tap.cells > 1 or any(other.cells > 1 for other in taps)]
         if not any(tap.cells > 1 for tap in taps):
+            if enlarged:
+                return No(f"its maps are resized to the picture (a segmentation model?); {FOR_DETECTORS}", near=True)
             return No("no detector: no output is made from a convolution that keeps one vector a position")
         trail = follow(graph, taps)
         chosen = choose(trail, self.count)
@@ -103,21 +111,29 @@ class _Search:
             return No("no detector: the class scores have no positions left (a classifier)")
         evidence = box_evidence(trail, chosen)
         if not evidence:
-            return No("scores a position and class, but no boxes beside them (a segmentation model?); for a detector "
-                      f"{TARGET_HINT}")  # fmt: skip
+            return No(
+                f"scores a position and class, but no boxes beside them (a segmentation model?); {FOR_DETECTORS}", near=True
+            )
         order = sorted(chosen.layouts, key=lambda tap: -trail.taps[tap].cells)
         levels = tuple(self._level(trail, tap, chosen) for tap in order)
         heads = f"{chosen.classes} class scores a box on {len(levels)} level(s); {evidence}"
         return self._filled(
-            levels, chosen.activation, decoded=_decoded(trail), why=heads,
+            levels, chosen.activation, head=self._head(trail, chosen, levels), why=heads,
             candidates=self._facts(trail, chosen, evidence), notes=chosen.notes,
         )  # fmt: skip
 
-    def _filled(self, levels: tuple[ClassLevel, ...], activation: str, *, decoded: bool, **texts) -> DetectionSite:
+    def _head(self, trail: Trail, chosen: Chosen, levels: tuple[ClassLevel, ...]) -> Head:
+        cells = sum(len(layout.channels) * trail.taps[tap].cells for tap, layout in chosen.layouts.items())
+        return Head(
+            chosen.classes, len(levels), softmax=chosen.activation == "softmax", heatmap=len(levels) == 1,
+            decoded=is_decoded(trail), bare=is_bare(trail, chosen.layouts), cells=cells,
+            columns=class_columns(self.graph, self.model, trail, chosen.layouts),
+        )  # fmt: skip
+
+    def _filled(self, levels: tuple[ClassLevel, ...], activation: str, *, head: Head, **texts) -> DetectionSite:
         """The site, with what its outputs look like."""
         outputs, classes = self.model.outputs, len(levels[0].channels[0])
-        single = len(levels) == 1 and levels[0].rows is None
-        form = prediction_form(outputs, classes, len(levels), decoded=decoded, heatmap=single)
+        form = prediction_form(outputs, head)
         raw = activation == "none" and form.name not in FINISHED
         return DetectionSite(
             levels, classes, self._size_level(levels), activation,
@@ -178,20 +194,15 @@ class _Search:
             for level in order
         )
         name = levels[0].port.get_node().get_friendly_name()
+        cells = sum(height * width for height, width in (level.grid for level in levels))
         return self._filled(
-            levels, "sigmoid", decoded=True, why=f"{name} scores every position before queries are picked",
+            levels, "sigmoid", head=Head(scores.classes, len(levels), cells=cells),
+            why=f"{name} scores every position before queries are picked",
             candidates=(f"{name}: class scores of {len(levels)} level(s) before queries are picked",),
         )  # fmt: skip
 
-    def finished(self, levels: tuple[ClassLevel, ...]) -> DetectionSite:
+    def finished(self, levels: tuple[ClassLevel, ...], trail: Trail, layouts: dict[int, Layout]) -> DetectionSite:
         """A site from tensors that the user named."""
         facts = tuple(f"{level.port.get_node().get_friendly_name()}: named by the user" for level in levels)
-        return self._filled(levels, "none", decoded=False, why="named by the user", candidates=facts)
-
-
-def _decoded(trail: Trail) -> bool:
-    """Whether any value that is not a score met anchors, strides or a grid on its way out."""
-    for probes in trail.known.values():
-        if (probes.flags & ACTIVATED != 0).any() and (probes.flags & (SHIFTED | RESCALED) != 0).any():
-            return True
-    return bool(trail.integrated)
+        head = self._head(trail, Chosen(layouts, "none"), levels)
+        return self._filled(levels, "none", head=head, why="named by the user", candidates=facts)

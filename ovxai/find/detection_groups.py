@@ -37,13 +37,13 @@ def choose(trail: Trail, count: int | None) -> Chosen | No:
             scores[tap] = channels
     if not scores:
         return choose_raw(trail, count)
-    found = layouts(trail, scores, count)
+    found = {tap: layout for tap, layout in layouts(trail, scores, count).items() if _together(trail, tap, layout)}
     notes: list[str] = []
     found = {tap: _without_objectness(trail, tap, layout, count, notes) for tap, layout in found.items()}
     found = {tap: layout for tap, layout in found.items() if layout is not None}
     if not found:
         objectness = next(iter(notes), "scores were found, but not how their channels split into anchors and classes")
-        return No(f"{objectness}; give --num-classes, or {TARGET_HINT}")
+        return No(f"{objectness}; give --num-classes, or {TARGET_HINT}", near=True, final=bool(notes))
     return _pick(trail, found, count, notes)
 
 
@@ -51,8 +51,19 @@ def choose_raw(trail: Trail, count: int | None) -> Chosen | No:
     """Heads that hand out logits: classes and boxes are told apart by what the boxes can't be."""
     found = raw_scores(trail, count)
     if not found:
-        return No(f"{found.reason}; {TARGET_HINT}")
+        return No(f"{found.reason}, or {TARGET_HINT}", near=found.near)
     return Chosen(found, "none")
+
+
+def _together(trail: Trail, tap: int, layout: Layout) -> bool:
+    """Whether an anchor's classes stand side by side (or, class-major, an anchor's width apart).
+
+    What stands between other values, as the visibility of keypoints between their places, is no list of classes.
+    """
+    if tap in trail.softmaxed or tap in trail.declared:
+        return True
+    steps = {after - before for row in layout.channels for before, after in zip(sorted(row), sorted(row)[1:])}
+    return steps in (set(), {1}, {layout.anchors})
 
 
 def _without_objectness(trail: Trail, tap: int, layout: Layout, count: int | None, notes: list[str]) -> Layout | None:
@@ -119,7 +130,8 @@ def _one_class(trail: Trail, group: dict[int, Layout], notes: list[str]) -> Chos
         if len(own) != 1:
             return No(
                 f"{len(own)} scores a box at {grid[0]} x {grid[1]}, and nothing tells class from objectness; "
-                f"{TARGET_HINT}"
+                f"{TARGET_HINT}",
+                final=any(tap.grid == grid and tap.channels % 4 == 0 for tap in trail.taps),
             )
         kept[own[0]] = group[own[0]]
     notes.append("one score a box: a detector of a single class")

@@ -87,7 +87,7 @@ def shared_axis(trail: Trail, taps: list[int], channels: dict[int, frozenset[int
 
 def layouts(trail: Trail, scores: dict[int, frozenset[int]], count: int | None = None) -> dict[int, Layout]:
     """The layout of every tap that carries scores; boxes of the same grid settle what the scores alone leave open."""
-    boxes = _anchors_by_grid(trail, scores)
+    boxes = box_anchors_by_grid(trail, scores)
     hints = shared_axis(trail, list(scores), scores)
     found: dict[int, Layout] = {}
     for tap, channels in scores.items():
@@ -114,7 +114,8 @@ def _own_anchors(trail: Trail, tap: int, channels: frozenset[int]) -> int | None
     return layout.anchors if layout else None
 
 
-def _anchors_by_grid(trail: Trail, scores: dict[int, frozenset[int]]) -> dict[tuple[int, int], int]:
+def box_anchors_by_grid(trail: Trail, scores: dict[int, frozenset[int]]) -> dict[tuple[int, int], int]:
+    """Anchors of the boxes on each grid; channels that are `scores` aside."""
     found = {}
     for tap, one in enumerate(trail.taps):
         rest = frozenset(range(one.channels)) - scores.get(tap, frozenset())

@@ -10,6 +10,7 @@ from ovxai.find.detection_graph import Graph, Port
 from ovxai.find.detection_probes import (
     ACTIVATED,
     BENT,
+    PLACED,
     RESCALED,
     SHIFTED,
     SIGMOID,
@@ -214,8 +215,22 @@ def _elementwise(graph: Graph, node: int, known: Known, flag: int) -> dict[int, 
         if source in known:
             probes = aligned(known[source], graph.shape(source), out)
             # Arithmetic on raw values is part of making a logit; on activated ones it makes a box.
-            parts.append(probes if not flag else _flag_activated(probes, flag))
+            probes = probes if not flag else _flag_activated(probes, flag)
+            parts.append(probes.marked(PLACED) if _by_position(graph, node, source, probes) else probes)
     return {0: joined(parts)} if parts else {}
+
+
+def _by_position(graph: Graph, node: int, source: Port, probes: Probes) -> bool:
+    """Whether the other operand is a table that goes along with the position."""
+    if graph.kinds[node] not in ("Add", "Subtract", "Multiply", "Divide") or not len(probes):
+        return False
+    other = next((port for port in graph.inputs[node] if port != source), source)
+    if graph.live[other[0]]:
+        return False
+    rank = len(graph.shape((node, 0)))
+    sizes = (1,) * (rank - len(graph.shape(other) or ())) + (graph.shape(other) or ())
+    one = probes.only((probes.channel == probes.channel[0]) & (probes.tap == probes.tap[0]))
+    return any(sizes[axis] != 1 and len(set(one.coords[:, axis].tolist())) > 1 for axis in range(rank))
 
 
 def _flag_activated(probes: Probes, flag: int) -> Probes:

@@ -9,7 +9,7 @@ from ovxai.find.detection_layouts import layouts
 from ovxai.find.detection_neck import shared_feature
 from ovxai.find.detection_site import NCHW, ClassLevel
 from ovxai.find.detection_taps import Tap
-from ovxai.find.detection_trail import follow, score_channels
+from ovxai.find.detection_trail import Layout, Trail, follow, score_channels
 from ovxai.find.verdict import No
 
 
@@ -29,8 +29,8 @@ def resolve(model: ov.Model, name: str) -> Port | No:
 
 def from_names(
     model: ov.Model, graph: Graph, names: tuple[str, ...], count: int | None
-) -> tuple[ClassLevel, ...] | No:
-    """Levels from maps [N, A * K, h, w] given by name, sorted fine to coarse."""
+) -> tuple[tuple[ClassLevel, ...], Trail, dict[int, Layout]] | No:
+    """Levels from maps [N, A * K, h, w] given by name, sorted fine to coarse; the trail, and how each tap is read."""
     taps = []
     for name in names:
         port = resolve(model, name)
@@ -44,11 +44,12 @@ def from_names(
     trail = follow(graph, taps)
     scores = {i: score_channels(trail, i) or frozenset(range(tap.channels)) for i, tap in enumerate(taps)}
     read = layouts(trail, scores, count)
-    nodes, levels = model.get_ordered_ops(), []
+    nodes, levels, used = model.get_ordered_ops(), [], {}
     for i, tap in sorted(enumerate(taps), key=lambda item: -item[1].cells):
         channels = _channels(tap, read.get(i), count)
         if not channels:
             return channels
+        used[i] = Layout(channels, -1)
         feature = shared_feature(graph, tap, [])
         levels.append(ClassLevel(
             nodes[tap.port[0]].output(tap.port[1]), tap.axes, channels, tap.grid,
@@ -57,7 +58,7 @@ def from_names(
         ))  # fmt: skip
     if len({len(level.channels[0]) for level in levels}) != 1:
         return No("target layer: the named tensors have different numbers of classes")
-    return tuple(levels)
+    return tuple(levels), trail, used
 
 
 def _channels(tap: Tap, layout, count: int | None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import openvino as ov
 
@@ -35,30 +35,90 @@ class Form:
     scores: int | None
 
 
-def prediction_form(outputs: list[ov.Output], classes: int, levels: int, *, decoded: bool, heatmap: bool) -> Form:
-    """decoded: whether box columns have met strides or anchors inside the graph."""
+@dataclass(frozen=True)
+class Columns:
+    """Where an output keeps the classes: at start, start + 1 ... along `axis`, every candidate in it."""
+
+    axis: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the outputs are made from.
+
+    cells: candidates over all levels, None where that is not known. columns: by output number.
+    decoded: box columns have met strides or anchors inside the graph. bare: and no activation either.
+    """
+
+    classes: int
+    levels: int
+    softmax: bool = False
+    heatmap: bool = False
+    decoded: bool = False
+    bare: bool = False
+    cells: int | None = None
+    columns: dict[int, Columns] = field(default_factory=dict)
+
+
+def prediction_form(outputs: list[ov.Output], head: Head) -> Form:
+    """In which of the known forms the outputs are, and which of them has the scores."""
     boxed = boxes_and_labels(outputs)
     if boxed is not None:
         return boxed
-    if len(outputs) == 1:
-        return Form(_single_form(sizes(outputs[0]), classes, decoded), 0)
-    rows = [
-        i for i, output in enumerate(outputs) if sizes(output)[-1:] == (classes,) and len(sizes(output)) in (2, 3)
-    ]
-    if levels > 1 and len(rows) == levels and len(outputs) == 2 * levels:
-        return Form("nanodet", max(rows, key=lambda i: sizes(outputs[i])[-2] or 0))
-    if heatmap:
-        maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == classes]
+    for number, columns in head.columns.items():
+        name = _joint_form(sizes(outputs[number]), columns, head)
+        if name:
+            return Form(name, number)
+    if head.levels > 1 and (rows := _level_rows(outputs, head)):
+        return Form("nanodet", rows)
+    if head.heatmap:
+        maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == head.classes]
         return Form("heatmap" if maps else "", maps[0] if maps else None)
-    return Form("", rows[0] if len(rows) == 1 else None)
+    if len(head.columns) == 1:
+        number = next(iter(head.columns))
+        return Form("boxes-scores" if _beside_boxes(outputs, number, head) else "", number)
+    if len(outputs) == 1:
+        return Form(_finished_table(sizes(outputs[0]), head.cells), 0)
+    scores = [i for i, output in enumerate(outputs) if sizes(output)[-1:] == (head.classes,) and len(sizes(output)) in (2, 3)]
+    return Form("", scores[0] if len(scores) == 1 else None)
 
 
-def _single_form(shape: tuple[int | None, ...], classes: int, decoded: bool) -> str:
-    if len(shape) == 3 and shape[2] == 5 + classes:
-        return "yolo-v5" if decoded else "yolox"
-    if len(shape) == 3 and shape[1] == 4 + classes:
-        return "yolo-v8"
-    return "fastestdet" if len(shape) == 4 and shape[1] == 5 + classes else ""
+def _joint_form(shape: tuple[int | None, ...], columns: Columns, head: Head) -> str:
+    """Boxes and classes in one tensor: whose layout is it?"""
+    place = (len(shape), columns.axis, columns.start)
+    if place == (4, 1, 5) and head.softmax:
+        return "fastestdet"
+    if place == (3, 2, 5):
+        return "yolo-v5" if head.decoded else "yolox" if head.bare else ""
+    if place in ((3, 1, 4), (3, 2, 4)):
+        return "yolo-v8" if head.decoded else ""
+    return ""
+
+
+def _level_rows(outputs: list[ov.Output], head: Head) -> int | None:
+    """NanoDet: scores and boxes of each level are outputs of their own; the number of the finest scores."""
+    rows = [
+        i for i, output in enumerate(outputs) if sizes(output)[-1:] == (head.classes,) and len(sizes(output)) in (2, 3)
+    ]
+    if len(rows) != head.levels or len(outputs) != 2 * head.levels:
+        return None
+    return max(rows, key=lambda i: sizes(outputs[i])[-2] or 0)
+
+
+def _beside_boxes(outputs: list[ov.Output], scores: int, head: Head) -> bool:
+    """One table of finished boxes, one of scores, row by row."""
+    columns = head.columns[scores]
+    boxes = [i for i, output in enumerate(outputs) if i != scores and len(sizes(output)) == 3 and sizes(output)[2] == 4]
+    return head.decoded and len(boxes) == 1 and len(sizes(outputs[scores])) == 3 and columns.start == 0
+
+
+def _finished_table(shape: tuple[int | None, ...], cells: int | None) -> str:
+    """What is left after suppression inside the graph, in one tensor."""
+    if len(shape) == 4 and shape[1] == 1 and shape[3] == 7:
+        return "detection-output"
+    fewer = cells is not None and len(shape) == 3 and shape[1] is not None and shape[1] < cells
+    return "boxes-table" if fewer and shape[2] == 6 else ""
 
 
 def boxes_and_labels(outputs: list[ov.Output]) -> Form | None:

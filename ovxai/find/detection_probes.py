@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 #: What has happened to a probe on its way.
-SIGMOID, SOFTMAX, SHIFTED, RESCALED, BENT = 1, 2, 4, 8, 16
+#: PLACED: met constants that differ from position to position (grids, strides): boxes being made, or made.
+SIGMOID, SOFTMAX, SHIFTED, RESCALED, BENT, PLACED = 1, 2, 4, 8, 16, 32
 ACTIVATED = SIGMOID | SOFTMAX
 
 

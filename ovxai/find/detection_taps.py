@@ -112,3 +112,19 @@ def grid_tap(graph: Graph, node: int) -> Tap | None:
 
 def _keeps_rows(graph: Graph, node: int, shape: tuple[int, ...]) -> bool:
     return graph.shape(graph.live_inputs(node)[0])[:3] == shape[:3] and min(shape[1:3]) > 1
+
+
+def resized(graph: Graph, tap: Tap) -> bool:
+    """Whether the tap's values are enlarged as a map on their way out, as those of segmentation are."""
+    seen, stack = set(), [tap.port[0]]
+    while stack:
+        node = stack.pop()
+        for port in range(len(graph.shapes[node])):
+            for user, _ in graph.consumers.get((node, port), []):
+                if user in seen or not graph.live[user] or is_linear(graph, user):
+                    continue
+                if graph.kinds[user] in ("Interpolate", "DepthToSpace") and len(graph.shape((user, 0)) or ()) == 4:
+                    return True
+                seen.add(user)
+                stack.append(user)
+    return False

@@ -24,27 +24,20 @@ class RawInstances:
     output: int
 
 
-@dataclass(frozen=True)
-class NoCandidates(No):
-    """near: whether the outputs look like this family, so that the reason is worth telling."""
-
-    near: bool = False
-
-
-def find_candidates(model: ov.Model, graph: Graph, model_info, count: int | None) -> RawInstances | NoCandidates:
+def find_candidates(model: ov.Model, graph: Graph, model_info, count: int | None) -> RawInstances | No:
     """Two outputs, one a map of M prototypes, the other a table whose classes the detection search can name."""
     outputs = model.outputs
     shapes = [output.get_partial_shape() for output in outputs]
     maps = [i for i, shape in enumerate(shapes) if shape.rank.is_static and len(shape) == 4 and shape[1].is_static]
     tables = [i for i, shape in enumerate(shapes) if shape.rank.is_static and len(shape) == 3]
     if len(maps) != 1 or len(tables) != 1:
-        return NoCandidates("no candidates with prototypes")
+        return No("no candidates with prototypes")
     results = [graph.inputs[i][0] for i, kind in enumerate(graph.kinds) if kind == "Result"]
     linear, _ = last_linear(graph, results)
     taps = [tap for node in linear if (tap := grid_tap(graph, node))]
-    chosen = choose(follow(graph, taps), count) if taps else NoCandidates("no maps")
+    chosen = choose(follow(graph, taps), count) if taps else No("no maps")
     if not chosen:
-        return NoCandidates(chosen.reason)
+        return No(chosen.reason)
     coefficients, classes = shapes[maps[0]][1].get_length(), chosen.classes
     node = model.get_results()[tables[0]].input(0).get_source_output()
     for axis, head in ((1, 4), (2, 5)):
@@ -56,7 +49,7 @@ def find_candidates(model: ov.Model, graph: Graph, model_info, count: int | None
             )  # fmt: skip
             prototypes = model.get_results()[maps[0]].input(0).get_source_output()
             return RawInstances(table, prototypes, classes, tables[0])
-    return NoCandidates(
+    return No(
         f"prototypes of {coefficients} channels and {classes} classes, but the other output has no room for both",
         near=True,
     )

@@ -50,13 +50,24 @@ def find_plan(model: ov.Model, graph: Graph, options: InsertOptions, model_info:
     if options.output is not None and isinstance(index := output_index(model, options.output), No):
         return index.reason
     asked = _asked(options)
-    reasons = []
-    for task in (asked,) if asked else _order(graph, model):
+    refused: dict[str, No] = {}
+    order = (asked,) if asked else _order(graph, model)
+    for task in order:
         plan = _FINDERS[task](model, graph, options, model_info, picture)
         if isinstance(plan, Plan):
             return plan
-        reasons.append(f"as {task}: {plan.reason}")
-    return "; ".join(reasons) + ("" if asked else "; --task and --target-layer settle it")
+        refused[task] = plan
+        if plan.final:
+            break
+    told = _telling(refused) if order[0] != CLASSIFICATION else {}
+    reasons = "; ".join(f"as {task}: {no.reason}" for task, no in (told or refused).items())
+    return reasons + ("" if asked or told else "; --task and --target-layer settle it")
+
+
+def _telling(refused: dict[str, No]) -> dict[str, No]:
+    """The reasons of those searches that nearly found what they looked for."""
+    final = {task: no for task, no in refused.items() if no.final}
+    return final or {task: no for task, no in refused.items() if no.near}
 
 
 def _asked(options: InsertOptions) -> str | None:

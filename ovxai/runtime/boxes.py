@@ -19,7 +19,7 @@ def boxes_labels(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Ins
     """Boxes [K, 5] with the score last, labels [K]: what OTX exports."""
     boxes = _pick(outputs, facts, "boxes", lambda a: a.ndim == 2 and a.shape[1] == 5)
     labels = _pick(outputs, facts, "labels", lambda a: a.ndim == 1)
-    return Instances(_in_pixels(boxes[:, :4], geometry), labels.astype(int), boxes[:, 4].astype(np.float32))
+    return Instances(in_pixels(boxes[:, :4], geometry), labels.astype(int), boxes[:, 4].astype(np.float32))
 
 
 def boxes_labels_scores(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
@@ -27,7 +27,7 @@ def boxes_labels_scores(outputs: Outputs, facts: ModelFacts, geometry: Geometry)
     boxes = _pick(outputs, facts, "boxes", lambda a: a.ndim == 2 and a.shape[1] == 4)
     labels = _pick(outputs, facts, "labels", lambda a: a.ndim == 1 and np.issubdtype(a.dtype, np.integer))
     scores = _pick(outputs, facts, "scores", lambda a: a.ndim == 1 and np.issubdtype(a.dtype, np.floating))
-    return Instances(_in_pixels(boxes, geometry), labels.astype(int), scores.astype(np.float32))
+    return Instances(in_pixels(boxes, geometry), labels.astype(int), scores.astype(np.float32))
 
 
 def boxes_labels_masks(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
@@ -39,6 +39,21 @@ def boxes_labels_masks(outputs: Outputs, facts: ModelFacts, geometry: Geometry) 
     if masks.ndim == 4:  # [K, 1, h, w]
         masks = masks[:, 0]
     return Instances(found.boxes, found.labels, found.scores, _painter(found.boxes, masks, geometry))
+
+
+def boxes_table(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Rows [K, 6] of x1, y1, x2, y2, score and class: what end-to-end YOLOs hand out."""
+    rows = _pick(outputs, facts, "boxes", lambda a: a.ndim == 2 and a.shape[1] == 6).astype(np.float32)
+    return Instances(in_pixels(rows[:, :4], geometry), rows[:, 5].astype(int), rows[:, 4])
+
+
+def detection_output(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Rows [1, K, 7] of OpenVINO's DetectionOutput: picture (-1: no more), class, score, corners as shares of the input."""
+    rows = _pick(outputs, facts, "boxes", lambda a: a.ndim == 3 and a.shape[2] == 7)[0].astype(np.float32)
+    last = np.flatnonzero(rows[:, 0] < 0)
+    rows = rows[: last[0] if last.size else None]
+    height, width = geometry.canvas
+    return Instances(rows[:, 3:] * np.float32([width, height] * 2), rows[:, 1].astype(int), rows[:, 2])
 
 
 def _pick(outputs: Outputs, facts: ModelFacts, name: str, fits) -> np.ndarray:
@@ -53,7 +68,7 @@ def _pick(outputs: Outputs, facts: ModelFacts, name: str, fits) -> np.ndarray:
     )
 
 
-def _in_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
+def in_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Some exports give 0..1; a picture's boxes that all end within the first two pixels mean that."""
     boxes = np.asarray(boxes, np.float32)
     if boxes.size and np.abs(boxes).max() <= 2.0:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.runtime.boxes import in_pixels
 from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.geometry import Geometry, Size
 from ovxai.runtime.instances import NONE, Instances, suppress
@@ -33,9 +34,9 @@ def yolox(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
 
 def yolo_v8(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
     """One output [4 + K (+ mask coefficients), P]: centre and size in pixels, class scores."""
-    table = _first_own(outputs, facts, lambda a: a.ndim == 2)
+    table = _scores_or_first(outputs, facts, lambda a: a.ndim == 2)
     classes = facts.explained.num_classes
-    if table.shape[0] > table.shape[1]:  # [P, 4 + K]
+    if classes and table.shape[0] < 4 + classes or table.shape[0] > table.shape[1] >= 4 + (classes or 1):  # [P, 4 + K]
         table = table.T
     scores = table[4 : 4 + classes if classes else None].T
     if facts.explained.score_activation == "sigmoid":
@@ -46,9 +47,23 @@ def yolo_v8(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instance
 
 def yolo_v5(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
     """One output [P, 5 + K]: centre and size in pixels, objectness, class scores."""
-    rows = _first_own(outputs, facts, lambda a: a.ndim == 2 and a.shape[1] > 5)
-    centre, half = rows[:, :2], rows[:, 2:4] / 2
-    return _best(np.concatenate([centre - half, centre + half], axis=1), rows[:, 4:5] * rows[:, 5:], facts)
+    rows = _scores_or_first(outputs, facts, lambda a: a.ndim == 2 and a.shape[1] > 5)
+    scores = rows[:, 5 : 5 + facts.explained.num_classes if facts.explained.num_classes else None]
+    return _best(_corners(rows[:, :4]), rows[:, 4:5] * scores, facts)
+
+
+def boxes_scores(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
+    """Two outputs: boxes [P, 4] in pixels, and class scores [P, K] or [K, P]."""
+    name, classes = facts.explained.score_output, facts.explained.num_classes
+    scores = np.asarray(outputs[name], np.float32)
+    if scores.shape[-1] != classes:
+        scores = scores.T
+    boxes = _first_own(outputs, facts, lambda a: a.ndim == 2 and a is not outputs[name] and a.shape == (len(scores), 4))
+    if facts.explained.score_activation == "sigmoid":
+        scores = _sigmoid(scores)
+    # Corners are in order in every row; of centres and sizes some row breaks it.
+    ordered = bool((boxes[:, :2] <= boxes[:, 2:]).all())
+    return _best(in_pixels(boxes if ordered else _corners(boxes), geometry), scores, facts)
 
 
 def yolo_seg(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
@@ -72,6 +87,12 @@ def _mix(coefficients: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, ge
     x1, y1, x2, y2 = geometry.boxes_to_source(boxes[index : index + 1])[0].round().astype(int)
     inside[y1:y2, x1:x2] = True
     return inside & (geometry.map_to_source(values) > 0)
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    """Centre and size -> x1, y1, x2, y2."""
+    centre, half = boxes[:, :2], boxes[:, 2:4] / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
 
 
 def heatmap(outputs: Outputs, facts: ModelFacts, geometry: Geometry) -> Instances:
@@ -142,6 +163,12 @@ def _first_own(outputs: Outputs, facts: ModelFacts, fits) -> np.ndarray:
         if fits(outputs[name]):
             return np.asarray(outputs[name], np.float32)
     raise UnsupportedModelError(f"{facts.name}: no output has the form {facts.explained.prediction_format}")
+
+
+def _scores_or_first(outputs: Outputs, facts: ModelFacts, fits) -> np.ndarray:
+    """The output that rt_info names, where it is of that form: some exports hand out their raw levels beside it."""
+    named = outputs.get(facts.explained.score_output)
+    return np.asarray(named, np.float32) if named is not None and fits(named) else _first_own(outputs, facts, fits)
 
 
 def _grid(count: int, canvas: Size, facts: ModelFacts) -> np.ndarray:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ovxai.runtime.boxes import boxes_labels, boxes_labels_masks, boxes_labels_scores
+from ovxai.runtime.boxes import boxes_labels, boxes_labels_masks, boxes_labels_scores, boxes_table, detection_output
 from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.geometry import Geometry
 from ovxai.runtime.instances import Instances
-from ovxai.runtime.onestage import fastestdet, heatmap, per_level, yolo_seg, yolo_v5, yolo_v8, yolox
+from ovxai.runtime.onestage import boxes_scores, fastestdet, heatmap, per_level, yolo_seg, yolo_v5, yolo_v8, yolox
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -36,6 +36,9 @@ DETECTORS: dict[str, Callable[[Outputs, ModelFacts, Geometry], Instances]] = {
     "boxes-labels": boxes_labels,
     "boxes-labels-scores": boxes_labels_scores,
     "boxes-labels-masks": boxes_labels_masks,
+    "boxes-scores": boxes_scores,
+    "boxes-table": boxes_table,
+    "detection-output": detection_output,
     "yolox": yolox,
     "yolo-v5": yolo_v5,
     "yolo-v8": yolo_v8,

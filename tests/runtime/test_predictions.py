@@ -145,3 +145,35 @@ def test_masks_that_are_logits():
     model = detector(WITH_SCORES, LABELS, masks=masks, form="boxes-labels-masks", task="instance-segmentation")
     best = found({"boxes": WITH_SCORES, "labels": LABELS, "masks": masks}, model)[0]
     assert best.mask[:30].all() and not best.mask[34:].any()
+
+
+def test_yolo_v5_columns_behind_the_classes_are_no_classes():
+    rows = np.zeros((84, 10), np.float32)
+    rows[3] = [20, 30, 10, 4, 0.5, 0.1, 0.2, 0.8, 9, 9]
+    assert [(p.class_index, round(p.score, 2)) for p in one_output(rows, "yolo-v5")] == [(2, 0.4)]
+
+
+def test_rows_that_are_finished():
+    rows = np.float32([[4, 8, 8, 16, 0.5, 2], [0, 0, 32, 32, 0.9, 1]])
+    got = found({"boxes": rows, "labels": LABELS}, detector(rows, LABELS, form="boxes-table"))
+    assert [(p.class_index, p.box) for p in got] == [(1, (0, 0, 128, 64)), (2, (16, 16, 32, 32))]
+
+
+def test_rows_of_detection_output_end_at_the_first_empty_one():
+    rows = np.float32([[[0, 2, 0.5, 0.125, 0.25, 0.25, 0.5], [-1, 0, 0, 0, 0, 0, 0], [0, 1, 0.9, 0, 0, 1, 1]]])
+    got = found({"boxes": rows, "labels": LABELS}, detector(rows, LABELS, form="detection-output"))
+    assert [(p.class_index, p.box) for p in got] == [(2, (16, 16, 32, 32))]
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_boxes_and_scores_apart(corners, turned):
+    boxes = np.zeros((20, 4), np.float32) + np.float32([2, 2, 4, 4] if corners else [3, 3, 2, 2])
+    boxes[5] = [4, 8, 8, 16] if corners else [6, 12, 4, 8]
+    scores = np.zeros((20, 3), np.float32)
+    scores[5, 1] = 0.8
+    table = scores.T if turned else scores
+    model = detector(boxes, LABELS, scores=table, form="boxes-scores")
+    model.set_rt_info("scores", ["ovxai", "score_output"])
+    got = found({"boxes": boxes, "labels": LABELS, "scores": table}, model)
+    assert [(p.class_index, p.box) for p in got] == [(1, (16, 16, 32, 32))]
