@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ovxai.cli.common import command_options
+from ovxai.cli.options import OPEN_SIZE, with_options
 
 if TYPE_CHECKING:
     from ovxai.bench import BenchReport
-
-
-def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
-        raise click.BadParameter(f"{text!r} is not HxW, such as 224x288")
-    return int(words[0]), int(words[1])
 
 
 @click.command()
@@ -42,7 +34,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Where the model leaves it open."
 )
-@click.option("--size", metavar="HxW", callback=_size, help="Where the model leaves height and width open.")
+@with_options(OPEN_SIZE)
 @click.option("--throughput/--no-throughput", default=True, show_default=True)
 @click.option("--memory/--no-memory", default=True, show_default=True)
 @command_options

@@ -8,27 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ovxai.cli.common import command_options
-from ovxai.cli.run_command import HeightWidth, Numbers
+from ovxai.cli.options import FEEDING, with_options
 
 if TYPE_CHECKING:
     from ovxai.quantization import QuantizeReport
 
 _MOST_LINES = 20
-_LIST = [
-    click.option("--mean", type=Numbers(), help="Subtracted from 0..255 values; one number or one a channel."),
-    click.option("--scale-values", type=Numbers(), help="What the result is divided by."),
-    click.option("--resize-type", type=click.Choice(["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]),
-                 help="How pictures are fitted into the model's input."),
-    click.option("--pad-value", type=click.IntRange(0, 255), help="Grey of the padding."),
-    click.option("--reverse-input-channels/--no-reverse-input-channels", default=None, help="Feed BGR instead of RGB."),
-    click.option("--input-size", type=HeightWidth(), help="For models with a dynamic input."),
-]  # fmt: skip
-
-
-def _feed(function):
-    for option in reversed(_LIST):
-        function = option(function)
-    return function
 
 
 @click.command()
@@ -41,7 +26,7 @@ def _feed(function):
 @click.option("--test-data", type=click.Path(path_type=Path), metavar="DIR", help="Measure on these pictures.  [default: those of --data beyond --subset, or all]")
 @click.option("--measured", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Measure on N pictures at most.")
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
-@_feed
+@with_options(FEEDING)
 @command_options
 def command(model: Path, data: Path, out: Path, force: bool, say, **options) -> dict:
     """Quantise MODEL to INT8 with NNCF, with its explanation exact on the INT8 model.

@@ -10,37 +10,10 @@ from pathlib import Path
 import click
 
 from ovxai.cli.common import color_allowed, command_options
+from ovxai.cli.options import FEEDING, with_options
 
 #: Lines about broken pictures on the screen; manifest.json has them all.
 _MOST_LINES = 20
-
-
-class Numbers(click.ParamType):
-    """One number, or several with commas or spaces between them."""
-
-    name = "numbers"
-
-    def convert(self, value, param, ctx):
-        if not isinstance(value, str):
-            return value
-        try:
-            return tuple(float(word) for word in value.replace(",", " ").split())
-        except ValueError:
-            self.fail(f"{value!r} is not a number, nor numbers with commas between them", param, ctx)
-
-
-class HeightWidth(click.ParamType):
-    """HxW."""
-
-    name = "HxW"
-
-    def convert(self, value, param, ctx):
-        words = value.lower().split("x") if isinstance(value, str) else value
-        if len(words) == 2 and all(str(word).isdigit() and int(word) > 0 for word in words):
-            return int(words[0]), int(words[1])
-        self.fail(f"{value!r} is not HxW, such as 320x416", param, ctx)
-
-
 COLORMAP_NAMES = "jet viridis inferno magma plasma cividis turbo hot bone parula grey".split()
 
 _what = [
@@ -83,31 +56,11 @@ _where = [
     click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
 ]  # fmt: skip
 
-_feed = [
-    click.option("--mean", type=Numbers(), help="Subtracted from 0..255 values; one number or one a channel."),
-    click.option("--scale-values", type=Numbers(), help="What the result is divided by."),
-    click.option("--resize-type", type=click.Choice(["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]),
-                 help="How pictures are fitted into the model's input."),
-    click.option("--pad-value", type=click.IntRange(0, 255), help="Grey of the padding."),
-    click.option("--reverse-input-channels/--no-reverse-input-channels", default=None, help="Feed BGR instead of RGB."),
-    click.option("--input-size", type=HeightWidth(), help="For models with a dynamic input.  [default: the picture's own size]"),
-]  # fmt: skip
-
-
-def _with(*groups):
-    def decorate(function):
-        for option in reversed([option for group in groups for option in group]):
-            function = option(function)
-        return function
-
-    return decorate
-
-
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the maps.")
-@_with(_what, _look, _where, _feed)
+@with_options(_what, _look, _where, FEEDING)
 @command_options
 def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) -> dict:
     """Explain every SOURCE with MODEL and write the maps into DIR.

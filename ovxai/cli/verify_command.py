@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ovxai.cli.common import command_options
+from ovxai.cli.options import OPEN_SIZE, with_options
 from ovxai.errors import SourceError
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 MARKS = {True: "ok", False: "FAILED", None: "note"}
 
 
-def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdigit() and int(word) for word in words):
-        raise click.BadParameter(f"{text!r} is not HxW, such as 224x288")
-    return int(words[0]), int(words[1])
-
-
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -35,7 +27,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 )
 @click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="How many pictures.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--size", metavar="HxW", callback=_size, help="Where the model leaves height and width open.")
+@with_options(OPEN_SIZE)
 @click.option(
     "--plain",
     type=click.Path(path_type=Path),

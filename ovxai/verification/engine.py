@@ -84,10 +84,15 @@ def constant_value(port: ov.Output) -> np.ndarray | None:
 
 def depends_on_input(node: ov.Node) -> bool:
     """Whether a model input stands anywhere above `node`."""
+    return comes_from(node, ("Parameter", "ReadValue"))
+
+
+def comes_from(node: ov.Node, kinds: tuple[str, ...]) -> bool:
+    """Whether `node` or anything above it is an operation of one of these kinds."""
     seen, stack = set(), [node]
     while stack:
         current = stack.pop()
-        if current.get_type_name() in ("Parameter", "ReadValue"):
+        if current.get_type_name() in kinds:
             return True
         for source in current.input_values():
             above = source.get_node()

@@ -9,7 +9,7 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import ExplainedInfo, ModelInfo
-from ovxai.verification.engine import Feeds, values_of
+from ovxai.verification.engine import Feeds, comes_from, values_of
 from ovxai.verification.locate import port_named
 from ovxai.verification.suppression import suppress
 
@@ -51,7 +51,7 @@ def read_instances(
     """
     model = plain.clone()
     ports = [port_named(model, name) for name in info.target_layers]
-    region = [_behind_regions(port.get_node()) for port in ports]
+    region = [comes_from(port.get_node(), REGION_OPS) for port in ports]
     result = model.get_results()[info.explained_output].input(0).get_source_output()
     *values, scores = values_of(model, [*ports, result], feeds)
     if len(values) == 2 and values[0].ndim == 3 and values[1].ndim == 4:
@@ -101,21 +101,6 @@ def _with_masks(
 
 def _same_aspect(sides: tuple[int, ...], picture: tuple[int, int]) -> bool:
     return abs(sides[0] * picture[1] - sides[1] * picture[0]) <= max(picture)
-
-
-def _behind_regions(node: ov.Node) -> bool:
-    """Whether the tensor is computed from what was cut out region by region."""
-    seen, stack = set(), [node]
-    while stack:
-        current = stack.pop()
-        if current.get_type_name() in REGION_OPS:
-            return True
-        for source in current.input_values():
-            above = source.get_node()
-            if above.get_name() not in seen:
-                seen.add(above.get_name())
-                stack.append(above)
-    return False
 
 
 def _from_table(table: np.ndarray, prototypes: np.ndarray) -> list[Instances]:
