@@ -125,7 +125,7 @@ def test_own_columns_are_kept():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A head that does no work and two nodes of two CPUs each, all on this machine: one alone can hold both actors."""
+    """A head that does no work and two nodes of three CPUs each, all on this machine: one alone holds both actors and a reader."""
     ray = pytest.importorskip("ray", reason="ray is not installed (extra ray)")
     from ray.cluster_utils import Cluster
 
@@ -134,7 +134,7 @@ def cluster(tmp_path_factory):
         initialize_head=True,
         head_node_args={"num_cpus": 0, "object_store_memory": memory, "include_dashboard": False},
     )
-    nodes = [made.add_node(num_cpus=2, object_store_memory=memory) for _ in range(2)]
+    nodes = [made.add_node(num_cpus=3, object_store_memory=memory) for _ in range(2)]
     ray.init(address=made.address, log_to_driver=False, configure_logging=False)
     made.wait_for_nodes()
     yield made, nodes

@@ -97,7 +97,7 @@ def test_shadows_of_contours_leave_a_picture_to_be_seen(size):
     grey = painted[:, :, 0].astype(int)
     # Nothing is darker than the shadow and the darkest of the lines, which is 0.3 of white.
     assert grey.min() >= min(100, int(0.3 * 255)) - 2 and (grey == 200).mean() > 0.2
-    assert min(size) < 64 or (abs(grey - 100) <= 2).mean() > 0.005
+    assert min(size) < 64 or (abs(grey - 100) <= 2).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 300), (300, 8), (40, 60), (2000, 3000)])
