@@ -51,13 +51,16 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("source", help="folder, address or .parquet")
     parser.add_argument("-o", "--output", required=True, help="folder or address for the Parquet files")
-    parser.add_argument("--actors", type=int, default=2, help="models in memory, one an actor")
+    parser.add_argument("--actors", type=int, default=1, help="models in memory, one an actor")
     parser.add_argument("--cpus", type=int, default=1, help="CPUs, and threads of the inference, an actor")
     parser.add_argument("--address", help="of the cluster; `local` starts one here  [default: $RAY_ADDRESS, else local]")
     parser.add_argument("--overlays", help="folder for overlays as PNG files, instead of in the Parquet")
     options = parser.parse_args()
 
     ray.init(address=options.address)
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    if options.actors * options.cpus >= cpus:  # Ray would wait for ever
+        parser.error(f"{options.actors} actors of {options.cpus} CPUs leave none of the cluster's {cpus} for reading; ask for fewer")
     rows = read(options.source).map_batches(
         ExplainPictures,
         fn_constructor_args=(options.model, ExplainConfig(target="predictions")),
@@ -68,7 +71,7 @@ def main() -> None:
     )
     if options.overlays:
         rows = rows.map_batches(
-            SaveOverlays, fn_constructor_args=(options.overlays,), batch_format="pyarrow", num_cpus=0.1,
+            SaveOverlays, fn_constructor_args=(options.overlays,), batch_format="pyarrow", num_cpus=0,
             compute=ray.data.ActorPoolStrategy(size=1),
         )  # fmt: skip
     rows.write_parquet(options.output)

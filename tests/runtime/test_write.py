@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -160,3 +161,16 @@ def test_a_second_run_adds_to_the_manifest(explainer, tmp_path):
 def test_a_manifest_of_someone_else_is_replaced(explainer, tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     assert manifest(tmp_path, explainer, ())["files"] == []
+
+
+def test_the_documented_manifest_is_the_written_one(explainer, tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs" / "output.md"
+    if not page.is_file():
+        pytest.skip("the documentation is not here")
+    documented = json.loads(page.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0])
+    written = manifest(tmp_path, explainer, explainer(picture()).save(tmp_path), [("a.png", "a.png: the file is empty")])
+    assert list(written) == list(documented) and written["schema_version"] == documented["schema_version"]
+    for part in ("model", "versions"):
+        assert list(written[part]) == list(documented[part])
+    for part in ("files", "failed"):
+        assert list(written[part][0]) == list(documented[part][0])
