@@ -73,9 +73,10 @@ def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) ->
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
     from ovxai.runtime.files import check_folder
     from ovxai.runtime.sources import Source, find_sources
+    from ovxai.runtime.write import own_folders
 
     check_folder(out)
-    found = find_sources(sources, recursive=options["recursive"], stdin=sys.stdin)
+    found = find_sources(sources, recursive=options["recursive"], stdin=sys.stdin, own=own_folders(out))
     if not any(isinstance(source, Source) for source in found):
         _complain([source.reason for source in found] or ["standard input names no sources"])
         return {"ok": False, "explained": 0, "failed": [_failure(item) for item in found]}

@@ -28,7 +28,7 @@ def read_image(path: str | Path) -> np.ndarray:
     path = Path(path)
     try:
         # cv2.imread fails on non-ASCII names on some systems; bytes it always understands.
-        data = np.fromfile(path, np.uint8)
+        data = path.read_bytes()  # also what a pipe gives
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
     except OSError as error:
@@ -36,19 +36,18 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(data, str(path))
 
 
-def decode_image(data: np.ndarray | bytes, name: str) -> np.ndarray:
+def decode_image(data: bytes | bytearray | memoryview, name: str) -> np.ndarray:
     """The picture in the bytes of a file: [H, W, 3] u8 RGB. `name` is for messages.
 
     Raises:
         SourceError: empty, cut off, or not a picture.
     """
-    data = np.frombuffer(data, np.uint8) if isinstance(data, (bytes, bytearray, memoryview)) else data
-    if data.size == 0:
+    content = bytes(data)
+    if not content:
         raise SourceError(f"{name}: the file is empty")
-    content = data.tobytes()
     if _is_cut_jpeg(content):
         raise SourceError(f"{name}: the file is cut off; copy it again")
-    pixels = _decode(data, content)
+    pixels = _decode(np.frombuffer(content, np.uint8), content)
     if pixels is None and content[:4] == b"GIF8":
         pixels = _first_frame(name)
     if pixels is None or pixels.size == 0:

@@ -54,28 +54,32 @@ class Source:
         return self.name.split("://", 1)[1].split("?")[0].rstrip("/") if _is_url(self.name) else Path(self.name).stem
 
 
-def find_sources(names: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None) -> list[Source | Broken]:
+def find_sources(
+    names: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None, own: Iterable[Path] = ()
+) -> list[Source | Broken]:
     """Everything that `names` mean, in order, files of a folder by name.
 
     names: files, folders, globs, camera numbers, URLs, "-" (names from `stdin`, one a line).
+    own: folders of pictures that earlier runs have written; a search through folders leaves them out.
     What does not exist becomes `Broken`, so that the rest can go on.
     """
+    own = tuple(folder.resolve() for folder in own)
     found: list[Source | Broken] = []
     for name in names:
         if name == STDIN and stdin is not None:
             lines = [line.rstrip("\r\n") for line in stdin]
-            found += find_sources([line for line in lines if line and line != STDIN], recursive=recursive)
+            found += find_sources([line for line in lines if line and line != STDIN], recursive=recursive, own=own)
         else:
-            found += _find(name, recursive)
+            found += _find(name, recursive, own)
     return found
 
 
-def _find(name: str, recursive: bool) -> list[Source | Broken]:
+def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Broken]:
     path = Path(name)
     if _is_url(name):
         return [Source("video", name)]
     if path.is_dir():
-        files = _in_folder(path, recursive)
+        files = [source for source in _in_folder(path, recursive) if not _inside(Path(source.name), own)]
         hint = "" if recursive else " (--recursive looks into its folders)"
         return files or [Broken(name, f"{name}: no pictures or videos in this folder{hint}")]
     if path.exists():
@@ -98,6 +102,11 @@ def _in_folder(folder: Path, recursive: bool) -> list[Source]:
         for path in sorted(paths)
         if path.suffix.lower() in known and not path.name.startswith(".") and (path.is_file() or _leads_nowhere(path))
     ]
+
+
+def _inside(path: Path, folders: tuple[Path, ...]) -> bool:
+    parent = path.parent.resolve() if folders else path
+    return any(folder == parent or folder in parent.parents for folder in folders)
 
 
 def _leads_nowhere(path: Path) -> bool:

@@ -12,6 +12,7 @@ from ovxai.runtime.names import ImageNames, class_words, sanitize
 from ovxai.runtime.render import to_grey
 
 MAP_FOLDER = "saliency_map"
+GRID_FOLDER = "grid"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Writer:
                 written.append(self._put(f"{MAP_FOLDER}/{name}", kind, data, image, explanation, key))
         if self._grid and explanation.raw_maps:
             data = encode_picture(explanation.grid(self._grid), self._form)
-            written.append(self._put(f"grid/{image}_grid{self._suffix}", "grid", data, image, explanation, None))
+            written.append(self._put(f"{GRID_FOLDER}/{image}_grid{self._suffix}", "grid", data, image, explanation, None))
         return tuple(written)
 
     @property
@@ -121,6 +122,11 @@ class Writer:
             map_shape=None if key is None else explanation.raw_maps[key].shape,
             size=explanation.picture.shape[:2],
         )
+
+
+def own_folders(folder: Path) -> tuple[Path, ...]:
+    """Where a run into `folder` puts pictures, report included: none of them is to be explained by the next run."""
+    return (folder / MAP_FOLDER, folder / GRID_FOLDER, *folder.glob("report*_files"))
 
 
 def _stem(source: str | None) -> str:

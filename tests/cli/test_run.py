@@ -150,6 +150,12 @@ def test_a_second_run_adds_and_force_overwrites(home):
     assert len(json.loads(Path("out/manifest.json").read_text())["files"]) == 4
 
 
+def test_a_run_into_its_own_source_does_not_explain_what_it_has_written(home):
+    for _ in range(2):
+        document = json.loads(run("m.xml", ".", "--recursive", "-o", ".", "--grid", "2", "--json").stdout)
+        assert document["ok"] and document["explained"] == 2
+
+
 def test_limit(home):
     document = json.loads(run("m.xml", "a.png", "sub", "-o", "out", "--limit", "1", "--json").stdout)
     assert document["explained"] == 1

@@ -1,7 +1,9 @@
 """Every form in which pictures come: see the rules on top of ovxai/runtime/images.py."""
 
 import base64
+import os
 import struct
+import threading
 
 import cv2
 import numpy as np
@@ -152,3 +154,12 @@ def test_arrays_that_are_no_pictures(shape):
 def test_numbers_without_a_meaning():
     with pytest.raises(SourceError, match="no known meaning"):
         to_rgb(np.full((2, 2, 3), 1000, np.int32), "array")
+
+
+def test_a_picture_from_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(encoded(picture()),), daemon=True)
+    writer.start()
+    assert np.array_equal(read_image(pipe), picture())
+    writer.join(10)

@@ -133,3 +133,12 @@ def test_a_link_that_leads_nowhere_is_reported(folder):
     assert [source.name.rsplit("/", 1)[1] for source in found] == ["a.png", "b.JPG", "clip.mp4", "gone.png", "link.png"]
     with pytest.raises(SourceError, match="gone.png: no such file"):
         next(pictures([found[3]])).load()
+
+
+def test_what_earlier_runs_have_written_is_no_source(folder):
+    (folder / "inner" / "saliency_map").mkdir()
+    (folder / "inner" / "saliency_map" / "c_class_0_overlay.png").write_bytes(encoded(picture()))
+    names = [source.name.rsplit("/", 1)[1] for source in find_sources([str(folder)], recursive=True, own=[folder / "inner" / "saliency_map"])]
+    assert names == ["a.png", "b.JPG", "clip.mp4", "c.png"]
+    named = str(folder / "inner" / "saliency_map" / "c_class_0_overlay.png")
+    assert find_sources([named], own=[folder / "inner" / "saliency_map"]) == [Source("image", named)]  # who names it, means it
