@@ -77,7 +77,7 @@ def test_classifier_peaks_in_the_object(world, name, method, record_property, ca
 
 @pytest.mark.parametrize("name", ["detector", "instances"])
 def test_detection_peaks_in_an_object_of_the_class(world, name, record_property, capsys):
-    """The map of a class that is there peaks in one of its objects (within the object's box: maps are coarse)."""
+    """The map of a class that is there peaks in the mask of one of its objects."""
     _, compiled = explained(world, name)
     inside = []
     for picture, mask, things in pictures(world, "det"):
@@ -86,10 +86,55 @@ def test_detection_peaks_in_an_object_of_the_class(world, name, record_property,
             if not maps[label].any():
                 continue
             row, column = peak(maps[label], mask.shape)
-            boxes = [thing["box"] for thing in things if thing["label"] == label]
-            inside.append(any(x1 <= column < x2 and y1 <= row < y2 for x1, y1, x2, y2 in boxes))
+            inside.append(mask[row, column] in [thing["id"] for thing in things if thing["label"] == label])
     share = float(np.mean(inside))
     with capsys.disabled():
         says(f"\nshapes {name}: peaks in an object of the class, of {len(inside)} maps", record_property, share)
     assert len(inside) >= 60
     assert share >= 0.9
+
+
+def pasted(mask, box, shape):
+    """A box's mask over the picture as mmdetection (and OTX) pastes it: half-pixel centres, zeros outside, cut at 0.5."""
+    (x1, y1, x2, y2), (height, width) = box, mask.shape
+    column = (np.arange(shape[1]) + 0.5 - x1) / max(x2 - x1, 1e-3) * width - 0.5
+    row = (np.arange(shape[0]) + 0.5 - y1) / max(y2 - y1, 1e-3) * height - 0.5
+    x, y = np.meshgrid(column.astype(np.float32), row.astype(np.float32))
+    return cv2.remap(mask.astype(np.float32), x, y, cv2.INTER_LINEAR, borderValue=0) > 0.5
+
+
+def overlap(one, other):
+    """IoU of two maps, each cut at half its maximum."""
+    one, other = one >= one.max() / 2, other >= other.max() / 2
+    return float((one & other).sum() / (one | other).sum())
+
+
+#: --map-size, and the overlap that any class must have, and those of objects of 32 pixels and more.
+SIZES = {"160x160": (0.9, 0.9), None: (0.5, 0.75)}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_instances_agree_with_pasting_at_full_size(world, size, record_property, capsys):
+    _, compiled = explained(world, "instances", **({"map_size": size} if size else {}))
+    plain = ov.Core().compile_model(world / "instances.xml", "CPU", PRECISE)
+    every, large = [], []
+    for picture, mask, things in pictures(world, "det"):
+        boxes, labels, masks = (np.array(value)[0] for value in plain(as_input(picture)).values())
+        maps = compiled(as_input(picture))["saliency_map"][0].astype(np.float32)
+        for label in sorted({thing["label"] for thing in things} & set(labels.tolist())):
+            mine = np.flatnonzero(labels == label)
+            want = np.mean([pasted(masks[i], boxes[i, :4], mask.shape) * boxes[i, 4] for i in mine], axis=0)
+            got = cv2.resize(maps[label], mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            every.append(overlap(got, want))
+            sides = [thing["box"] for thing in things if thing["label"] == label]
+            if all(min(x2 - x1, y2 - y1) >= 32 for x1, y1, x2, y2 in sides):
+                large.append(every[-1])
+    with capsys.disabled():
+        where = size or "default grid"
+        says(f"\nshapes instances at {where}: mean overlap of {len(every)} maps", record_property, float(np.mean(every)))
+        says("lowest", record_property, min(every))
+        says(f"mean of {len(large)} maps of large objects", record_property, float(np.mean(large)))
+        says("lowest of these", record_property, min(large))
+    assert len(every) >= 80 and len(large) >= 30
+    assert min(every) >= SIZES[size][0]
+    assert np.mean(large) >= SIZES[size][1]

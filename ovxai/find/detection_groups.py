@@ -38,6 +38,7 @@ def choose(trail: Trail, count: int | None) -> Chosen | No:
     if not scores:
         return choose_raw(trail, count)
     found = {tap: layout for tap, layout in layouts(trail, scores, count).items() if _together(trail, tap, layout)}
+    found = {tap: _behind_the_box(trail, tap, layout, count) for tap, layout in found.items()}
     notes: list[str] = []
     found = {tap: _without_objectness(trail, tap, layout, count, notes) for tap, layout in found.items()}
     found = {tap: layout for tap, layout in found.items() if layout is not None}
@@ -64,6 +65,14 @@ def _together(trail: Trail, tap: int, layout: Layout) -> bool:
         return True
     steps = {after - before for row in layout.channels for before, after in zip(sorted(row), sorted(row)[1:])}
     return steps in (set(), {1}, {layout.anchors})
+
+
+def _behind_the_box(trail: Trail, tap: int, layout: Layout, count: int | None) -> Layout:
+    """Where everything has one activation, box and objectness too, the number of classes says where they begin."""
+    head = layout.classes - count if count else 0
+    if head not in (4, 5) or layout.anchors * layout.classes != trail.taps[tap].channels:
+        return layout
+    return Layout(tuple(row[head:] for row in layout.channels), layout.node)
 
 
 def _without_objectness(trail: Trail, tap: int, layout: Layout, count: int | None, notes: list[str]) -> Layout | None:

@@ -38,8 +38,10 @@ def tabulated(
         if hint is not None and hint in axes:
             axes = {hint: axes[hint]}
         if len(axes) > 1 and count is not None:
-            # With objectness in front (YOLO) or a background, the axis is one longer than the labels are many.
-            axes = {axis: column for axis, column in axes.items() if len(set(column.values())) in (count, count + 1)}
+            # With objectness in front (YOLO) or a background, the axis is one longer than the labels are many; with
+            # the box in front, too, four or five.
+            sizes = (count, count + 1, count + 4, count + 5)
+            axes = {axis: column for axis, column in axes.items() if len(set(column.values())) in sizes}
         if len(axes) == 1:
             return layout_along(probes, next(iter(axes)), port[0])
         if len(axes) > 1:

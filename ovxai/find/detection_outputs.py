@@ -70,8 +70,9 @@ def prediction_form(outputs: list[ov.Output], head: Head) -> Form:
         name = _joint_form(sizes(outputs[number]), columns, head)
         if name:
             return Form(name, number)
-    if head.levels > 1 and (rows := _level_rows(outputs, head)):
-        return Form("nanodet", rows)
+    finest = _level_rows(outputs, head) if head.levels > 1 else None
+    if finest is not None:
+        return Form("nanodet", finest)
     if head.heatmap:
         maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == head.classes]
         return Form("heatmap" if maps else "", maps[0] if maps else None)

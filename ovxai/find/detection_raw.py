@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ovxai.find.detection_layouts import box_anchors_by_grid, melts, single, tabulated
+from ovxai.find.detection_layouts import box_anchors_by_grid, melts, shared_axis, single, tabulated
 from ovxai.find.detection_probes import BENT
+from ovxai.find.detection_taps import Tap
 from ovxai.find.detection_trail import Layout, Trail
 from ovxai.find.verdict import No
 
@@ -36,7 +37,10 @@ class Reading:
 def raw_scores(trail: Trail, count: int | None) -> dict[int, Layout] | No:
     """Tap -> layout of the class logits, told from boxes by NMS, by the number of labels, or by elimination."""
     anchors = box_anchors_by_grid(trail, {})
-    readings = [_reading(trail, number, anchors.get(tap.grid), count) for number, tap in enumerate(trail.taps)]
+    hints = shared_axis(trail, list(range(len(trail.taps))), dict(enumerate(map(_whole, trail.taps))))
+    readings = [
+        _reading(trail, number, anchors.get(tap.grid), hints.get(number), count) for number, tap in enumerate(trail.taps)
+    ]
     groups: dict[int, list[Reading]] = defaultdict(list)
     for reading in readings:
         if not reading.box:
@@ -53,16 +57,19 @@ def raw_scores(trail: Trail, count: int | None) -> dict[int, Layout] | No:
     return found
 
 
-def _reading(trail: Trail, tap: int, anchors: int | None, count: int | None) -> Reading:
-    """anchors: of the boxes on the tap's grid, where the graph makes rows of them."""
-    total = trail.taps[tap].channels
-    whole = frozenset(range(total))
+def _whole(tap: Tap) -> frozenset[int]:
+    return frozenset(range(tap.channels))
+
+
+def _reading(trail: Trail, tap: int, anchors: int | None, hint: int | None, count: int | None) -> Reading:
+    """anchors: of the boxes on the tap's grid, where the graph makes rows of them. hint: see `tabulated`."""
+    total, whole = trail.taps[tap].channels, _whole(trail.taps[tap])
     box = tap in trail.integrated or any(
         (probes.flags[probes.tap == tap] & BENT).any() for probes in trail.known.values()
     )
     if total == anchors and melts(trail, tap, whole):
         return Reading(tap, 1, single(whole), box)
-    layout = tabulated(trail, tap, whole, count=count)
+    layout = tabulated(trail, tap, whole, hint, count)
     if layout is None or (layout.anchors == 1 and not _in_rows(trail, tap, layout)):
         return Reading(tap, total, None, box)
     return Reading(tap, layout.classes, layout, box)

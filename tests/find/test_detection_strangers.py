@@ -48,6 +48,25 @@ def everything_in_one(classes=3, anchors=2):
     return model(x, [conv(f, anchors * (5 + classes), name=f"head{i}") for i, f in enumerate(features)])
 
 
+def all_activated(classes=3, anchors=2):
+    """YOLOv5 with its sigmoid over everything and no decoding: [N, A, h, w, 5 + K] a level."""
+    x, features = pyramid()
+    width, outputs = 5 + classes, []
+    for i, f in enumerate(features):
+        h, w = (d.get_length() for d in f.get_output_partial_shape(0)[2:])
+        y = op.reshape(conv(f, anchors * width, name=f"head{i}"), const(0, anchors, width, h, w), True)
+        outputs.append(op.sigmoid(op.transpose(y, const(0, 1, 3, 4, 2))))
+    return model(x, outputs)
+
+
+def down_to_one_cell(classes=6, anchors=(4, 6, 4)):
+    """SSD without its softmax, whose last level is a single cell."""
+    x, features = pyramid((16, 16), levels=3)
+    heads = [[rows(conv(f, a * k, name=f"h{k}-{i}"), k, a) for i, (f, a) in enumerate(zip(features, anchors))]
+             for k in (classes, 4)]  # fmt: skip
+    return model(x, [op.concat(head, 1) for head in heads])
+
+
 def enlarged(boxes=4):
     """Segmentation with a second head of four classes."""
     x, features = pyramid(levels=1)
@@ -90,6 +109,7 @@ def test_raw_centre_points_of_four_classes():
         (lambda: raw(64, 4), 64, (tuple(range(64)),)),
         (lambda: raw(80, 64), 80, (tuple(range(80)),)),
         (lambda: everything_in_one(3, 2), 3, ((5, 6, 7), (13, 14, 15))),
+        (lambda: all_activated(3, 2), 3, ((5, 6, 7), (13, 14, 15))),
         (lambda: raw_rows(2, 2, landmarks=10), 2, ((0, 1), (2, 3))),
         (lambda: raw_rows(3, 2, landmarks=9), 2, ((0, 1, 2), (3, 4, 5))),
     ],
@@ -100,6 +120,12 @@ def test_two_readings_are_refused_and_the_number_of_classes_settles_it(build, co
     site = found(build(), num_classes=count)
     assert site, site
     assert site.levels[0].channels == channels
+
+
+def test_a_level_of_one_cell_is_read_like_its_neighbours():
+    site = found(down_to_one_cell())
+    assert site, site
+    assert site.classes == 6 and [(level.anchors, level.grid) for level in site.levels] == [(4, (4, 4)), (6, (2, 2)), (4, (1, 1))]
 
 
 def test_centre_points_of_two_classes_are_told_by_nothing():
@@ -158,7 +184,15 @@ def with_raw_levels():
     return model(plain.get_parameters(), [plain.get_results()[0].input(0).get_source_output(), *heads])
 
 
+def level_by_level(classes=3, bins=4):
+    """NanoDet: activated scores of every level, then distributions of the sides, six outputs."""
+    x, features = pyramid()
+    scores = [rows(op.sigmoid(conv(f, classes, name=f"cls{i}")), classes) for i, f in enumerate(features)]
+    return model(x, [*scores, *(rows(conv(f, 4 * bins), 4 * bins) for f in features)])
+
+
 FORMS = {
+    "nanodet": (lambda: level_by_level(), "nanodet"),
     "yolox": (lambda: undecoded(), "yolox"),
     "yolox-decoded": (lambda: decoded(objectness=True), "yolo-v5"),
     "yolo-v8-rows": (lambda: decoded(), "yolo-v8"),
