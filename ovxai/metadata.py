@@ -59,6 +59,9 @@ class ExplainedInfo:
     explained_output: int = 0
     extra_outputs: tuple[str, ...] = ()
     embed: str = ""
+    channel_order: str = ""
+    class_channels: str = ""
+    level_grids: str = ""
 
     def write(self, model: ov.Model) -> None:
         """Store every non-empty field under `["ovxai", field]` of `model`."""

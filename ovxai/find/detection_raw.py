@@ -90,7 +90,8 @@ def _class_width(trail: Trail, groups: dict[int, list[Reading]], boxes: bool, co
     once = {width: group for width, group in groups.items() if _one_a_grid(trail, group)}
     if count is not None:
         fitting = _fitting(once, count)
-        if len(fitting) == 1 and (count > 1 or len(groups) == 2 or boxes):
+        joint = len(groups) == 1 and all(width % (count + 5) == 0 for width in fitting)
+        if len(fitting) == 1 and (count > 1 or len(groups) == 2 or boxes or joint):
             return fitting[0]
     left = _without_boxes(trail, groups, once, boxes)
     several = [width for width in left if width > 1]

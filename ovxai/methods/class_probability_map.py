@@ -26,7 +26,6 @@ def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branc
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
     saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
     saliency, index = chosen_classes(saliency, options.classes, site.classes)
-    describe(model, site)
     feature = site.levels[site.size_level]
     return Branch(
         saliency=saliency,
@@ -195,22 +194,32 @@ def information(site: DetectionSite, options: InsertOptions) -> dict:
         score_output=site.score_output,
         score_activation=site.score_activation,
         prediction_format=site.prediction_format,
+        **arrangement(site),
     )
 
 
-def describe(model: ov.Model, site: DetectionSite) -> None:
-    """rt_info beyond the common facts: how the channels stand; for tokens the grids in the order of their rows."""
-    orders = {order_of(level) for level in site.levels if level.anchors > 1}
+def arrangement(site: DetectionSite) -> dict[str, str]:
+    """How the channels stand (of selected ones their numbers, anchor by anchor); for tokens the grids in the order of
+    their rows."""
+    found = {}
+    orders = {order_of(level) for level in site.levels if level.anchors > 1 or order_of(level) == "selected"}
     if len(orders) == 1:
-        model.set_rt_info(orders.pop(), ["ovxai", "channel_order"])
+        found["channel_order"] = orders.pop()
+    tables = {level.channels for level in site.levels}
+    if len(tables) == 1 and found.get("channel_order") == "selected":
+        found["class_channels"] = ";".join(",".join(map(str, row)) for row in tables.pop())
     if site.levels[0].rows is not None and level_sides_known(site):
         by_row = sorted(site.levels, key=lambda level: level.rows)
-        model.set_rt_info(",".join(f"{h}x{w}" for h, w in (level.grid for level in by_row)), ["ovxai", "level_grids"])
+        found["level_grids"] = ",".join(f"{h}x{w}" for h, w in (level.grid for level in by_row))
+    return found
 
 
 def order_of(level: ClassLevel) -> str:
     """anchor-major (all classes of the first anchor first), class-major, or selected (other channels between)."""
     table = np.array(level.channels)
+    total = level.port.get_partial_shape()[level.axes[1]].get_length() if level.rows is None else table.size
+    if table.size < total:
+        return "selected"
     if is_whole(level.channels, table.size):
         return "anchor-major"
     return "class-major" if np.array_equal(table.T.reshape(-1), np.arange(table.size)) else "selected"

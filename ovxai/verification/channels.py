@@ -42,7 +42,10 @@ def classes_of_channels(
     port_name: friendly name and port of the tensor; axis: that of its channels; shape: its shape for `feeds`.
     """
     total, classes = shape[axis], info.num_classes
-    if total == classes or classes == 1:
+    heads = ROWS.get(info.prediction_format, HEADS)
+    if classes == 1 and info.channel_order == "selected":
+        heads = tuple(head for head in heads if head)
+    elif total == classes or classes == 1:
         return np.arange(total) % classes
     model = plain.clone()
     nodes = model.get_ordered_ops()
@@ -61,7 +64,6 @@ def classes_of_channels(
     parameters = [*model.get_parameters(), marked]
     fed = {**feeds, len(parameters) - 1: np.broadcast_to(numbers, shape).copy()}
     values = Engine(ov.Model(results, parameters, "marks"))(fed)
-    heads = ROWS.get(info.prediction_format, HEADS)
     found = [one for value in values for one in _candidates(value, classes, total, heads)]
     # The last place is the nearest to where scores are read.
     return max(enumerate(found), key=lambda item: (item[1].weight, item[0]))[1].known if found else None

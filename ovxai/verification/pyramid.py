@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.metadata import SECTION, ExplainedInfo
+from ovxai.metadata import ExplainedInfo
 from ovxai.verification.channels import classes_of_channels
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.locate import port_named
@@ -39,7 +39,7 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
     model = plain.clone()
     tensors = values_of(model, [port_named(model, name) for name in info.target_layers], feeds)
     if all(tensor.ndim == 3 for tensor in tensors):
-        return _token_levels(plain, info, tensors, picture)
+        return _token_levels(info, tensors, picture)
     if any(tensor.ndim != 4 for tensor in tensors):
         shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
         raise UnsupportedModelError(
@@ -52,7 +52,7 @@ def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tu
         place = (port.get_node().get_friendly_name(), port.get_index())
         known = classes_of_channels(plain, info, place, axis, tensor.shape, feeds)
         if known is None:
-            known, note = _stated_order(plain, tensor.shape[axis], info.num_classes)
+            known, note = _stated_order(info, tensor.shape[axis])
             notes += [note] if note not in notes else []
         levels.append(_best_anchor(upright(tensor, axis, picture), known, info.num_classes))
     return Pyramid(tuple(levels), tuple(notes))
@@ -82,21 +82,30 @@ def _skew(sides: tuple[int, ...], picture: tuple[int, int]) -> tuple[float, floa
     return abs(np.log(rows / height * width / columns)), abs(np.log(rows / width * height / columns))
 
 
-def _stated_order(plain: ov.Model, channels: int, classes: int) -> tuple[np.ndarray, str]:
-    """The class of every channel by rt_info's `channel_order`, or by the usual order with a note."""
+def _stated_order(info: ExplainedInfo, channels: int) -> tuple[np.ndarray, str]:
+    """The class of every channel by rt_info, or by the usual order with a note."""
+    classes = info.num_classes
+    if info.class_channels:
+        return _listed(info.class_channels, channels), "class channels as rt_info lists them"
     if channels % classes:
         raise UnsupportedModelError(
             f"{channels} channels for {classes} classes: neither the graph nor rt_info says which are which"
         )
-    order = ""
-    if plain.has_rt_info([SECTION, "channel_order"]):
-        order = plain.get_rt_info([SECTION, "channel_order"]).astype(str)
-    if order == "class-major":
+    if info.channel_order == "class-major":
         return np.arange(channels) // (channels // classes), "channel order class-major, as rt_info says"
     known = np.arange(channels) % classes
-    if order == "anchor-major":
+    if info.channel_order == "anchor-major":
         return known, "channel order anchor-major, as rt_info says"
     return known, "channel order assumed anchor-major: neither the graph nor rt_info tells"
+
+
+def _listed(anchors: str, channels: int) -> np.ndarray:
+    """The class of every channel, -1 for channels that hold none; anchors: "5,6,7;13,14,15"."""
+    known = np.full(channels, -1)
+    for anchor in anchors.split(";"):
+        for index, channel in enumerate(anchor.split(",")):
+            known[int(channel)] = index
+    return known
 
 
 def upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndarray:
@@ -113,16 +122,14 @@ def _best_anchor(tensor: np.ndarray, known: np.ndarray, classes: int) -> np.ndar
     )
 
 
-def _token_levels(
-    plain: ov.Model, info: ExplainedInfo, tensors: list[np.ndarray], picture: tuple[int, int]
-) -> Pyramid:
+def _token_levels(info: ExplainedInfo, tensors: list[np.ndarray], picture: tuple[int, int]) -> Pyramid:
     """Rows of [N, P, K], level after level, fine to coarse; the grids follow from the picture's size."""
     if len(tensors) != 1 or tensors[0].shape[2] != info.num_classes:
         raise UnsupportedModelError(
             f"token scores should be one tensor [N, P, {info.num_classes}], not {[t.shape for t in tensors]}"
         )
     (tokens,) = tensors
-    grids = _stated_grids(plain) or _grids(tokens.shape[1], picture)
+    grids = _stated_grids(info) or _grids(tokens.shape[1], picture)
     levels, start = [], 0
     for height, width in grids:
         rows = tokens[:, start : start + height * width]
@@ -131,11 +138,9 @@ def _token_levels(
     return Pyramid(tuple(levels), (f"token levels of {', '.join(f'{h} x {w}' for h, w in grids)}",))
 
 
-def _stated_grids(plain: ov.Model) -> list[tuple[int, int]]:
-    if not plain.has_rt_info([SECTION, "level_grids"]):
-        return []
-    text = plain.get_rt_info([SECTION, "level_grids"]).astype(str)
-    return [tuple(int(side) for side in word.split("x")) for word in text.split(",")]
+def _stated_grids(info: ExplainedInfo) -> list[tuple[int, int]]:
+    words = info.level_grids.split(",") if info.level_grids else []
+    return [tuple(int(side) for side in word.split("x")) for word in words]
 
 
 def _grids(rows: int, picture: tuple[int, int]) -> list[tuple[int, int]]:

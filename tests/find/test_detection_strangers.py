@@ -9,6 +9,7 @@ from test_detection_toys import centre_points, const, conv, found, model, pyrami
 
 import ovxai
 from ovxai.errors import UnsupportedModelError
+from ovxai.verification import verify
 
 SIDES = [(8, 12), (4, 6), (2, 3)]
 
@@ -211,6 +212,25 @@ def test_what_the_outputs_hold(family):
     site = found(build())
     assert site, site
     assert site.prediction_format == form
+
+
+VERIFIED = {
+    "one-class-of-a-wider-tensor": (lambda: yolo_v5(1), {}),
+    "pose": (lambda: pose(2), {}),
+    "raw-in-one": (lambda: everything_in_one(3, 2), {"num_classes": 3}),
+    "raw-in-one-class": (lambda: everything_in_one(1, 2), {"num_classes": 1}),
+    "all-activated": (lambda: all_activated(3, 2), {"num_classes": 3}),
+    "raw-rows": (lambda: raw_rows(1, 3), {}),
+    "one-cell": (lambda: down_to_one_cell(), {}),
+    "end-to-end": (lambda: picked_in_the_graph(3), {}),
+}
+
+
+@pytest.mark.parametrize("family", VERIFIED)
+def test_the_map_is_that_of_the_definition(family):
+    build, options = VERIFIED[family]
+    report = verify(ovxai.insert(build(), probe=False, **options))
+    assert report.ok, report
 
 
 def test_a_near_miss_is_told_alone_and_is_not_taken_for_a_classifier():

@@ -10,6 +10,8 @@ import numpy as np
 import openvino as ov
 import pytest
 
+import ovxai
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "find"))
 
 import test_detection_toys as toys  # noqa: E402
@@ -155,12 +157,13 @@ def test_open_batch_and_size(build, size):
 
 def test_channel_order_and_token_grids_are_told():
     def told(toy, key):
-        explain(toy)
-        return toy.get_rt_info(["ovxai", key]).astype(str)
+        explained = ovxai.insert(toy, probe=False)
+        return explained.get_rt_info(["ovxai", key]).astype(str)
 
     assert told(toys.anchored(), "channel_order") == "anchor-major"
     assert told(toys.anchored(class_major=True), "channel_order") == "class-major"
     assert told(toys.yolo_v5(), "channel_order") == "selected"
+    assert told(toys.yolo_v5(), "class_channels") == "5,6,7;13,14,15;21,22,23"
     assert told(toys.queries(), "level_grids") == "8x12,4x6,2x3"
 
 
