@@ -75,7 +75,8 @@ def prediction_form(outputs: list[ov.Output], head: Head) -> Form:
         return Form("nanodet", finest)
     if head.heatmap:
         maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == head.classes]
-        return Form("heatmap" if maps else "", maps[0] if maps else None)
+        if maps:
+            return Form("heatmap", maps[0])
     if len(head.columns) == 1:
         number = next(iter(head.columns))
         return Form("boxes-scores" if _beside_boxes(outputs, number, head) else "", number)

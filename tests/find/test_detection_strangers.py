@@ -192,7 +192,24 @@ def level_by_level(classes=3, bins=4):
     return model(x, [*scores, *(rows(conv(f, 4 * bins), 4 * bins) for f in features)])
 
 
+def centre_points_decoded(classes=3, best=5):
+    """CenterNet to its end: the best cells of the heatmap become rows of box, score and label."""
+    plain = centre_points(classes)
+    heat, sizes, offsets = (result.input(0).get_source_output() for result in plain.get_results())
+    top = op.topk(op.reshape(heat, const(0, -1), True), op.constant(np.int64(best)), 1, "max", "value", "i64")
+    places = op.mod(top.output(1), op.constant(np.int64(8 * 12)))
+    wide = op.broadcast(op.unsqueeze(places, const(1)), const(1, 2, 1), broadcast_spec="BIDIRECTIONAL")
+    pairs = [op.transpose(op.gather_elements(op.reshape(y, const(0, 2, -1), True), wide, 2), const(0, 2, 1))
+             for y in (sizes, offsets)]  # fmt: skip
+    label = op.convert(op.divide(top.output(1), op.constant(np.int64(8 * 12))), "f32")
+    return model(
+        plain.get_parameters(),
+        [op.concat([*pairs, op.unsqueeze(top.output(0), const(2)), op.unsqueeze(label, const(2))], 2)],
+    )
+
+
 FORMS = {
+    "centre-points-decoded": (lambda: centre_points_decoded(), "boxes-table"),
     "nanodet": (lambda: level_by_level(), "nanodet"),
     "yolox": (lambda: undecoded(), "yolox"),
     "yolox-decoded": (lambda: decoded(objectness=True), "yolo-v5"),
