@@ -68,7 +68,9 @@ def _checked(site: DetectionSite, count: int | None, model_info: ModelInfo) -> D
     if count is None or count in allowed:
         return site
     what = "is one score a box (class-agnostic?)" if site.classes == 1 else f"are {site.classes} class scores a box"
-    return No(f"there {what} but {count} labels; give the right --labels or --num-classes, or {TARGET_HINT}", final=True)
+    return No(
+        f"there {what} but {count} labels; give the right --labels or --num-classes, or {TARGET_HINT}", final=True
+    )
 
 
 class _Search:
@@ -112,7 +114,8 @@ class _Search:
         evidence = box_evidence(trail, chosen)
         if not evidence:
             return No(
-                f"scores a position and class, but no boxes beside them (a segmentation model?); {FOR_DETECTORS}", near=True
+                f"scores a position and class, but no boxes beside them (a segmentation model?); {FOR_DETECTORS}",
+                near=True,
             )
         order = sorted(chosen.layouts, key=lambda tap: -trail.taps[tap].cells)
         levels = tuple(self._level(trail, tap, chosen) for tap in order)

@@ -82,7 +82,7 @@ def prediction_form(outputs: list[ov.Output], head: Head) -> Form:
         return Form("boxes-scores" if _beside_boxes(outputs, number, head) else "", number)
     if len(outputs) == 1:
         return Form(_finished_table(sizes(outputs[0]), head.cells), 0)
-    scores = [i for i, output in enumerate(outputs) if sizes(output)[-1:] == (head.classes,) and len(sizes(output)) in (2, 3)]
+    scores = _tables_of(head.classes, outputs)
     return Form("", scores[0] if len(scores) == 1 else None)
 
 
@@ -98,11 +98,14 @@ def _joint_form(shape: tuple[int | None, ...], columns: Columns, head: Head) -> 
     return ""
 
 
+def _tables_of(columns: int, outputs: list[ov.Output]) -> list[int]:
+    """Outputs that are rows of so many columns."""
+    return [i for i, output in enumerate(outputs) if sizes(output)[-1:] == (columns,) and len(sizes(output)) in (2, 3)]
+
+
 def _level_rows(outputs: list[ov.Output], head: Head) -> int | None:
     """NanoDet: scores and boxes of each level are outputs of their own; the number of the finest scores."""
-    rows = [
-        i for i, output in enumerate(outputs) if sizes(output)[-1:] == (head.classes,) and len(sizes(output)) in (2, 3)
-    ]
+    rows = _tables_of(head.classes, outputs)
     if len(rows) != head.levels or len(outputs) != 2 * head.levels:
         return None
     return max(rows, key=lambda i: sizes(outputs[i])[-2] or 0)

@@ -39,7 +39,8 @@ def raw_scores(trail: Trail, count: int | None) -> dict[int, Layout] | No:
     anchors = box_anchors_by_grid(trail, {})
     hints = shared_axis(trail, list(range(len(trail.taps))), dict(enumerate(map(_whole, trail.taps))))
     readings = [
-        _reading(trail, number, anchors.get(tap.grid), hints.get(number), count) for number, tap in enumerate(trail.taps)
+        _reading(trail, number, anchors.get(tap.grid), hints.get(number), count)
+        for number, tap in enumerate(trail.taps)
     ]
     groups: dict[int, list[Reading]] = defaultdict(list)
     for reading in readings:
@@ -101,8 +102,8 @@ def _class_width(trail: Trail, groups: dict[int, list[Reading]], boxes: bool, co
         return 1
     if len(groups) == 1 and not boxes and _one_a_grid(trail, next(iter(groups.values()))):
         return No(
-            f"one tensor of {next(iter(groups))} channels a level and no activation: no boxes beside it (a segmentation "
-            "model?), or boxes in it, then give --num-classes",
+            f"one tensor of {next(iter(groups))} channels a level and no activation: no boxes beside it (a "
+            "segmentation model?), or boxes in it, then give --num-classes",
             near=True,
         )
     widths = " and ".join(str(width) for width in sorted(groups))

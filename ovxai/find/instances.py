@@ -51,7 +51,9 @@ def find_instances(model: ov.Model, options: InsertOptions, model_info: ModelInf
     if not classes:
         return classes
     if given and given not in (classes[0], classes[0] - 1):
-        return No(f"{classes[1]}, but {given} labels are given; give the right --labels or --num-classes", final=True)
+        return No(
+            f"{classes[1]}, but {given} labels are given; give the right --labels or --num-classes", final=True
+        )
     masks = results[found.masks]
     nodes = model.get_ordered_ops()
     names = [output_name(model.outputs, n) for n in (found.boxes, found.labels, found.scores, found.masks)]

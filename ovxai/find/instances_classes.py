@@ -38,7 +38,9 @@ def count_classes(graph: Graph, labels: Port, scores: Port, given: int | None) -
         return given, f"{given} labels are given"
     if classes == 1:
         return 1, "one score a box and no labels: a single class"
-    return No("instance masks were found, but not how many classes there are; give --labels or --num-classes", final=True)
+    return No(
+        "instance masks were found, but not how many classes there are; give --labels or --num-classes", final=True
+    )
 
 
 def _axis(graph: Graph, port: Port, axis: int) -> int | None:
