@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import is_zipfile
 
 import openvino as ov
 
@@ -72,9 +73,22 @@ def read_model(path: str | Path) -> ov.Model:
         return _read_exported_program(path)
     try:
         with quiet_natives():
-            return ov.convert_model(path)
+            model = ov.convert_model(path)
     except Exception as error:
-        raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error
+        raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}{_hint(error)}") from error
+    if not model.outputs:
+        raise ModelReadError(f"{path}: holds a model without any output; is it damaged?")
+    return model
+
+
+#: What front ends say of bytes that are nothing to them.
+_NO_MODEL = ("Cannot recognize input model", "can't be parsed")
+
+
+def _hint(error: BaseException) -> str:
+    if any(words in str(error) for words in _NO_MODEL):
+        return "; is it damaged, encrypted, or of another format than its suffix says?"
+    return ""
 
 
 def convert_module(module: object, example_input: object) -> ov.Model:
@@ -122,6 +136,8 @@ def _read_exported_program(path: Path) -> ov.Model:
         import torch
     except ImportError as error:
         raise ModelReadError(f"{path}: reading .pt2 needs PyTorch; pip install 'ovxai[torch]'") from error
+    if not is_zipfile(path):  # PyTorch would log a whole traceback before it raises
+        raise ModelReadError(f"{path}: is no zip archive, as exported programs are; is it damaged or encrypted?")
     try:
         return ov.convert_model(torch.export.load(str(path)))
     except Exception as error:

@@ -122,6 +122,31 @@ def test_one_clear_line(case, tmp_path):
     assert message.startswith(str(path)) and "\n" not in message and len(message) < 500
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".pb", ".pdmodel"])
+@pytest.mark.parametrize("size", [0, 4000])
+def test_bytes_that_are_no_model(suffix, size, tmp_path):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(np.random.default_rng(0).bytes(size))
+    with pytest.raises(ModelReadError) as caught:
+        insert(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message and len(message) < 500
+
+
+def test_what_is_damaged_is_asked_about(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(np.random.default_rng(0).bytes(4000))
+    with pytest.raises(ModelReadError, match="damaged, encrypted, or of another format"):
+        insert(path)
+
+
+def test_a_paddle_program_without_its_parameters(tmp_path):
+    path = write_paddle(tmp_path / "small.pdmodel", weights(), NCHW)
+    path.with_suffix(".pdiparams").unlink()
+    with pytest.raises(ModelReadError, match="pdiparams"):
+        insert(path)
+
+
 def test_an_operation_that_tensorflow_has_and_openvino_not(tmp_path):
     from tensorflow_graph import FLOAT, node, of_type, shape
     from wire import block, number
@@ -174,6 +199,13 @@ class TestTorch:
         path = tmp_path / "small.onnx"
         torch.onnx.export(module(), (example,), str(path), dynamo=True, opset_version=opset, input_names=["image"])
         agrees(insert(path))
+
+    def test_a_damaged_exported_program(self, tmp_path, capfd):
+        path = tmp_path / "small.pt2"
+        path.write_bytes(b"x" * 100)
+        with pytest.raises(ModelReadError, match="damaged") as caught:
+            insert(path)
+        assert "\n" not in str(caught.value) and "Traceback" not in capfd.readouterr().err
 
     def test_exported_program_without_torch(self, torch, example, tmp_path, monkeypatch):
         import sys
