@@ -75,7 +75,7 @@ def read_model(path: str | Path) -> ov.Model:
         with quiet_natives():
             model = ov.convert_model(path)
     except Exception as error:
-        raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}{_hint(error)}") from error
+        raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error).rstrip('.')}{_hint(error)}") from error
     if not model.outputs:
         raise ModelReadError(f"{path}: holds a model without any output; is it damaged?")
     return model
