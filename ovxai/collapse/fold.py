@@ -28,7 +28,7 @@ def settled(node: ov.Node) -> ov.Node:
     data, weight = source(node, 0), source(node, 1)
     if is_zero(data):
         return _constant(np.zeros(tuple(node.get_output_shape(0))), node)
-    if node.get_type_name() != "MatMul" or not (_compressed(weight) and _is_constant(data)):
+    if node.get_type_name() != "MatMul" or not (has_whole_numbers(weight) and is_constant(data)):
         return node
     turned = node.get_attributes()
     left, right = (_value(port).astype(np.float64) for port in (data, weight))
@@ -55,11 +55,12 @@ def is_zero(port: ov.Output) -> bool:
     return node.get_type_name() == "Constant" and port.get_element_type().is_real() and not node.get_data().any()
 
 
-def _is_constant(port: ov.Output) -> bool:
+def is_constant(port: ov.Output) -> bool:
+    """Whether no picture reaches it."""
     return all(node.get_type_name() not in ("Parameter", "ReadValue") for node in _above(port))
 
 
-def _compressed(port: ov.Output) -> bool:
+def has_whole_numbers(port: ov.Output) -> bool:
     """Whether only constants stand above, whole numbers among them."""
     firsts = [node for node in _above(port) if not node.get_input_size()]
     whole = any(node.get_output_element_type(0).is_integral() for node in firsts)

@@ -1,7 +1,7 @@
 """The last step of a head: from one row a mask to one map a class.
 
-A head that ends in a product with constant weights gives [M, N, C]; the maps are [N, C, M]. Where the
-product is thin, W @ X^T gives them without the large transpose.
+The rows are [M, N, C], the maps [N, C, M]. Where the head treats all positions of a map alike it is
+convolved over the map; where its last product is thin, W @ X^T gives maps without the large transpose.
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ import openvino as ov
 from ovxai.collapse import emit
 from ovxai.collapse.dims import ONE, Dim, Dims, sizes
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import Mapped, Value
+from ovxai.collapse.values import Mapped, Refusal, Value
 from ovxai.ir.graph import Graph, source
+from ovxai.methods.over_the_map import over_the_map
 
 Walk = Callable[[ov.Output], Value]
 
 
 def class_maps(goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Dims) -> ov.Output:
     """[N, C, M] for the scores `goal`. walk: what a tensor is under the masks. dims: (N, C)."""
+    rows = emit.reshape(walk(goal).out(), [masks.count, *dims])
+    try:
+        return emit.reshape(over_the_map(rows, masks), [*dims, masks.count])
+    except Refusal:  # then by rows, which is as right and takes longer
+        return _from_rows(rows, goal, walk, graph, masks, dims)
+
+
+def _from_rows(
+    rows: ov.Output, goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Dims
+) -> ov.Output:
     scores, bias = _without_bias(goal, graph)
     product = _classifier(scores, graph)
     if product is not None:
@@ -29,7 +40,6 @@ def class_maps(goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Di
         if isinstance(data, Mapped) and _is_thin(data, masks):  # else the product is where positions meet
             maps = _transposed_product(data, source(product, 1), product, masks, dims)
             return maps if bias is None else emit.add(maps, emit.reshape(bias, [ONE, dims[1], ONE]))
-    rows = emit.reshape(walk(goal).out(), [masks.count, *dims])
     return emit.transpose(rows, [1, 2, 0])
 
 

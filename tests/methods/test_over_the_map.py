@@ -1,0 +1,82 @@
+"""Heads convolved over the map: where that applies, where it must not, and the definition either way."""
+
+import classifier_toys as toys
+import numpy as np
+import openvino as ov
+import pytest
+from mosaic import Case, definition
+from openvino import opset13 as op
+
+import ovxai
+from ovxai.methods import class_rows
+
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
+FEED = np.random.default_rng(3).standard_normal((2, 3, *toys.SIZE)).astype(np.float32)
+EDGES = [np.float32(edge) for edge in (-3, 3 * 127 / 128, -3, 3 * 127 / 128)]  # zero is one of the levels
+
+
+def quantised_linear(x):
+    table = op.constant(np.random.default_rng(0).integers(-127, 127, (5, 6)).astype(np.int8))
+    weight = op.multiply(op.convert(table, "f32"), np.linspace(0.004, 0.01, 5, dtype=np.float32)[:, None])
+    return op.matmul(op.fake_quantize(toys.mean(x), *EDGES, 256), weight, False, True)
+
+
+def compressed_linear(x):
+    table = op.constant(np.random.default_rng(0).integers(-127, 127, (5, 6)).astype(np.int8))
+    return op.matmul(toys.mean(x), op.multiply(op.convert(table, "f32"), np.float32(0.01)), False, True)
+
+
+def hidden(x):
+    rows = op.hswish(op.multiply(toys.linear(toys.mean(x), 8), toys.numbers(1, 8)))
+    return toys.linear(op.multiply(rows, op.sigmoid(rows)), 5, seed=4)
+
+
+def centred(x):
+    scores = toys.linear(toys.mean(x), 5)
+    return op.subtract(scores, op.reduce_mean(scores, np.array([1]), True))
+
+
+HEADS = {  # name: (head, whether it is convolved)
+    "linear": (lambda x: toys.linear(toys.mean(x), 5), True),
+    "weights [I, O]": (lambda x: op.matmul(toys.mean(x), toys.numbers(6, 5), False, False), True),
+    "hidden layer": (hidden, True),
+    "side by side": (lambda x: op.matmul(op.concat([toys.mean(x), op.relu(toys.mean(x))], 1), toys.numbers(12, 5), False, False), True),
+    "quantised": (quantised_linear, True),
+    "compressed weights": (compressed_linear, False),
+    "normalised rows": (lambda x: op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False), False),
+    "centred scores": (centred, False),
+    "flatten": (lambda x: toys.linear(toys.flat(x), 5), False),
+}  # fmt: skip
+
+
+@pytest.fixture
+def convolved(monkeypatch):
+    """Whether the last insertion left its rows on the map."""
+    seen = []
+    inner = class_rows.over_the_map
+
+    def spied(*words):
+        seen.append(False)
+        found = inner(*words)
+        seen[-1] = True
+        return found
+
+    monkeypatch.setattr(class_rows, "over_the_map", spied)
+    return seen
+
+
+@pytest.mark.parametrize("batch", [1, 2, -1])
+@pytest.mark.parametrize("name", HEADS)
+def test_same_maps_where_it_applies_and_where_not(name, batch, convolved):
+    head, expected = HEADS[name]
+    image = toys.picture(batch)
+    features = toys.trunk(image)
+    features.set_friendly_name("features")
+    model = toys.finished(head(features), image)
+    feed = FEED[: 1 if batch == 1 else 2]
+    explained = ovxai.insert(model, scale=False, probe=False)
+    assert convolved == [expected and batch != -1]  # a dynamic batch adds a level 0 of unknown extent to the rows
+    truth = definition(Case(model, (feed,), taps=("features",)))
+    found = np.array(ov.Core().compile_model(explained, "CPU", PRECISE)(feed)["saliency_map"]).reshape(truth.shape)
+    assert truth.std(2).max() > 1e-4
+    np.testing.assert_allclose(found, truth, atol=1e-3 * truth.std(2).mean() + 2e-6 * np.abs(truth).max(), rtol=0)
