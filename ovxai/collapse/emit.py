@@ -9,7 +9,7 @@ import openvino as ov
 from openvino import opset13 as op
 from openvino.utils.node_factory import NodeFactory
 
-from ovxai.collapse.dims import Dim, Dims, ints, shape_node, sizes
+from ovxai.collapse.dims import ONE, Dim, Dims, ints, shape_node, sizes
 from ovxai.collapse.fold import is_zero, settled
 
 _factories: dict[str, NodeFactory] = {}
@@ -54,6 +54,13 @@ def transpose(tensor: ov.Output, order: Sequence[int]) -> ov.Output:
     if list(order) == list(range(len(order))):
         return tensor
     return op.transpose(tensor, ints(order)).output(0)
+
+
+def rows_to_maps(rows: ov.Output, count: Dim, dims: Dims) -> ov.Output:
+    """[M, N, C] -> [N, C, M]. dims: (N, C)."""
+    if dims[0] == ONE:  # the CPU is quicker at this order
+        return transpose(reshape(rows, [ONE, count, dims[1]]), [0, 2, 1])
+    return transpose(rows, [1, 2, 0])
 
 
 def unsqueeze(tensor: ov.Output, axes: Sequence[int]) -> ov.Output:

@@ -54,7 +54,10 @@ def rows(tensor: ov.Output, value: Leveled, masks: Masks) -> ov.Output:
     Row m is the tensor at position m: all there is to do for the point mask.
     """
     rest = [axis for axis in range(value.rank) if axis not in value.positions]
-    turned = emit.transpose(tensor, [*value.positions, *rest])
+    # A single picture's axis may stay in front: NCHW -> NHWC is what the CPU often has in memory already.
+    single = rest[0] == 0 and value.dims[0] == DIM_ONE
+    order = [0, *value.positions, *rest[1:]] if single else [*value.positions, *rest]
+    turned = emit.transpose(tensor, order)
     front = emit.reshape(turned, [masks.positions, *(value.dims[axis] for axis in rest)])
     return front if masks.whole else emit.slice_axis(front, 0, masks.start, masks.stop)
 

@@ -40,7 +40,7 @@ def _from_rows(
         if isinstance(data, Mapped) and _is_thin(data, masks):  # else the product is where positions meet
             maps = _transposed_product(data, source(product, 1), product, masks, dims)
             return maps if bias is None else emit.add(maps, emit.reshape(bias, [ONE, dims[1], ONE]))
-    return emit.transpose(rows, [1, 2, 0])
+    return emit.rows_to_maps(rows, masks.count, dims)
 
 
 def _without_bias(goal: ov.Output, graph: Graph) -> tuple[ov.Output, ov.Output | None]:

@@ -21,8 +21,9 @@ from ovxai.collapse.masks import Masks
 from ovxai.collapse.values import Refusal
 from ovxai.ir.graph import Key, constant_value, key_of, source, sources
 
-#: Orders of a Transpose that bring the positions of [N, c, h, w] and of [N, c, P] to the front.
+#: Orders of a Transpose that bring the positions of [N, c, h, w] and of [N, c, P] to the front; the second two for a single picture.
 _TURNS = ([2, 3, 0, 1], [2, 0, 1])
+_TURNS_OF_ONE = ([0, 2, 3, 1], [0, 2, 1])
 _ELEMENTWISE = frozenset({
     "Abs", "Add", "Clamp", "Divide", "Elu", "Erf", "Exp", "FakeQuantize", "Gelu", "HSigmoid", "HSwish", "HardSigmoid", "Maximum",
     "Minimum", "Mish", "Multiply", "Negative", "PRelu", "Power", "Relu", "Sigmoid", "SoftPlus", "Sqrt", "Subtract", "Swish", "Tanh",
@@ -59,8 +60,9 @@ class _Place:
     def _work(self, rows: ov.Output) -> ov.Output:
         node, axis = rows.get_node(), self.channel_axis(rows)
         kind = node.get_type_name()
-        if kind in ("Reshape", "Squeeze", "Unsqueeze"):
-            return self._map(node) or self._same(rows, source(node, 0))
+        if kind in ("Transpose", "Reshape", "Squeeze", "Unsqueeze"):
+            turn = node if kind == "Transpose" else source(node, 0).get_node()
+            return self._map(turn, rows) if turn.get_type_name() == "Transpose" else self._same(rows, source(node, 0))
         if kind in _ELEMENTWISE:
             return emit.clone(node, [self._operand(feed, rows, axis) for feed in sources(node)]).output(0)
         if kind == "Concat" and node.get_attributes()["axis"] % len(rows.get_partial_shape()) == axis:
@@ -79,19 +81,16 @@ class _Place:
             raise Refusal("a row is more than one vector of known length")
         return behind[0]
 
-    def _map(self, node: ov.Node) -> ov.Output | None:
-        """The map whose positions a Transpose and this Reshape turn into rows."""
-        turn = source(node, 0).get_node()
-        if turn.get_type_name() != "Transpose":
-            return None
-        order = constant_value(source(turn, 1))
-        if order is None or order.tolist() not in _TURNS:
-            return None
-        held = source(turn, 0)
+    def _map(self, turn: ov.Node, rows: ov.Output) -> ov.Output:
+        """The map whose positions a Transpose turns into rows."""
+        held, order = source(turn, 0), constant_value(source(turn, 1))
         shape = held.get_partial_shape()
+        turns = _TURNS + _TURNS_OF_ONE if shape.rank.is_static and shape[0] == ov.Dimension(1) else _TURNS
+        if order is None or order.tolist() not in turns:
+            raise Refusal("rows that a Transpose made of something else than a map")
         grid = [dim.get_length() for dim in list(shape)[2:] if dim.is_static]
-        if len(grid) != len(shape) - 2 or math.prod(grid) != self._count or shape[1] != _channels(node.output(0), self):
-            return None
+        if len(grid) != len(shape) - 2 or math.prod(grid) != self._count or shape[1] != _channels(rows, self):
+            raise Refusal("rows that are not the positions of a map of known size")
         return held if len(grid) == 2 else emit.unsqueeze(held, [3])
 
     def _same(self, rows: ov.Output, before: ov.Output) -> ov.Output:

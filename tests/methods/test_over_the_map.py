@@ -45,7 +45,8 @@ HEADS = {  # name: (head, whether it is convolved)
     "compressed weights": (compressed_linear, False),
     "normalised rows": (lambda x: op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False), False),
     "centred scores": (centred, False),
-    "flatten": (lambda x: toys.linear(toys.flat(x), 5), False),
+    "flatten": (lambda x: toys.linear(toys.flat(x), 5), True),  # what each position adds to the scores is a map itself
+    "flatten, then normalised": (lambda x: op.normalize_l2(toys.linear(toys.flat(x), 5), np.array([1]), 1e-6, "max"), False),
 }  # fmt: skip
 
 

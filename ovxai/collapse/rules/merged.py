@@ -76,7 +76,7 @@ def positional_product(
         right = emit.reshape(
             emit.transpose(table(), order), [masks.positions, dims[0], product([dims[a] for a in channels])]
         )
-        return emit.transpose(emit.matmul(left, right, False, True), [1, 2, 0])
+        return emit.rows_to_maps(emit.matmul(left, right, False, True), masks.positions, (data.dims[0], dims[0]))
 
     out = (data.dims[0], dims[0], masks.positions)
 
