@@ -26,7 +26,7 @@ _TURNS = ([2, 3, 0, 1], [2, 0, 1])
 _TURNS_OF_ONE = ([0, 2, 3, 1], [0, 2, 1])
 _ELEMENTWISE = frozenset({
     "Abs", "Add", "Clamp", "Divide", "Elu", "Erf", "Exp", "FakeQuantize", "Gelu", "HSigmoid", "HSwish", "HardSigmoid", "Maximum",
-    "Minimum", "Mish", "Multiply", "Negative", "PRelu", "Power", "Relu", "Sigmoid", "SoftPlus", "Sqrt", "Subtract", "Swish", "Tanh",
+    "Minimum", "Mish", "Multiply", "Negative", "Power", "Relu", "Sigmoid", "SoftPlus", "Sqrt", "Subtract", "Swish", "Tanh",
 })  # fmt: skip
 #: Weights of a product in floats. Measured: above, a convolution is no faster than rows and costs a second copy of them.
 _LARGE = 1 << 16
@@ -107,6 +107,8 @@ class _Place:
         if feed.get_partial_shape().is_dynamic:
             raise Refusal("a constant whose extent is not known")
         shape, rank = list(feed.get_shape()), len(rows.get_partial_shape())
+        if not shape:
+            return feed  # fits anywhere, and some operations want nothing else
         aligned = [1] * (rank - len(shape)) + shape
         if any(size != 1 for place, size in enumerate(aligned) if place != axis):
             raise Refusal("a constant that is not one number a channel")
