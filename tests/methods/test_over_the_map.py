@@ -42,7 +42,7 @@ HEADS = {  # name: (head, whether it is convolved)
     "weights [I, O]": (lambda x: op.matmul(toys.mean(x), toys.numbers(6, 5), False, False), True),
     "hidden layer": (hidden, True),
     "side by side": (lambda x: op.matmul(op.concat([toys.mean(x), op.relu(toys.mean(x))], 1), toys.numbers(12, 5), False, False), True),
-    "PReLU, whose slope is no right-hand operand": (lambda x: toys.linear(op.prelu(toys.linear(toys.mean(x), 8), toys.numbers(8)), 5, seed=4), False),
+    "PReLU": (lambda x: toys.linear(op.prelu(toys.linear(toys.mean(x), 8), toys.numbers(8)), 5, seed=4), True),
     "quantised": (quantised_linear, True),
     "compressed weights": (compressed_linear, False),
     "normalised rows": (lambda x: op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False), False),
