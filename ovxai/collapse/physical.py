@@ -21,6 +21,22 @@ def flat_dims(dims: Dims, positions: Sequence[int]) -> Dims:
     return tuple(DIM_ONE if axis in positions else dim for axis, dim in enumerate(dims))
 
 
+def stacked_dims(dims: Dims, positions: Sequence[int], masks: Masks) -> Dims:
+    """`dims` of all the gate's levels but 0, joined along the first position axis."""
+    return tuple(dim * Dim(len(masks.levels)) if axis == positions[0] else dim for axis, dim in enumerate(dims))
+
+
+def unstacked(stack: Thunk, dims: Dims, positions: Sequence[int], masks: Masks) -> dict[float, Thunk]:
+    """Each level of a stack by itself."""
+    axis = positions[0]
+    edges = [dims[axis] * Dim(count) for count in range(len(masks.levels) + 1)]
+
+    def level(index: int) -> Thunk:
+        return once(lambda: emit.slice_axis(stack(), axis, edges[index], edges[index + 1]))
+
+    return {weight: level(index) for index, weight in enumerate(masks.levels)}
+
+
 def window_dims(dims: Dims, axes: Sequence[int], masks: Masks) -> Dims:
     return tuple(Dim(masks.window + 1) if axis in axes else dim for axis, dim in enumerate(dims))
 
@@ -39,8 +55,9 @@ def expand_levels(value: Leveled, masks: Masks) -> Leveled:
 
         return once(build)
 
-    levels = {ZERO: zero, **{weight: level(weight) for weight in masks.levels}}
-    return Leveled(value.dims, value.positions, levels, value.flat)
+    gated = {weight: level(weight) for weight in masks.levels}
+    stack = once(lambda: emit.concat([build() for build in gated.values()], value.positions[0]))
+    return Leveled(value.dims, value.positions, {ZERO: zero, **gated}, value.flat, stack=stack)
 
 
 def change_of(value: Leveled, level: float) -> ov.Output:

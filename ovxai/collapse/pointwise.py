@@ -12,7 +12,8 @@ from ovxai.collapse.carry import runs
 from ovxai.collapse.dims import Dims, sizes
 from ovxai.collapse.lift import lifted
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import expand_levels, flat_dims
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.physical import expand_levels, flat_dims, stacked_dims, unstacked
 from ovxai.collapse.values import (
     ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value, once,
 )  # fmt: skip
@@ -112,6 +113,8 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
         inputs = tuple(expand_levels(v, masks) if isinstance(v, Leveled) else v for v in inputs)
     flat = _stays_flat(operation, index, positions)
     levels = (ZERO, ONE) if kept else (ZERO, *masks.levels)
+    stack = None if kept else _stacked(operation, inputs, index, positions, masks)
+    joined = {} if stack is None else unstacked(stack, dims, positions, masks)
 
     def level(weight: float) -> Thunk:
         if weight == ONE and operation.plain[index] is not None:
@@ -121,7 +124,33 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
             return once(lambda: _spread(_at_level(operation, inputs, weight, shape, index), dims, positions))
         return once(lambda: _at_level(operation, inputs, weight, shape, index))
 
-    return Leveled(dims, positions, {weight: level(weight) for weight in levels}, flat)
+    return Leveled(dims, positions, {weight: joined.get(weight) or level(weight) for weight in levels}, flat, stack=stack)
+
+
+def _stacked(
+    operation: Operation, inputs: Sequence[Value], index: int, positions: tuple[int, ...], masks: Masks
+) -> Thunk | None:
+    """All levels but 0 in one operation; None where an operand tells positions apart, which would have to be repeated."""
+    varying = [value for value in inputs if isinstance(value, Leveled)]
+    if any(value.stack is None for value in varying) or _tells_apart(operation, index, positions):
+        return None
+    shape = stacked_dims(operation.out_dims[index], positions, masks)
+
+    def build() -> ov.Output:
+        tensors = [value.stack() if isinstance(value, Leveled) else value.out() for value in inputs]
+        return operation.remake(tensors, shape, index)
+
+    return once(build)
+
+
+def _tells_apart(operation: Operation, index: int, positions: Sequence[int]) -> bool:
+    """Whether an operand that no mask changes has an extent on the positions."""
+    carried = operation.carried(index)
+    return any(
+        axis in positions and value.dims[a].size > 1
+        for port, value in enumerate(operation.inputs) if not isinstance(value, Leveled)
+        for a, axis in carried[port].items()
+    )  # fmt: skip
 
 
 def _spread(tensor: ov.Output, dims: Dims, positions: Sequence[int]) -> ov.Output:
@@ -133,14 +162,8 @@ def _spread(tensor: ov.Output, dims: Dims, positions: Sequence[int]) -> ov.Outpu
 
 def _stays_flat(operation: Operation, index: int, positions: Sequence[int]) -> bool:
     """Level 0 stays the same everywhere unless something with an extent on the positions meets it."""
-    carried = operation.carried(index)
-    for port, value in enumerate(operation.inputs):
-        if isinstance(value, Leveled):
-            if not value.flat:
-                return False
-        elif any(axis in positions and value.dims[a].size > 1 for a, axis in carried[port].items()):
-            return False
-    return True
+    flat = all(value.flat for value in operation.inputs if isinstance(value, Leveled))
+    return flat and not _tells_apart(operation, index, positions)
 
 
 def _at_level(

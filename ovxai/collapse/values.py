@@ -77,12 +77,14 @@ class Leveled(Value):
 
     positions: the axes that hold the grid, (h axis, w axis) or (axis of h*w,). levels: level -> the
     tensor uniformly gated at it; {0, 1} also serves the gaussian while only affine operations were
-    passed. flat: level 0 has extent 1 on the position axes, it is the same at all of them.
+    passed. flat: level 0 has extent 1 on the position axes, it is the same at all of them. stack: the
+    other levels joined along the first position axis, so that they pass an operation all at once.
     """
 
     positions: tuple[int, ...]
     levels: dict[float, Thunk]
     flat: bool
+    stack: Thunk | None = field(default=None, repr=False, kw_only=True)
 
     @property
     def affine(self) -> bool:

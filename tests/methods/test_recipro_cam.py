@@ -141,3 +141,18 @@ def test_collapse_word():
     assert recipro_cam.collapse_word(site, ()) == "exact"
     assert recipro_cam.collapse_word(site, (Dense(consumer, "ReduceMean", "", 1),)) == "dense"
     assert recipro_cam.collapse_word(site, (Dense("something_later", "MatMul", "", 1),)) == "partial"
+
+
+@pytest.mark.parametrize("term, products", [((1, 6, 1, 1), 2), ((1, 1, *toys.GRID), 4)])
+@pytest.mark.parametrize("batch", [1, 2, -1])
+def test_levels_pass_an_operation_together_unless_it_tells_positions_apart(term, products, batch):
+    """Behind a nonlinear step the gaussian has levels 0, 1/16, 1/8, 1/4: one product for 0 and one for the rest, or one for each."""
+    image = toys.picture(batch)
+    features = toys.trunk(image)
+    mixed = op.convolution(op.add(op.tanh(features), toys.numbers(*term)), toys.numbers(6, 6, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+    model = toys.finished(toys.linear(toys.mean(op.tanh(mixed)), 5), image)
+    explained = ovxai.insert(model, scale=False, probe=False, mask="gaussian", target_layer="features")
+    count = [sum(node.get_type_name() == "Convolution" and node.get_output_partial_shape(0)[1] == 6 for node in one.get_ops()) for one in (model, explained)]
+    assert count[1] - count[0] == products
+    feed = FEED[: 1 if batch == 1 else 2]
+    close(maps_of(explained, feed), definition(Case(model, (feed,), taps=("features",), mask="gaussian")))
