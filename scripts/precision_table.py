@@ -1,0 +1,107 @@
+"""What the device's own precision does to maps: the branch's rounding apart from the trunk's.
+
+    python scripts/precision_table.py cnn vit detector instances efficientnet_lite0 --precision bf16
+    python scripts/precision_table.py --ir model.xml --pictures folder
+
+Each explained model runs in the low precision and hands out the tensors that are gated; from those the
+same graph runs once more in f32. Correlation of the top class's raw map, mean / worst over the pictures.
+branch: low precision against f32 from the same gated tensors. trunk: that against f32 throughout. both: all in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.insertion import insert_with_report
+from ovxai.ir.read import read_model
+from ovxai.quantization.pictures import calibration_feeds, find_pictures
+from ovxai.runtime.preprocess import PreprocessOptions
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPES = {name: ROOT / "fixtures" / "shapes" / f"{name}.xml" for name in ("cnn", "vit", "detector", "instances")}
+OWN = {**SHAPES, "efficientnet_lite0": ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", choices=[*OWN, []], help=", ".join(OWN))
+    parser.add_argument("--ir", type=Path, action="append", default=[], help="a plain model of your own")
+    parser.add_argument("--pictures", type=Path, help="a folder (default: the repository's)")
+    parser.add_argument("--precision", choices=("bf16", "f16"), default="bf16")
+    parser.add_argument("--count", type=int, default=10, help="pictures (default: 10)")
+    options = parser.parse_args()
+    print("| model | branch | trunk | both |\n|---|---|---|---|")
+    for path in [*(OWN[name] for name in options.models), *options.ir]:
+        folder = options.pictures or ROOT / "fixtures" / ("shapes/test" if path in SHAPES.values() else "photos")
+        cells = " | ".join(f"{np.mean(one):.5f} / {np.min(one):.5f}" for one in zip(*_correlations(path, folder, options)))
+        print(f"| {path.stem} | {cells} |", flush=True)
+
+
+def _correlations(path: Path, folder: Path, options: argparse.Namespace) -> list[tuple[float, float, float]]:
+    """(branch, trunk, both) for each picture."""
+    plain = read_model(path)
+    done = insert_with_report(plain, probe=False, scale=False)
+    pictures = find_pictures(folder, plain, PreprocessOptions())
+    paths = tuple(one for one in pictures.paths if "mask" not in one)[: options.count]
+    low, branch, exact = _three(done.model, done.info.target_layers, options.precision)
+    found = []
+    for feed in calibration_feeds(pictures, paths, plain):
+        feeds = dict(enumerate(feed))
+        taps, rough = low(feeds)
+        _, from_taps = branch({len(feeds) + i: tap for i, tap in enumerate(taps)} | feeds)
+        _, true = exact(feeds)
+        top = _liveliest(true)
+        maps = [np.asarray(one, np.float64)[0, top].ravel() for one in (rough, from_taps, true)]
+        if min(one.std() for one in maps) > 0:
+            found.append((_alike(maps[0], maps[1]), _alike(maps[1], maps[2]), _alike(maps[0], maps[2])))
+    return found
+
+
+def _liveliest(maps: np.ndarray) -> int:
+    return int(maps[0].reshape(maps.shape[1], -1).std(1).argmax())
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _three(model: ov.Model, layers: tuple[str, ...], precision: str):
+    """The model with its gated tensors as outputs in the low precision; from those tensors on in f32; all in f32."""
+    tapped = model.clone()
+    tapped.add_results([op.result(_port(tapped, name)) for name in layers])  # add_outputs leaves out what is an output already
+    cut = model.clone()
+    extra = []
+    for name in layers:
+        port = _port(cut, name)
+        parameter = op.parameter(port.get_partial_shape(), port.get_element_type())
+        for inner in list(port.get_target_inputs()):
+            if inner.get_node().get_type_name() != "Result":
+                inner.replace_source_output(parameter.output(0))
+        extra.append(parameter)
+    cut.add_parameters(extra)
+    cut.validate_nodes_and_infer_types()
+    return _runner(tapped, precision, len(layers)), _runner(cut, "f32", 0), _runner(model, "f32", 0)
+
+
+def _port(model: ov.Model, name: str) -> ov.Output:
+    return next(node for node in model.get_ops() if node.get_friendly_name() == name).output(0)
+
+
+def _runner(model: ov.Model, precision: str, taps: int):
+    request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}).create_infer_request()
+
+    def run(feeds: dict[int, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+        results = request.infer(feeds)
+        outputs = [np.array(results[place]) for place in range(len(model.outputs))]
+        return outputs[len(outputs) - taps :] if taps else [], np.array(results["saliency_map"])
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
