@@ -2,7 +2,9 @@
 
 The plain model is what `ovxai strip` gives back. Times are taken in one process with calls that
 alternate, because the load of a machine changes from second to second and only ratios of
-neighbours mean something. Memory is taken in a process of its own for each model, because a second
+neighbours mean something. Each follows a call of the same model that is not counted: a model that
+runs after another one first has to win back the worker threads and the caches, which took 45 us on
+two cores, always of the model compiled later, as much as a small model's whole explanation. Memory is taken in a process of its own for each model, because a second
 compilation in one process hides what is shared and repeats what is not.
 """
 
@@ -85,7 +87,7 @@ def bench(
 ) -> BenchReport:
     """Compare the explained IR `model` with the plain model inside it.
 
-    calls: alternating pairs, or as many as fit into `seconds` (five at least). batch, size (H, W): where
+    calls: alternating pairs that count, or as many as fit into `seconds` (five at least). batch, size (H, W): where
     the model leaves them open. precision: auto lets the device choose, which on many CPUs is bf16.
 
     Raises:
@@ -157,7 +159,7 @@ def _compile(model: ov.Model, device: str, config: dict[str, Any]) -> ov.Compile
 def alternate(
     models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
 ) -> Timed:
-    """Times in seconds of alternating calls; who goes first changes every round."""
+    """Times in seconds of alternating calls, each behind one that is not counted; who goes first changes every round."""
     compiled = [_compile(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in models]
     requests = [one.create_infer_request() for one in compiled]
     for request in requests * 3:
@@ -166,6 +168,7 @@ def alternate(
     begin = time.perf_counter()
     while len(times[0]) < calls and (len(times[0]) < 5 or time.perf_counter() - begin < seconds):
         for which in (0, 1) if len(times[0]) % 2 else (1, 0):
+            requests[which].infer(feeds)
             start = time.perf_counter()
             requests[which].infer(feeds)
             times[which].append(time.perf_counter() - start)

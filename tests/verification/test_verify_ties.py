@@ -9,6 +9,7 @@ from openvino import opset13 as op
 from tiny_models import CLASSES, explain, named, numbers, point_masks, scaled
 
 from ovxai.verification import verify
+from ovxai.verification.ties import between
 
 #: One level of the quantiser behind the pool.
 STEP = 0.25
@@ -74,3 +75,17 @@ def test_an_edge_excuses_no_other_cell(grey):
     row = report.rows[0]
     assert not report.ok and row.worst_cell == (1, 2)
     assert row.on_edge == len(EDGES) * CLASSES
+
+
+def test_what_moves_one_class_under_a_mask_may_move_every_class_under_it():
+    """Two quantisers seldom cross their edges together in a few tries; under the other mask nothing is on an edge."""
+    maps = np.array([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # [1, two classes, 1, two masks]
+
+    def rows(gated, shifts):
+        found = maps.copy()
+        found[0, 0, 0, 0] += STEP if shifts[0].item() > 0 else 0.0
+        return found
+
+    low, high = between(maps, rows, [], [(1,)])
+    assert np.array_equal(high[0, :, 0], [[1 + 2 * STEP, 2], [3 + STEP, 4]])
+    assert np.array_equal(low[0, :, 0], [[1 - STEP, 2], [3 - STEP, 4]])
