@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import mul
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -164,6 +166,18 @@ def _axes_input(lift: Lift) -> list[ov.Output]:
     return emit.clone(lift.node, inputs).outputs()
 
 
+def _normalisation(lift: Lift) -> list[ov.Output]:
+    """Axes that are kept become one, with the masks: the CPU has no MVN of its own for more than two beside those it takes the mean of."""
+    axes = axis_values(lift.node, 1, lift.rank(0))
+    kept = lift.rank(0) - len(axes or ())
+    if lift.is_mapped(1) or axes is None or sorted(axes) != list(range(kept, lift.rank(0))):
+        return _axes_input(lift)
+    rows = reduce(mul, lift.out[0][:kept], lift.masks.count)
+    folded = emit.reshape(lift.tensors[0], [rows, *lift.out[0][kept:]])
+    result = emit.clone(lift.node, [folded, ints(range(1, 1 + len(axes)))]).output(0)
+    return [emit.reshape(result, lift.front())]
+
+
 def _axis_attribute(lift: Lift) -> ov.Output:
     axis = int(lift.operation.attribute("axis")) % lift.rank(0) + 1
     return emit.clone(lift.node, lift.tensors, axis=axis).output(0)
@@ -266,9 +280,10 @@ def _unroll(lift: Lift) -> list[ov.Output]:
 
 _LIFTS: dict[str, Callable[[Lift], ov.Output | list[ov.Output]]] = {
     **{name: _elementwise for name in (*UNARY, *BROADCASTING)},
-    **{name: _axes_input for name in (*REDUCTIONS, "MVN", "NormalizeL2", "Split", "VariadicSplit", "CumSum")},
+    **{name: _axes_input for name in (*REDUCTIONS, "NormalizeL2", "Split", "VariadicSplit", "CumSum")},
     **{name: _axis_attribute for name in ("Softmax", "LogSoftmax")},
     **{name: _reshape for name in ("Reshape", "Squeeze", "Unsqueeze")},
+    "MVN": _normalisation,
     "MatMul": _matmul,
     "Transpose": _transpose,
     "Concat": _concat,

@@ -18,7 +18,7 @@ from heads import (
     token,
     width,
 )  # fmt: skip
-from mosaic import case, compare, exact, numbers, refused
+from mosaic import case, collapsed, compare, exact, numbers, refused
 from openvino import opset13 as op
 
 MASKS = ("point", "gaussian")
@@ -118,6 +118,24 @@ def test_ways_to_read_the_class_token(name):
 
 def test_norm_behind_the_selection():
     exact(vit(lambda n, r: linear(layer_norm(token(block(n, r)))), mask="gaussian", batch=2))
+
+
+@pytest.mark.parametrize("axes", [(-1,), (1, 2), (2, 1), (1,)], ids=str)
+def test_norm_over_some_axes_behind_the_selection(axes):
+    """Trailing ones are left as they are and the others folded; an axis in the middle stays where it is."""
+
+    def head(n, r):
+        apart = op.reshape(token(block(n, r)), np.array([0, 2, 3], np.int64), True)
+        return linear(op.reshape(op.mvn(apart, np.array(axes, np.int64), True, 1e-3, "inside_sqrt"), np.array([0, 6], np.int64), True))
+
+    exact(vit(head, mask="gaussian", batch=2))
+
+
+def test_norm_of_one_token_is_over_rows():
+    """[M, 1, 1, C] over the last axis is no MVN that the CPU has; [M, C] is."""
+    maps, _ = collapsed(vit(lambda n, r: linear(token(layer_norm(block(n, r)))), mask="gaussian"))
+    behind = [node.get_output_shape(0) for node in maps.get_ordered_ops() if node.get_type_name() == "MVN"]
+    assert [12, 6] in [list(shape) for shape in behind] and not any(len(shape) > 3 for shape in behind)
 
 
 def test_block_without_mlp_read_by_a_mlp_head():
