@@ -13,7 +13,8 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.dims import ints
+from ovxai.collapse.dims import ONE as ONE_ROW
+from ovxai.collapse.dims import Dim, ints
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.physical import change_of, laid_gate, level_gates
 from ovxai.collapse.values import ONE, ZERO, Leveled, Segments, Shared, Value
@@ -32,6 +33,19 @@ class Joined:
         for gate, change in self.steps:
             total = emit.add(emit.multiply(emit.unsqueeze(change, [0]), gate), total)
         return total
+
+    def in_rows(self, masks: Masks) -> ov.Output:
+        """[..., M, N] where the plain tensor is a single row [..., 1, N] of runs: the masks take the row's place."""
+        total = self.base
+        for gate, change in self.steps:
+            total = emit.add(emit.multiply(change, gate_in_rows(gate, masks)), total)
+        return total
+
+
+def gate_in_rows(gate: ov.Output, masks: Masks) -> ov.Output:
+    """A gate along one axis of a tensor, [M, ..., N, ...], as [..., M, N]."""
+    lengths = [dim.get_length() for dim in gate.get_partial_shape()][1:]
+    return emit.reshape(gate, [*[ONE_ROW] * (len(lengths) - 2), masks.count, Dim(max(lengths))])
 
 
 def gated_run(value: Value) -> Leveled | None:

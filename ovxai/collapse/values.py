@@ -140,12 +140,12 @@ class Part:
 class Segments(Value):
     """An axis whose runs are of different kinds, such as class token | patches.
 
-    plain: the whole tensor as it is without any mask, where there is one. weights: all runs as one
-    tensor [M, *dims] whose entries along `axis` sum to one, where they came from a softmax.
+    plain: the whole tensor as it is without any mask, where there is one. rows: of a single row
+    [..., 1, N] that came from a softmax over its runs, the whole as [..., M, N], the masks in the row's place.
     """
 
     axis: int
     sizes: Dims
     parts: tuple[Part, ...] = field(repr=False)
     plain: Thunk | None = field(default=None, repr=False)
-    weights: Thunk | None = field(default=None, repr=False)
+    rows: Thunk | None = field(default=None, repr=False)

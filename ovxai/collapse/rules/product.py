@@ -15,7 +15,7 @@ import openvino as ov
 from ovxai.collapse import emit
 from ovxai.collapse.dims import ONE as ONE_ROW
 from ovxai.collapse.dims import Dims, sizes
-from ovxai.collapse.joined import gated_run, join_runs
+from ovxai.collapse.joined import gate_in_rows, gated_run, join_runs
 from ovxai.collapse.lift import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -44,7 +44,7 @@ def matmul(interpreter: Interpreter, operation: Operation) -> list[Value] | None
         return segmented(interpreter, replace(operation, plain=(joint,)))
     if any(isinstance(value, Segments) and value.axis != axis for value, axis in zip((a, b), inner)):
         return None  # run by run along rows or columns first
-    if (at_once := _mean_of_tokens(interpreter, operation, inner)) is not None:
+    if (at_once := _mean_of_tokens(operation, inner, interpreter.masks)) is not None:
         return [at_once]
     if any(_is_gated_along(value, axis) for value, axis in zip((a, b), inner)):
         return [_sum_over_tokens(interpreter, operation, inner)]
@@ -133,38 +133,29 @@ def _sum_over_tokens(interpreter: Interpreter, operation: Operation, inner: tupl
     return Windowed(dims, held, once(build)) if held else Mapped(dims, once(build))
 
 
-def _mean_of_tokens(interpreter: Interpreter, operation: Operation, inner: tuple[int, int]) -> Value | None:
-    """Softmax weights A over all runs of tokens: dark V_0 + sum over levels of (A * gate) @ (V_level - V_0).
+def _mean_of_tokens(operation: Operation, inner: tuple[int, int], masks: Masks) -> Value | None:
+    """Softmax weights A of one query over all runs of tokens: dark V_0 + sum over levels of (A * gate) @ (V_level - V_0).
 
-    The weights of one query sum to one, so V_0, the same for all dark tokens, needs no product.
+    The weights sum to one, so V_0, the same for all dark tokens, needs no product. The masks are the rows of the others.
     """
     a, b = operation.inputs
     gated = gated_run(b)
-    if not isinstance(a, Segments) or a.weights is None or gated is None or not gated.flat:
+    if not isinstance(a, Segments) or a.rows is None or gated is None or not gated.flat:
         return None
     fits = (a.axis, b.axis) == inner and sizes(a.sizes) == sizes(b.sizes) and a.rank == b.rank
     if not fits or operation.attribute("transpose_b"):
         return None
 
     def build() -> ov.Output:
-        runs = join_runs(b, gated, interpreter.masks)
-        terms = [emit.unsqueeze(runs.base, [0])]
+        runs = join_runs(b, gated, masks)
+        total = runs.base
         for gate, change in runs.steps:
-            # A gate lies along the tokens of V; the weights have theirs on another axis.
-            laid = emit.transpose(gate, _moved(inner, gate))
-            weights = Mapped(a.dims, once(lambda laid=laid: emit.multiply(a.weights(), laid)))
-            values = Shared(b.dims, once(lambda change=change: change))
-            terms.append(lifted(interpreter, operation.with_inputs((weights, values)))[0].out())
-        return reduce(emit.add, terms)
+            weights = emit.multiply(a.rows(), gate_in_rows(gate, masks))
+            total = emit.add(emit.matmul(weights, change), total)  # [..., M, d]
+        front = emit.transpose(total, [a.rank - 2, *range(a.rank - 2), a.rank - 1])
+        return emit.unsqueeze(front, [a.rank - 1])
 
     return Mapped(operation.out_dims[0], once(build))
-
-
-def _moved(inner: tuple[int, int], gate: ov.Output) -> list[int]:
-    """The order that brings a gate's token axis from the second operand's place to the first's."""
-    order = list(range(len(gate.get_partial_shape())))
-    order[inner[0] + 1], order[inner[1] + 1] = inner[1] + 1, inner[0] + 1
-    return order
 
 
 def _pairs(inputs: tuple[Value, ...], inner: tuple[int, int]) -> list[tuple[Value, Value]]:

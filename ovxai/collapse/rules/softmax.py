@@ -13,7 +13,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.dims import Dim
+from ovxai.collapse.dims import ONE, Dim
 from ovxai.collapse.joined import gated_run, join_runs
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -42,7 +42,8 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     masks = interpreter.masks
     forms = _same_windows([_form(part, axis, masks) for part in parts], axis, masks)
     every = all(isinstance(form, (Shared, Mapped)) for form in forms)  # a weight for every token
-    joint = once(lambda: _weights_at_once(value, axis, masks) if every and gated_run(value) else _weights(forms, axis, masks))
+    at_once = every and gated_run(value) is not None
+    joint = once(lambda: _weights_at_once(value, axis, masks) if at_once else _weights(forms, axis, masks))
     sizes = [window_dims(form.dims, getattr(form, "axes", ()), masks)[axis] for form in forms]
     bounds = edges(sizes)
     results = [_run(form, axis, joint, bounds[i], bounds[i + 1], masks) for i, form in enumerate(forms)]
@@ -52,7 +53,8 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     notes = dense_of(value)  # every run's weights rest on the scores of all
     results = [replace(result, dense=notes) for result in results]
     parts = tuple(Part(lambda r=result: r) for result in results)
-    return [Segments(dims, axis, value.sizes, parts, weights=joint if every else None)]
+    single = at_once and axis == value.rank - 1 and dims[-2] == ONE
+    return [Segments(dims, axis, value.sizes, parts, rows=once(lambda: _weights_in_rows(value, masks)) if single else None)]
 
 
 def _runs(value: Value, axis: int) -> list[Value] | None:
@@ -94,6 +96,12 @@ def _same_windows(forms: list[Value], axis: int, masks: Masks) -> list[Value]:
 def _weights_at_once(value: Segments, axis: int, masks: Masks) -> ov.Output:
     scores = join_runs(value, gated_run(value), masks).laid_out()
     return op.softmax(scores, axis + 1).output(0)
+
+
+def _weights_in_rows(value: Segments, masks: Masks) -> ov.Output:
+    """Of the only query: [..., M, N]."""
+    scores = join_runs(value, gated_run(value), masks).in_rows(masks)
+    return op.softmax(scores, value.axis).output(0)
 
 
 def _weights(forms: list[Value], axis: int, masks: Masks) -> ov.Output:
