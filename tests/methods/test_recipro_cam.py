@@ -10,7 +10,7 @@ from mosaic import Case, definition
 from openvino import opset13 as op
 
 import ovxai
-from ovxai.methods import class_rows, recipro_cam
+from ovxai.methods import recipro_cam
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 FEED = np.random.default_rng(3).standard_normal((2, 3, *toys.SIZE)).astype(np.float32)
@@ -156,28 +156,3 @@ def test_levels_pass_an_operation_together_unless_it_tells_positions_apart(term,
     assert count[1] - count[0] == products
     feed = FEED[: 1 if batch == 1 else 2]
     close(maps_of(explained, feed), definition(Case(model, (feed,), taps=("features",), mask="gaussian")))
-
-
-def rounded_products(model):
-    """`model` with the result of every MatMul rounded to bf16, as a device of that precision does; what follows the last is f32."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "MatMul":
-            readers = list(node.output(0).get_target_inputs())
-            rounded = op.convert(op.convert(node, "bf16"), "f32").output(0)
-            for reader in readers:
-                reader.replace_source_output(rounded)
-    model.validate_nodes_and_infer_types()
-    return model
-
-
-def test_what_attention_makes_alike_is_taken_off_before_the_classifier(monkeypatch):
-    def error():
-        explained = ovxai.insert(toys.vit(), scale=False, probe=False)
-        exact = maps_of(explained, FEED[:1])
-        change = maps_of(rounded_products(explained), FEED[:1]) - exact
-        return (change - change.mean((2, 3), keepdims=True)).std()
-
-    with_it = error()
-    monkeypatch.setattr(class_rows, "_attends", lambda *_: False)
-    assert 0 < with_it < 0.6 * error()
-

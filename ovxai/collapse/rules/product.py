@@ -150,12 +150,21 @@ def _mean_of_tokens(operation: Operation, inner: tuple[int, int], masks: Masks) 
         runs = join_runs(b, gated, masks)
         total = runs.base
         for gate, change in runs.steps:
-            weights = emit.multiply(a.rows(), gate_in_rows(gate, masks))
-            total = emit.add(emit.matmul(weights, change), total)  # [..., M, d]
+            total = emit.add(emit.matmul(_share(a.rows(), gate_in_rows(gate, masks), a, masks), change), total)  # [..., M, d]
         front = emit.transpose(total, [a.rank - 2, *range(a.rank - 2), a.rank - 1])
         return emit.unsqueeze(front, [a.rank - 1])
 
     return Mapped(operation.out_dims[0], once(build))
+
+
+def _share(rows: ov.Output, gate: ov.Output, weights: Segments, masks: Masks) -> ov.Output:
+    """The part of the weights that a gate leaves, [..., M, N].
+
+    The axis more and less keeps the CPU plugin from taking scores, softmax and sum for one attention, whose
+    code it can't make where the batch is dynamic ("not enough registers", 2026.4).
+    """
+    apart = emit.multiply(emit.unsqueeze(rows, [weights.rank - 2]), gate)
+    return emit.reshape(apart, [*weights.dims[:-2], masks.count, weights.dims[-1]])
 
 
 def _pairs(inputs: tuple[Value, ...], inner: tuple[int, int]) -> list[tuple[Value, Value]]:
