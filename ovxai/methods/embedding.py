@@ -72,7 +72,7 @@ def _displayed(picture: ov.Node, info: ModelInfo) -> ov.Output:
     pixels = op.convert(picture, "f32")
     if not _is_channels_last(picture):
         pixels = op.transpose(pixels, ints([0, 2, 3, 1]))
-    if picture.get_element_type().is_real():
+    if picture.get_element_type().is_real() and not info.embedded_processing:  # else the graph takes 0..255 and normalises
         pixels = _undo_normalisation(pixels, info) if info.mean or info.scale else _stretched(pixels)
     if info.reverse_input_channels:
         pixels = op.gather(pixels, ints([2, 1, 0]), op.constant(np.int64(3)))
