@@ -84,9 +84,9 @@ def insert_with_report(model: str | Path | ov.Model, **options: object) -> Inser
     if isinstance(plan, str):
         raise UnsupportedModelError(f"{name}: {plan}")
     branch = build_branch(working, graph, plan, wishes)
-    info = _attach(working, branch, plan, wishes, model_info)
+    info, notes = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
-    return Insertion(working, info, plan.why, branch.notes, warnings, plan.candidates)
+    return Insertion(working, info, plan.why, (*branch.notes, *notes), warnings, plan.candidates)
 
 
 def as_model(model: str | Path | ov.Model | object, example_input: object = None) -> ov.Model:
@@ -123,7 +123,8 @@ def make_options(options: dict[str, object]) -> InsertOptions:
 
 def _attach(
     model: ov.Model, branch: Branch, plan: Plan, options: InsertOptions, model_info: ModelInfo
-) -> ExplainedInfo:
+) -> tuple[ExplainedInfo, tuple[str, ...]]:
+    """The written rt_info, and what a person should know of the outputs."""
     maps = branch.saliency
     details = dict(branch.info)
     index = branch.index
@@ -145,9 +146,25 @@ def _attach(
         strength = branch.strength if maps is branch.saliency else None
         grey = outputs[SALIENCY_MAP] if options.scale else to_grey(maps)
         outputs[name] = embed(options.embed, grey, strength or largest_cells(maps), plan.picture, model_info)
+    notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
     info = ExplainedInfo(
         version=__version__, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "", **details
     )
     info.write(model)
-    return info
+    return info, notes
+
+
+def _leave_out_taken(model: ov.Model, outputs: dict[str, ov.Output], options: InsertOptions) -> tuple[str, ...]:
+    """Take out the feature map that nobody asked for where the model has an output of that name.
+
+    Raises:
+        OptionError: an output that was asked for has a name that is taken.
+    """
+    taken = {name for output in model.outputs for name in output.get_names()} & set(outputs)
+    if taken == {FEATURE_MAP} and options.feature_map is None:
+        del outputs[FEATURE_MAP]
+        return (f"the model has an output {FEATURE_MAP} of its own, which stays; ours is left out",)
+    if taken:
+        raise OptionError(f"the model has an output {min(taken)} of its own; leave ours out, or rename the model's")
+    return ()

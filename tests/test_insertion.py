@@ -7,6 +7,7 @@ import pytest
 from openvino import opset13 as op
 
 import ovxai
+from ovxai.errors import OptionError
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import ExplainedInfo
 from ovxai.verification import verify
@@ -220,6 +221,33 @@ def test_activation_map():
     np.testing.assert_allclose(maps[:, 0], features.mean(1), rtol=1e-5, atol=1e-6)
 
 
+def test_activation_map_needs_no_head():
+    """The 3x3 convolution behind the layer would be laid out densely."""
+    done = insert_with_report(with_a_kernel_behind(), target_layer="asked", method="activation-map", probe=False)
+    assert done.info.collapse == "exact" and done.notes == ()
+    assert not any("Interpolate" in node.get_type_name() or "Range" in node.get_type_name() for node in done.model.get_ops())
+
+
+def with_an_output(name):
+    model = toys.cnn()
+    port = next(node for node in model.get_ops() if node.get_type_name() == "Relu").output(0)
+    port.get_tensor().set_names({name})
+    model.add_results([op.result(port)])
+    return model
+
+
+def test_a_feature_map_of_the_model_itself_stays():
+    done = insert_with_report(with_an_output("feature_map"), probe=False)
+    assert [found for found in names(done.model)].count(["feature_map"]) == 1 and done.info.extra_outputs == ("saliency_map",)
+    assert any("feature_map" in note for note in done.notes)
+
+
+@pytest.mark.parametrize("name", ["feature_map", "feature_vector"])
+def test_a_name_that_is_taken_can_not_be_asked_for(name):
+    with pytest.raises(OptionError, match=f"output {name} of its own"):
+        ovxai.insert(with_an_output(name), probe=False, **{name: True})
+
+
 # --- what is printed ------------------------------------------------------------------------------
 
 
@@ -228,18 +256,29 @@ def test_report():
     assert done.info.collapse == "exact" and "transformer block" in done.why and done.warnings == () and done.candidates
 
 
-def test_dense_is_told():
-    """A 3x3 convolution behind the layer that was asked for."""
+def with_a_kernel_behind():
+    """A 3x3 convolution behind the layer that is asked for."""
     image = toys.picture()
     x = toys.named(toys.trunk(image), "asked")
     scores = toys.linear(toys.mean(op.relu(toys.conv(x, 5, seed=9))))
-    done = insert_with_report(toys.finished(scores, image), target_layer="asked", memory_budget=1)
+    return toys.finished(scores, image)
+
+
+def test_dense_is_told():
+    done = insert_with_report(with_a_kernel_behind(), target_layer="asked", memory_budget=1)
     assert done.info.collapse == "dense" and "neighbouring" in done.info.collapse_reason
     assert any("not collapsed" in note and "Convolution" in note for note in done.notes)
-    from ovxai.verification import verify
+    assert verify(ovxai.insert(with_a_kernel_behind(), target_layer="asked", scale=False)).ok
 
-    raw = ovxai.insert(toys.finished(scores, image), target_layer="asked", scale=False)
-    assert verify(raw).ok
+
+def test_what_was_said_in_simpler_operations_goes_by_the_models_name():
+    """A Pad on both sides is reasoned about as a Concat, which the model does not have."""
+    image = toys.picture()
+    x = toys.named(toys.trunk(image), "asked")
+    padded = op.pad(op.relu(x), np.array([0, 0, 0, 1]), np.array([0, 0, 0, 1]), "constant", np.float32(0.5))
+    padded.set_friendly_name("padded")
+    done = insert_with_report(toys.finished(toys.linear(toys.mean(padded)), image), target_layer="asked", probe=False)
+    assert "padded" in done.info.collapse_reason
 
 
 def test_partial_is_told():

@@ -47,6 +47,7 @@ class Interpreter:
         self.attended = False
         self._rules = rules
         self._values: dict[Key, Value] = {**gated, **(known or {})}
+        self._origins: dict[str, str] = {}
         self._shapes = Witness(self._witness_of)
         roots = [node for node in graph.ops if any(node.get_name() == name for name, _ in gated)]
         self._below = graph.descendants(roots)
@@ -83,20 +84,31 @@ class Interpreter:
         return self.graph.knows(node) and node.get_name() not in self._below
 
     def _enter(self, node: ov.Node) -> None:
-        simpler = lower(node, self._shapes)
+        # What else an operation has to say (which entry was the largest) is not in the simpler form.
+        others = any(output.get_target_inputs() for output in node.outputs()[1:])
+        simpler = None if others else lower(node, self._shapes)
         if simpler is not None:
+            self._note_origin(simpler.get_node(), self._origins.get(node.get_name(), node.get_friendly_name()))
             self._values[key_of(node.output(0))] = self.value(simpler)
             return
         results = self.evaluate(self.operation(node))
         for output, value in zip(node.outputs(), results, strict=True):
             self._values.setdefault(key_of(output), value)
 
+    def _note_origin(self, node: ov.Node, origin: str) -> None:
+        """What was made for reasoning goes by the name of the model's node that it stands for."""
+        if self.graph.knows(node) or node.get_name() in self._origins:
+            return
+        self._origins[node.get_name()] = origin
+        for feed in sources(node):
+            self._note_origin(feed.get_node(), origin)
+
     def operation(self, node: ov.Node) -> Operation:
         inputs = tuple(self._input(feed) for feed in sources(node))
         real = self.graph.knows(node)
         dims = tuple(dims_of(output, self._witness(output, inputs)) for output in node.outputs())
         plain = tuple((lambda output=output: output) if real else None for output in node.outputs())
-        return Operation(node, inputs, dims, plain, whole=True)
+        return Operation(node, inputs, dims, plain, whole=True, origin=self._origins.get(node.get_name(), ""))
 
     def _witness(self, output: ov.Output, inputs: Sequence[Value]) -> tuple[int, ...]:
         node = output.get_node()

@@ -24,7 +24,7 @@ class Operation:
 
     out_dims: extents of each output, for this part. plain: the plain model's own tensor for each
     output, or None where it has none (the node was only made for reasoning). whole: this is the node
-    itself, not one segment of it.
+    itself, not one segment of it. origin: the model's node that it was made of, where it was only made for reasoning.
     """
 
     node: ov.Node
@@ -32,6 +32,7 @@ class Operation:
     out_dims: tuple[Dims, ...]
     plain: tuple[Thunk | None, ...]
     whole: bool = False
+    origin: str = ""
 
     @property
     def kind(self) -> str:
@@ -39,7 +40,7 @@ class Operation:
 
     @property
     def name(self) -> str:
-        return self.node.get_friendly_name()
+        return self.origin or self.node.get_friendly_name()
 
     @property
     def in_sizes(self) -> list[Sizes]:

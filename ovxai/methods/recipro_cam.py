@@ -24,6 +24,7 @@ from ovxai.errors import TargetLayerError
 from ovxai.find.site import ClassifierSite
 from ovxai.find.trial import deep_recursion
 from ovxai.ir.graph import Graph, Key, key_of, source
+from ovxai.methods.activation_map import activation_map
 from ovxai.methods.branch import Branch
 from ovxai.methods.class_rows import class_maps
 from ovxai.methods.classes import Selection, picked, pushed, select_classes
@@ -41,6 +42,14 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     """
     dims = dims_of(site.logits, graph.shape(site.logits))
     classes = max(sizes(dims)[1:])
+    features = feature_map(site.taps[0], graph)
+    if options.method == "activation-map":  # needs no head, and must not fail where the head does
+        return Branch(
+            saliency=activation_map(features),
+            feature_map=features,
+            feature_vector=feature_vector(site, features, graph) if options.feature_vector else None,
+            info=_info(site, (), classes, options),
+        )
     selection = select_classes(options.classes, site.logits, dims, classes)
     logits = _without_bias(site.logits, graph) if options.scale else site.logits
     chosen = None if selection is None else pushed(logits, selection, graph)
@@ -51,7 +60,6 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
         maps, dense = _maps(head, dims[0], width, options.memory_budget)
     if selection is not None and chosen is None:
         maps = picked(maps, selection)
-    features = feature_map(site.taps[0], graph)
     return Branch(
         saliency=maps,
         feature_map=features,
