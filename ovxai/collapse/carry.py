@@ -19,6 +19,9 @@ Sizes = tuple[int, ...]
 Carried = list[dict[int, int]]
 Follow = Callable[[ov.Node, Sequence[Sizes], Sizes], Carried]
 
+#: What exporters write as the end of an axis that is taken to its end.
+ENDLESS = 2**31 - 1
+
 
 def axis_values(node: ov.Node, port: int, rank: int) -> list[int] | None:
     """A constant list of axes at `port`, made non-negative; None when it is not a constant."""
@@ -154,7 +157,7 @@ def _strided_slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
 
 def _gather(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axis = axis_values(node, 2, len(ins[0]))
-    if axis is None or node.get_attributes()["batch_dims"]:
+    if axis is None or node.get_attributes().get("batch_dims"):
         return _data_only({}, len(ins))
     shift = len(ins[1]) - 1
     axes = {a: a if a < axis[0] else a + shift for a in range(len(ins[0])) if a != axis[0]}
@@ -198,6 +201,20 @@ def _same_size(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({a: a for a in range(len(out)) if ins[0][a] == out[a]}, len(ins))
 
 
+def _pad(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+    """An axis that gains and loses nothing at either end stays in place; the same extent may have been shifted."""
+    ends = [constant_value(source(node, port)) for port in (1, 2)]
+    if any(end is None for end in ends):
+        return _data_only({}, len(ins))
+    return all_but([axis for axis, counts in enumerate(zip(*ends)) if any(counts)], ins)
+
+
+def _along_channels(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+    """PRelu, BatchNormInference: a parameter of one axis lies along axis 1, others broadcast."""
+    data, *parameters = ins
+    return [{a: a for a in range(len(data))}, *({0: 1} if len(one) == 1 < one[0] else elementwise(node, [one], out)[0] for one in parameters)]
+
+
 def _pool(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({0: 0, 1: 1}, len(ins))
 
@@ -221,7 +238,7 @@ REDUCTIONS = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 Reduc
 POOLS = "AvgPool MaxPool AdaptiveAvgPool AdaptiveMaxPool".split()
 
 TABLE: dict[str, Follow] = {
-    **{name: _data for name in (*UNARY, "PRelu", "BatchNormInference")},
+    **{name: _data for name in UNARY},
     **{name: elementwise for name in BROADCASTING},
     **{name: _reduce for name in REDUCTIONS},
     **{name: _pool for name in POOLS},
@@ -229,7 +246,9 @@ TABLE: dict[str, Follow] = {
     **{name: _convolution for name in ("Convolution", "GroupConvolution")},
     **{name: _but_axis_input for name in ("MVN", "NormalizeL2", "Split", "VariadicSplit", "CumSum")},
     **{name: _but_axis_attribute for name in ("Softmax", "LogSoftmax")},
-    **{name: _same_size for name in ("Tile", "Pad")},
+    **{name: _along_channels for name in ("PRelu", "BatchNormInference")},
+    "Tile": _same_size,
+    "Pad": _pad,
     "MatMul": _matmul,
     "Transpose": _transpose,
     "Reshape": _reshape,

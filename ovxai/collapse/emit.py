@@ -116,22 +116,36 @@ def zeros(dims: Dims, like: ov.Output) -> ov.Output:
     return broadcast(scalar(0.0, like), dims)
 
 
+def as_type(tensor: ov.Output, kind: ov.Type) -> ov.Output:
+    return tensor if tensor.get_element_type() == kind else op.convert(tensor, kind).output(0)
+
+
+def _alike(a: ov.Output, b: ov.Output) -> tuple[ov.Output, ov.Output]:
+    """In one type: masks are f32, a model may compute in f16 or f64."""
+    kinds = {a.get_element_type(), b.get_element_type()} - {ov.Type.f32}
+    return (as_type(a, *kinds), as_type(b, *kinds)) if len(kinds) == 1 else (a, b)
+
+
 def add(a: ov.Output, b: ov.Output) -> ov.Output:
     if is_zero(a) or is_zero(b):  # only flat level 0 is ever such a constant: it broadcasts into the other
         return a if is_zero(b) else b
-    return op.add(a, b).output(0)
+    return op.add(*_alike(a, b)).output(0)
 
 
 def subtract(a: ov.Output, b: ov.Output) -> ov.Output:
-    return a if is_zero(b) else op.subtract(a, b).output(0)
+    return a if is_zero(b) else op.subtract(*_alike(a, b)).output(0)
 
 
 def multiply(a: ov.Output, b: ov.Output) -> ov.Output:
-    return op.multiply(a, b).output(0)
+    return op.multiply(*_alike(a, b)).output(0)
+
+
+def divide(a: ov.Output, b: ov.Output) -> ov.Output:
+    return op.divide(*_alike(a, b)).output(0)
 
 
 def matmul(a: ov.Output, b: ov.Output, transpose_a: bool = False, transpose_b: bool = False) -> ov.Output:
-    return settled(op.matmul(a, b, transpose_a, transpose_b)).output(0)
+    return settled(op.matmul(*_alike(a, b), transpose_a, transpose_b)).output(0)
 
 
 def reduce_sum(tensor: ov.Output, axes: Sequence[int], keep: bool) -> ov.Output:

@@ -47,6 +47,11 @@ class Lift:
     def rank(self, port: int) -> int:
         return self.values[port].rank
 
+    def inside(self, port: int) -> Dims:
+        """Physical extents of an operand, without M."""
+        value = self.values[port]
+        return window_dims(value.dims, getattr(value, "axes", ()), self.masks)
+
     def front(self, index: int = 0) -> list[Dim]:
         return [self.masks.count, *self.out[index]]
 
@@ -106,7 +111,9 @@ def _apply(lift: Lift) -> list[ov.Output]:
     if rule is not None:
         results = rule(lift)
         return results if isinstance(results, list) else [results]
-    if kind in _FOLDED and lift.is_mapped(0) and not any(lift.is_mapped(port) for port in range(1, len(lift.values))):
+    parameters = any(lift.is_mapped(port) for port in range(1, len(lift.values)))
+    places = any(output.get_target_inputs() for output in lift.node.outputs()[1:])  # of the largest, counted through the batch
+    if kind in _FOLDED and lift.is_mapped(0) and not parameters and not places:
         return _fold(lift)
     return _unroll(lift)
 
@@ -126,9 +133,23 @@ def _elementwise(lift: Lift) -> ov.Output:
 
 def _matmul(lift: Lift) -> ov.Output:
     rank = max(lift.rank(0), lift.rank(1))
+    if 1 in (lift.rank(0), lift.rank(1)):
+        return _vector_product(lift, max(rank, 2))
     if lift.is_mapped(0) and not lift.is_mapped(1) and any(d.size > 1 for d in lift.values[1].dims[:-2]):
         return _masks_as_rows(lift, rank)
     return emit.clone(lift.node, [_aligned(lift, 0, rank), _aligned(lift, 1, rank)]).output(0)
+
+
+def _vector_product(lift: Lift, rank: int) -> ov.Output:
+    """A vector is a row as the first operand and a column as the second."""
+    operands = []
+    for port, tensor in enumerate(lift.tensors):
+        mapped = lift.is_mapped(port)
+        if lift.rank(port) == 1:
+            tensor = emit.unsqueeze(tensor, [port + mapped])
+        missing = rank - max(lift.rank(port), 2)
+        operands.append(emit.unsqueeze(tensor, list(range(1, 1 + missing))) if mapped else tensor)
+    return emit.reshape(emit.clone(lift.node, operands).output(0), lift.front())
 
 
 def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:
@@ -137,9 +158,9 @@ def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:
     if lift.operation.attribute("transpose_a"):
         first = emit.transpose(first, [*range(rank - 1), rank, rank - 1])
     turned = emit.transpose(first, [*range(1, rank - 1), 0, rank - 1, rank])
-    inner = lift.values[0].dims[-2 if lift.operation.attribute("transpose_a") else -1]
+    inner = lift.inside(0)[-2 if lift.operation.attribute("transpose_a") else -1]
     row = lift.out[0][-2]
-    batch = [ONE] * (rank - lift.rank(0)) + list(lift.values[0].dims[:-2])
+    batch = [ONE] * (rank - lift.rank(0)) + list(lift.inside(0)[:-2])
     folded = emit.reshape(turned, [*batch, lift.masks.count * row, inner])
     result = emit.matmul(folded, lift.tensors[1], False, lift.operation.attribute("transpose_b"))
     apart = emit.reshape(result, [*lift.out[0][:-2], lift.masks.count, row, lift.out[0][-1]])
@@ -193,7 +214,7 @@ def _concat(lift: Lift) -> ov.Output:
 
 
 def _gather(lift: Lift) -> ov.Output:
-    if not lift.is_mapped(0) or lift.is_mapped(1) or lift.operation.attribute("batch_dims"):
+    if not lift.is_mapped(0) or lift.is_mapped(1) or lift.node.get_attributes().get("batch_dims"):
         return _unroll(lift)[0]
     axis = axis_values(lift.node, 2, lift.rank(0))
     return op.gather(lift.tensors[0], lift.tensors[1], op.constant(np.int64(axis[0] + 1))).output(0)
@@ -254,7 +275,7 @@ def _prelu(lift: Lift) -> ov.Output | list[ov.Output]:
 
 def _fold(lift: Lift) -> list[ov.Output]:
     """Masks into the batch, and out of it again."""
-    batch, *rest = lift.values[0].dims
+    batch, *rest = lift.inside(0)
     folded = emit.reshape(lift.tensors[0], [lift.masks.count * batch, *rest])
     results = emit.clone(lift.node, [folded, *lift.tensors[1:]]).outputs()
     return [emit.reshape(result, lift.front(index)) for index, result in enumerate(results)]

@@ -4,6 +4,7 @@ ScaledDotProductAttention -> MatMul, Multiply, Add, Softmax, MatMul
 global AvgPool, AdaptiveAvgPool -> ReduceMean;  global MaxPool, AdaptiveMaxPool -> ReduceMax
 depthwise convolution as large as the map -> Multiply, ReduceSum
 Pad with a constant along one axis -> Concat
+Slice, StridedSlice -> the same without the axes that stay whole, whose ends need not be said
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.carry import Sizes
+from ovxai.collapse.carry import ENDLESS, Sizes
 from ovxai.collapse.dims import Dim, dims_of, ints, sizes
 from ovxai.ir.graph import Key, constant_value, key_of, sources
 
@@ -131,6 +132,53 @@ def _pad(node: ov.Node, witness: Witness) -> ov.Output | None:
     return op.concat([*edge(int(before[axis])), data, *edge(int(after[axis]))], axis).output(0)
 
 
+def _slice(node: ov.Node, witness: Witness) -> ov.Output | None:
+    data, *bounds = sources(node)
+    values = [constant_value(bound) for bound in bounds]
+    if any(value is None for value in values):
+        return None
+    starts, stops, steps, *axes = ([int(one) for one in value] for value in values)
+    axes = axes[0] if axes else list(range(len(starts)))
+    cut = [i for i, axis in enumerate(axes) if not _is_whole(data, axis, starts[i], stops[i], steps[i], witness)]
+    if len(cut) == len(axes):
+        return None
+    if not cut:
+        return data
+    return op.slice(data, *(ints([line[i] for i in cut]) for line in (starts, stops, steps, axes))).output(0)
+
+
+def _strided_slice(node: ov.Node, witness: Witness) -> ov.Output | None:
+    attributes = node.get_attributes()
+    data, *bounds = sources(node)
+    values = [constant_value(bound) for bound in bounds]
+    if any(value is None for value in values) or any(attributes["new_axis_mask"]) or any(attributes["ellipsis_mask"]):
+        return None
+    begins, ends, *strides = ([int(one) for one in value] for value in values)
+    count = len(begins)
+    strides = strides[0] if strides else [1] * count
+    open_begin, open_end, shrunk = (
+        [*attributes[name], *[0] * count][:count] for name in ("begin_mask", "end_mask", "shrink_axis_mask")
+    )
+    whole = [
+        not shrunk[axis] and _is_whole(
+            data, axis, 0 if open_begin[axis] else begins[axis], ENDLESS if open_end[axis] else ends[axis], strides[axis], witness
+        ) for axis in range(count)
+    ]  # fmt: skip
+    if all(whole):
+        return data
+    masks = {"begin_mask": [int(a or b) for a, b in zip(open_begin, whole)], "end_mask": [int(a or b) for a, b in zip(open_end, whole)]}
+    if masks == {"begin_mask": open_begin, "end_mask": open_end}:
+        return None
+    return emit.clone(node, [data, *bounds], **masks).output(0)
+
+
+def _is_whole(data: ov.Output, axis: int, start: int, stop: int, step: int, witness: Witness) -> bool:
+    """Whether an axis comes through a slice as it is, as far as the shape says."""
+    size = witness(data)[axis]
+    known = data.get_partial_shape()[axis].is_static or stop >= ENDLESS
+    return known and step == 1 and (start == 0 or start <= -size) and stop >= size
+
+
 _RULES: dict[str, Callable[[ov.Node, Witness], ov.Output | None]] = {
     "ScaledDotProductAttention": _attention,
     "AvgPool": _pool(op.reduce_mean),
@@ -139,4 +187,6 @@ _RULES: dict[str, Callable[[ov.Node, Witness], ov.Output | None]] = {
     "AdaptiveMaxPool": _adaptive_pool(op.reduce_max),
     "GroupConvolution": _depthwise,
     "Pad": _pad,
+    "Slice": _slice,
+    "StridedSlice": _strided_slice,
 }

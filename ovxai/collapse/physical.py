@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import openvino as ov
 from openvino import opset13 as op
@@ -170,12 +171,19 @@ def level_gates(value: Leveled, masks: Masks) -> dict[float, ov.Output]:
 
 def laid_out(value: Leveled, masks: Masks) -> ov.Output:
     """[M, *dims]: V_0 + sum over levels of indicator * (V_level - V_0). The dense form."""
-    base = emit.unsqueeze(value.levels[ZERO](), [0])
-    total = base
+    kind = value.levels[ZERO]().get_element_type()
+    if not kind.is_real():  # conditions and places: weighted as numbers, of which only one at a time counts
+        return emit.as_type(laid_out(_as_numbers(value), masks), kind)
+    total = emit.unsqueeze(value.levels[ZERO](), [0])
     for level, gate in level_gates(value, masks).items():
         change = emit.unsqueeze(change_of(value, level), [0])
         total = emit.add(emit.multiply(change, laid_gate(value.dims, value.positions, masks, gate)), total)
     return total
+
+
+def _as_numbers(value: Leveled) -> Leveled:
+    levels = {level: once(lambda t=thunk: emit.as_type(t(), ov.Type.f32)) for level, thunk in value.levels.items()}
+    return replace(value, levels=levels, stack=None)
 
 
 def laid_gate(dims: Dims, positions: Sequence[int], masks: Masks, gate: ov.Output | None = None) -> ov.Output:

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 #: Linear in one varying operand while all others are shared, or in all of them together.
 _LINEAR_IN_ONE = ("Multiply", "MatMul", "Convolution", "GroupConvolution")
 _LINEAR_IN_ALL = (
-    "Add", "Subtract", "Convert", "Negative", "Concat", "Split", "VariadicSplit", "Reshape", "Transpose", "Squeeze",
+    "Add", "Subtract", "Negative", "Concat", "Split", "VariadicSplit", "Reshape", "Transpose", "Squeeze",
     "Unsqueeze", "Slice", "StridedSlice", "Gather", "ReduceMean", "ReduceSum", "Broadcast", "BatchNormInference",
 )  # fmt: skip
+
+#: Flat operands beside others with an extent do not broadcast by themselves here.
+_NOT_BROADCAST = ("Concat", "PRelu", "BatchNormInference")
 
 
 def pointwise(interpreter: Interpreter, operation: Operation) -> list[Value]:
@@ -48,6 +51,8 @@ def is_affine(operation: Operation) -> bool:
         return True
     if operation.kind in _LINEAR_IN_ONE:
         return len(varying) == 1
+    if operation.kind == "Convert":
+        return operation.node.get_output_element_type(0).is_real()
     return operation.kind == "Divide" and varying == [0]
 
 
@@ -170,7 +175,6 @@ def _at_level(
     operation: Operation, inputs: Sequence[Value], weight: float, dims: Dims, index: int
 ) -> ov.Output:
     tensors = [value.levels[weight]() if isinstance(value, Leveled) else value.out() for value in inputs]
-    if operation.kind == "Concat" and weight == ZERO and dims == operation.out_dims[index]:
-        # Flat operands beside others do not broadcast by themselves.
+    if operation.kind in _NOT_BROADCAST and weight == ZERO and dims == operation.out_dims[index]:
         tensors = [emit.broadcast(t, v.dims) if isinstance(v, Leveled) and v.flat else t for t, v in zip(tensors, inputs)]
     return operation.remake(tensors, dims, index)

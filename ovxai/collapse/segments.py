@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openvino import opset13 as op
+
 from ovxai.collapse import emit
-from ovxai.collapse.dims import Dim, Dims, op
+from ovxai.collapse.dims import Dim, Dims
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.physical import as_mapped
 from ovxai.collapse.values import (

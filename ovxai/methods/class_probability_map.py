@@ -14,6 +14,7 @@ from ovxai.errors import OptionError
 from ovxai.find.detection_site import NCHW, ClassLevel, DetectionSite
 from ovxai.find.detection_split import is_whole
 from ovxai.methods.branch import Branch
+from ovxai.methods.features import as_float
 from ovxai.options import InsertOptions, parse_classes, parse_size
 
 TASK, METHOD = "detection", "det-class-probability-map"
@@ -21,7 +22,7 @@ TASK, METHOD = "detection", "det-class-probability-map"
 
 def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branch:
     """Add the map's nodes behind the class logits of `site`; `model` is the clone that `site` was found on."""
-    maps = level_maps(site)
+    maps = [as_float(level) for level in level_maps(site)]
     size = target_size(site, maps, options)
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
     saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
@@ -166,7 +167,7 @@ def spatial_means(site: DetectionSite) -> ov.Output:
         for level in site.levels
         if level.feature is not None
     ]
-    return means[0].output(0) if len(means) == 1 else op.concat(means, axis=1).output(0)
+    return as_float(means[0].output(0) if len(means) == 1 else op.concat(means, axis=1).output(0))
 
 
 def layer_name(port: ov.Output) -> str:

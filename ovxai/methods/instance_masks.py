@@ -16,6 +16,7 @@ from openvino import opset13 as op
 from ovxai.find.instances_site import BOX, FULL, PROTOTYPES, InstanceSite, Instances
 from ovxai.methods.branch import Branch
 from ovxai.methods.class_probability_map import chosen_classes, layer_name, resized
+from ovxai.methods.features import as_float
 from ovxai.methods.instance_suppression import suppressed
 from ovxai.options import InsertOptions, parse_size
 
@@ -249,7 +250,7 @@ def _with_one_more(port: ov.Node, axis: int) -> ov.Node:
 
 def spatial_means(features: tuple[ov.Output, ...]) -> ov.Output:
     means = [op.reduce_mean(feature, ints(2, 3), keep_dims=False) for feature in features]
-    return means[0].output(0) if len(means) == 1 else op.concat(means, 1).output(0)
+    return as_float(means[0].output(0) if len(means) == 1 else op.concat(means, 1).output(0))
 
 
 def information(site: InstanceSite, options: InsertOptions) -> dict:

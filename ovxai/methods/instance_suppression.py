@@ -7,6 +7,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.find.instances_site import Candidates
+from ovxai.methods.features import as_float
 
 #: Instances kept a picture.
 BEST = 100
@@ -14,7 +15,8 @@ BEST = 100
 
 def suppressed(raw: Candidates, classes: int) -> tuple[ov.Output, ov.Output, ov.Output, ov.Output]:
     """(boxes [N, I, 4], labels [N, I], scores [N, I], coefficients [N, I, M]); I = 100, padding has score 0."""
-    table = raw.table if raw.rows_last else op.transpose(raw.table, ints(0, 2, 1)).output(0)  # [N, C, P]
+    table = as_float(raw.table)
+    table = table if raw.rows_last else op.transpose(table, ints(0, 2, 1)).output(0)  # [N, C, P]
     centre, extent, scores, coefficients = _columns(table, raw, classes)
     half = op.multiply(extent, op.constant(np.float32(0.5)))
     corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 1)

@@ -12,7 +12,7 @@ from ovxai.collapse.rules.convolution import convolution
 from ovxai.collapse.rules.merged import on_merged
 from ovxai.collapse.rules.product import matmul
 from ovxai.collapse.rules.reduction import reduction
-from ovxai.collapse.rules.selection import gather, slice_, split, strided_slice, variadic_split
+from ovxai.collapse.rules.selection import gather, slice_, split, strided_slice
 from ovxai.collapse.rules.softmax import softmax
 
 RULES = {
@@ -26,5 +26,5 @@ RULES = {
     "Slice": slice_,
     "StridedSlice": strided_slice,
     "Split": split,
-    "VariadicSplit": variadic_split,
+    "VariadicSplit": split,
 }

@@ -46,7 +46,9 @@ def merged_matmul(interpreter: Interpreter, operation: Operation) -> Value:
         raise Refusal("what was flattened is not multiplied with a plain weight matrix")
     if operation.attribute("transpose_a"):
         raise Refusal("what was flattened is transposed")
-    inner = [data.inner.dims[axis] for axis in data.run]
+    if 0 in data.run:
+        raise Refusal("what was flattened is the batch as well")
+    inner = data.inner.dims[1:]
     outer = weight.dims[0] if operation.attribute("transpose_b") else weight.dims[1]
 
     def table() -> ov.Output:

@@ -83,7 +83,9 @@ def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     a, b = operation.inputs
     if isinstance(a, Shared) or isinstance(b, Shared):
         return None
-    if isinstance(a, Mapped) and isinstance(b, Leveled) and not (b.flat and len(b.positions) == 1):
+    if isinstance(b, Leveled) and len(b.positions) != 1:
+        raise Refusal("keys that lie along rows and columns")
+    if isinstance(a, Mapped) and isinstance(b, Leveled) and not b.flat:
         return [_scores_one_by_one(interpreter, operation, a, b)]
     inputs = [to_windowed(v, v.positions[0], masks) if isinstance(v, Leveled) else v for v in (a, b)]
     scores = lifted(interpreter, operation.with_inputs(inputs))
@@ -191,7 +193,7 @@ def _one_run(interpreter: Interpreter, operation: Operation, a: Value, b: Value,
         return _plain_run(interpreter, operation.with_inputs((a, b)), masks)
     if all(gated):
         return _windows(operation, to_windowed(a, inner[0], masks), to_windowed(b, inner[1], masks), inner, masks)
-    if isinstance(a, Mapped) and isinstance(b, Leveled):
+    if isinstance(a, Mapped) and isinstance(b, Leveled) and len(b.positions) == 1:
         return _one_by_one(interpreter, operation, a, b, inner)
     raise Refusal("it mixes positions (a product over tokens)")
 

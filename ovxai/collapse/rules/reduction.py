@@ -20,7 +20,7 @@ from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.physical import level_rows, rows, spread_over_masks
 from ovxai.collapse.values import (
-    ONE, ZERO, Leveled, Mapped, Refusal, Segments, Shared, Value, Windowed, once,
+    ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def _check_leaves(value: Value, axes: set[int]) -> None:
     """Queries x keys have two gated axes; a pool over one of them leaves the other."""
     if not _gated_axes(value) <= axes:
         raise Refusal("it pools one of two axes of tokens")
+    if isinstance(value, Merged):
+        raise Refusal("it pools positions that were merged with channels")
     if isinstance(value, Segments):
+        if not value.parts:
+            raise Refusal("it pools no tokens at all")
         for part in value.parts:
             _check_leaves(part(), axes)
 
@@ -78,7 +82,7 @@ def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -
 def reciprocal(count: Dim, like: ov.Output) -> ov.Output:
     if count.is_static:
         return emit.scalar(1.0 / count.size, like)
-    return op.divide(emit.scalar(1.0, like), op.convert(count.node(), like.get_element_type().get_type_name())).output(0)
+    return emit.divide(emit.scalar(1.0, like), emit.as_type(count.node(), like.get_element_type()))
 
 
 def _total(value: Value, axes: list[int], masks: Masks) -> ov.Output:
@@ -128,7 +132,7 @@ def _base_total(value: Leveled, masks: Masks) -> ov.Output:
     count = masks.positions
     if count.is_static:
         return emit.multiply(flat, emit.scalar(float(count.size), flat))
-    return emit.multiply(flat, op.convert(count.node(), "f32").output(0))
+    return emit.multiply(flat, emit.as_type(count.node(), flat.get_element_type()))
 
 
 def _check_extreme(value: Value, masks: Masks) -> None:

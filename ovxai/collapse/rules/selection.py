@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import openvino as ov
+from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.carry import axis_values
-from ovxai.collapse.dims import Dim
+from ovxai.collapse.carry import ENDLESS, axis_values
+from ovxai.collapse.dims import Dim, ints
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.segments import edges, restrict, with_axis
 from ovxai.collapse.values import (
@@ -21,10 +23,6 @@ from ovxai.ir.graph import constant_value
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
-
-
-#: Exporters write "to the end" as the largest integer of 32 or 64 bits.
-_ENDLESS = 2**31 - 1
 
 
 def _constant(operation: Operation, port: int) -> np.ndarray | None:
@@ -67,11 +65,11 @@ def drop_axis(value: Value, axis: int) -> Value:
     if isinstance(value, Shared):
         return Shared(dims, once(lambda: emit.reshape(value.out(), dims)))
     if isinstance(value, Mapped):
-        return Mapped(dims, once(lambda: _squeezed(value, axis)), dense=value.dense)
+        return Mapped(dims, once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense)
     if isinstance(value, Windowed):
-        return Windowed(dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value, axis)), dense=value.dense)
+        return Windowed(dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense)
     if isinstance(value, Leveled) and axis not in value.positions:
-        levels = {weight: once(lambda t=thunk: _squeeze(t(), axis)) for weight, thunk in value.levels.items()}
+        levels = {weight: once(lambda t=thunk: _squeezed(t(), axis)) for weight, thunk in value.levels.items()}
         return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, dense=value.dense)
     if isinstance(value, Segments) and value.axis != axis:
         parts = tuple(Part(lambda part=part: drop_axis(part(), axis)) for part in value.parts)
@@ -79,13 +77,7 @@ def drop_axis(value: Value, axis: int) -> Value:
     raise Refusal("a single position is picked out of what is gated")
 
 
-def _squeezed(value: Mapped | Windowed, axis: int):
-    return _squeeze(value.out(), axis + 1)
-
-
-def _squeeze(tensor, axis: int):
-    from ovxai.collapse.dims import ints, op
-
+def _squeezed(tensor: ov.Output, axis: int) -> ov.Output:
     return op.squeeze(tensor, ints([axis])).output(0)
 
 
@@ -99,6 +91,8 @@ def gather(interpreter: Interpreter, operation: Operation) -> list[Value] | None
         raise Refusal("which token is read depends on the picture")
     if indices.ndim > 1:
         raise Refusal("tokens are picked out of order")
+    if not indices.size:
+        raise Refusal("no token is picked")
     length = value.dims[value.axis].size
     wanted = [int(index) % length for index in np.atleast_1d(indices)]
     if wanted != list(range(wanted[0], wanted[0] + len(wanted))):
@@ -109,7 +103,7 @@ def gather(interpreter: Interpreter, operation: Operation) -> list[Value] | None
 
 def _bounds(start: int, stop: int, dim: Dim) -> tuple[int, int]:
     """Of a witness: an axis whose size only the running model knows can't be cut, only taken to its end."""
-    if not dim.is_static and (start < 0 or 0 <= stop < _ENDLESS) and (start, stop) != (0, 1):
+    if not dim.is_static and (start < 0 or 0 <= stop < ENDLESS) and (start, stop) != (0, 1):
         raise Refusal("an axis of dynamic size is cut")
     low, high, _ = slice(start, stop).indices(dim.size)
     return low, high
@@ -176,20 +170,13 @@ def _strided_bounds(constants: list[np.ndarray], masks: dict, axis: int, dim: Di
         index = int(constants[0][axis]) % dim.size
         return index, index + 1, True
     start = 0 if flag("begin_mask") else int(constants[0][axis])
-    stop = _ENDLESS if flag("end_mask") else int(constants[1][axis])
+    stop = ENDLESS if flag("end_mask") else int(constants[1][axis])
     low, high = _bounds(start, stop, dim)
     return low, high, False
 
 
 def split(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
-    return _split(operation)
-
-
-def variadic_split(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
-    return _split(operation)
-
-
-def _split(operation: Operation) -> list[Value] | None:
+    """Split and VariadicSplit."""
     axis = axis_values(operation.node, 1, operation.inputs[0].rank)
     value = _segments(operation, axis[0] if axis else None)
     if value is None:

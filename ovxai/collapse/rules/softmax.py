@@ -21,7 +21,7 @@ from ovxai.collapse.physical import laid_out, spread_over_masks, to_windowed, wi
 from ovxai.collapse.rules.reduction import along
 from ovxai.collapse.segments import dense_of, edges
 from ovxai.collapse.values import (
-    Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once,
+    Leveled, Mapped, Merged, Part, Refusal, Segments, Shared, Value, Windowed, once,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     notes = dense_of(value)  # every run's weights rest on the scores of all
     results = [replace(result, dense=notes) for result in results]
     parts = tuple(Part(lambda r=result: r) for result in results)
-    single = at_once and axis == value.rank - 1 and dims[-2] == ONE
+    single = at_once and axis == value.rank - 1 > 0 and dims[-2] == ONE
     return [Segments(dims, axis, value.sizes, parts, rows=once(lambda: _weights_in_rows(value, masks)) if single else None)]
 
 
@@ -75,6 +75,8 @@ def _form(value: Value, axis: int, masks: Masks) -> Value:
         return Mapped(value.dims, once(lambda: laid_out(value, masks)))
     if isinstance(value, Segments):
         raise Refusal("runs of tokens on two axes at once")
+    if isinstance(value, Merged):
+        raise Refusal("a softmax over positions that were merged with channels")
     return value
 
 
@@ -126,7 +128,7 @@ def _run(form: Value, axis: int, joint, start: Dim, stop: Dim, masks: Masks) -> 
     def each() -> ov.Output:
         # The softmax gave each class its tokens' weights together; one token has its share.
         many = op.maximum(masks.multiplicity, op.constant(np.float32(1))).output(0)
-        return op.divide(piece(), along(many, axis + 1, form.rank + 1)).output(0)
+        return emit.divide(piece(), along(many, axis + 1, form.rank + 1))
 
     return Windowed(form.dims, axes, once(each), piece if axes == (axis,) else None)
 
