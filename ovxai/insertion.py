@@ -83,7 +83,7 @@ def insert_with_report(model: str | Path | ov.Model, **options: object) -> Inser
     plan = find_plan(working, graph, wishes, model_info)
     if isinstance(plan, str):
         raise UnsupportedModelError(f"{name}: {plan}")
-    branch = build_branch(working, graph, plan, wishes)
+    branch = build_branch(graph, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
     return Insertion(working, info, plan.why, (*branch.notes, *notes), warnings, plan.candidates)

@@ -131,10 +131,7 @@ class ModelInfo:
     multilabel: bool = False
     hierarchical: bool = False
     hierarchy: dict | None = None
-    output_raw_scores: bool | None = None
     embedded_processing: bool = False
-    model_type: str | None = None
-    task_type: str | None = None
 
     @classmethod
     def read(cls, model: ov.Model) -> ModelInfo:
@@ -151,17 +148,14 @@ class ModelInfo:
             multilabel=bool(_flag(entry["multilabel"])),
             hierarchical=bool(_flag(entry["hierarchical"])),
             hierarchy=json.loads(entry["hierarchical_config"]) if entry["hierarchical_config"] else None,
-            output_raw_scores=_flag(entry["output_raw_scores"]),
             embedded_processing=bool(_flag(entry["embedded_processing"])),
-            model_type=entry["model_type"],
-            task_type=entry["task_type"],
         )
 
 
 _KEYS = (
     "labels", "mean_values", "scale_values", "resize_type", "pad_value", "reverse_input_channels",
     "confidence_threshold", "iou_threshold", "multilabel", "hierarchical", "hierarchical_config",
-    "output_raw_scores", "embedded_processing", "model_type", "task_type",
+    "embedded_processing",
 )  # fmt: skip
 
 

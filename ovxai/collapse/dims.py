@@ -30,11 +30,6 @@ class Dim:
             return Dim(self.size * other.size)
         return Dim(self.size * other.size, lambda: op.multiply(self.node(), other.node()).output(0))
 
-    def plus(self, count: int) -> Dim:
-        if self.is_static:
-            return Dim(self.size + count)
-        return Dim(self.size + count, lambda: op.add(self.node(), ints([count])).output(0))
-
 
 Dims = tuple[Dim, ...]
 ONE = Dim(1)

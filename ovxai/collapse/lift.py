@@ -15,7 +15,7 @@ from ovxai.collapse import emit
 from ovxai.collapse.carry import BROADCASTING, REDUCTIONS, UNARY, axis_values, is_pointwise_convolution
 from ovxai.collapse.dims import ONE, Dim, Dims, ints, sizes
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import as_mapped, spread_over_masks, to_windowed, window_dims
+from ovxai.collapse.physical import spread_over_masks, to_windowed, window_dims
 from ovxai.collapse.values import Leveled, Mapped, Refusal, Shared, Value, Windowed, once
 from ovxai.errors import UnsupportedModelError
 from ovxai.ir.graph import constant_value
@@ -317,5 +317,3 @@ _LIFTS: dict[str, Callable[[Lift], ov.Output | list[ov.Output]]] = {
     "RMS": _elementwise,
     "GLU": _elementwise,
 }
-
-__all__ = ["Lift", "as_mapped", "lifted"]

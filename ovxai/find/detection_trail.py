@@ -8,7 +8,7 @@ import numpy as np
 
 from ovxai.find.detection_graph import Graph, Port
 from ovxai.find.detection_moves import step
-from ovxai.find.detection_probes import ACTIVATED, RESCALED, SHIFTED, SIGMOID, SOFTMAX, Probes
+from ovxai.find.detection_probes import ACTIVATED, RESCALED, SHIFTED, Probes
 from ovxai.find.detection_taps import Tap, is_integral
 
 NMS_SCORES = {
@@ -115,12 +115,6 @@ def probes_of(trail: Trail, tap: int, port: Port, channels: frozenset[int]) -> P
     """The probes at `port` that belong to these channels of `tap`."""
     probes = trail.known[port]
     return probes.only((probes.tap == tap) & np.isin(probes.channel, list(channels)))
-
-
-def activation_of(probes: Probes) -> str:
-    if np.any(probes.flags & SOFTMAX):
-        return "softmax"
-    return "sigmoid" if np.any(probes.flags & SIGMOID) else "none"
 
 
 def channel_axes(probes: Probes) -> dict[int, dict[int, int]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import openvino as ov
-
 from ovxai.find.task import Plan
 from ovxai.ir.graph import Graph
 from ovxai.metadata import CLASSIFICATION, DETECTION
@@ -14,12 +12,12 @@ from ovxai.methods.branch import Branch
 from ovxai.options import InsertOptions
 
 
-def build_branch(model: ov.Model, graph: Graph, plan: Plan, options: InsertOptions) -> Branch:
+def build_branch(graph: Graph, plan: Plan, options: InsertOptions) -> Branch:
     """The explanation branch for a plan, hung on the model's nodes; not yet outputs."""
     if plan.task == CLASSIFICATION:
         branch = recipro_cam.build(graph, plan.site, options)
     elif plan.task == DETECTION:
-        branch = class_probability_map.build(model, plan.site, options)
+        branch = class_probability_map.build(plan.site, options)
     else:
-        branch = instance_masks.build(model, plan.site, options)
+        branch = instance_masks.build(plan.site, options)
     return replace(branch, info={**branch.info, **plan.details})

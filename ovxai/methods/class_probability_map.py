@@ -20,8 +20,8 @@ from ovxai.options import InsertOptions, parse_classes, parse_size
 TASK, METHOD = "detection", "det-class-probability-map"
 
 
-def build(model: ov.Model, site: DetectionSite, options: InsertOptions) -> Branch:
-    """Add the map's nodes behind the class logits of `site`; `model` is the clone that `site` was found on."""
+def build(site: DetectionSite, options: InsertOptions) -> Branch:
+    """Add the map's nodes behind the class logits of `site`, in the model that it was found in."""
     maps = [as_float(level) for level in level_maps(site)]
     size = target_size(site, maps, options)
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]

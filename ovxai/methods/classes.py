@@ -74,11 +74,6 @@ def _class_dim(dims: Dims):
     return max(dims[1:], key=lambda dim: dim.size)
 
 
-def class_axis(shape: tuple[int, ...]) -> int:
-    """The axis of [N, C], [N, C, 1, 1] or [N, 1, C] that holds the classes."""
-    return max(range(1, len(shape)), key=lambda axis: (shape[axis], -axis))
-
-
 def pushed(logits: ov.Output, selection: Selection, graph: Graph) -> ov.Output | None:
     """[N, K]: the logits of the selected classes, computed from selected rows; None where that can't be done."""
     shape = graph.shape(logits)

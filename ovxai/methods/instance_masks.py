@@ -46,8 +46,8 @@ class Grid:
     columns: ov.Output
 
 
-def build(model: ov.Model, site: InstanceSite, options: InsertOptions) -> Branch:
-    """Add the map's nodes behind the instances of `site`; `model` is the clone that `site` was found on."""
+def build(site: InstanceSite, options: InsertOptions) -> Branch:
+    """Add the map's nodes behind the instances of `site`, in the model that it was found in."""
     table = unified(site.found) if isinstance(site.found, Instances) else Table(*suppressed(site.found, site.classes))
     grid = grid_of(site, options)
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)

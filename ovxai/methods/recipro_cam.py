@@ -14,16 +14,13 @@ import openvino as ov
 
 from ovxai.collapse import emit
 from ovxai.collapse.dims import Dim, Dims, dims_of, sizes
-from ovxai.collapse.gate import gated, grid_dims
-from ovxai.collapse.interpreter import Interpreter
+from ovxai.collapse.gate import grid_dims
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.rules import RULES
-from ovxai.collapse.segments import join
-from ovxai.collapse.values import Dense, Mapped, Segments, Value
+from ovxai.collapse.values import Dense, Mapped, Value
+from ovxai.collapse.walk import deep_recursion, walk
 from ovxai.errors import TargetLayerError
 from ovxai.find.site import ClassifierSite
-from ovxai.find.trial import deep_recursion
-from ovxai.ir.graph import Graph, Key, key_of, source
+from ovxai.ir.graph import Graph, Key, source
 from ovxai.methods.activation_map import activation_map
 from ovxai.methods.branch import Branch
 from ovxai.methods.class_rows import class_maps
@@ -116,10 +113,7 @@ def _maps(head: Head, batch: Dim, classes: int, budget: int) -> tuple[ov.Output,
 
 
 def _walk(head: Head, masks: Masks, goal: ov.Output) -> Value:
-    start = {key_of(tap.port): gated(tap, head.graph) for tap in head.site.taps}
-    interpreter = Interpreter(head.graph, masks, start, RULES, head.known)
-    value = interpreter.value(goal)
-    return join(interpreter, value) if isinstance(value, Segments) else value
+    return walk(head.graph, head.site.taps, goal, masks, head.known)[1]
 
 
 #: Copies of a dense tensor that are alive at once: what is laid out, what the operation makes of it, and one on the way.

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,12 @@ class NncfMissingError(OvxaiError, RuntimeError):
 class Recipe:
     """How to quantise. name: for people. ignored: friendly names of nodes that stay in float.
 
-    preset: NNCF's; None: its choice for the kind of model. ranges: how activation ranges are settled
-    ("minmax", "mean", "quantile"). accurate_bias: layer by layer instead of all at once.
+    preset: NNCF's; None: its choice for the kind of model.
     """
 
     name: str = "plain"
     preset: str | None = None
     ignored: tuple[str, ...] = ()
-    ranges: str = "default"
-    accurate_bias: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def load_nncf() -> Any:
@@ -64,17 +60,13 @@ def post_training(
         NncfMissingError: not installed. UnsupportedModelError: NNCF can't quantise this model.
     """
     nncf = load_nncf()
-    words: dict[str, Any] = {"subset_size": count, "fast_bias_correction": not recipe.accurate_bias}
+    words: dict[str, Any] = {"subset_size": count}
     if recipe.preset:
         words["preset"] = nncf.QuantizationPreset(recipe.preset)
     if is_transformer(plain):
         words["model_type"] = nncf.ModelType.TRANSFORMER
     if recipe.ignored:
         words["ignored_scope"] = nncf.IgnoredScope(names=list(recipe.ignored), validate=False)
-    if recipe.ranges != "default":
-        words["advanced_parameters"] = nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=_estimator(nncf, recipe.ranges)
-        )
     data = nncf.Dataset(_Stream(feeds), _fed)
     try:
         with _talk_on_stderr(quiet):
@@ -108,11 +100,6 @@ def is_quantised(model: ov.Model) -> bool:
             if node.get_output_size() and readers == {"Convert"} and np.prod(node.get_output_shape(0)) > 256:
                 return True
     return False
-
-
-def _estimator(nncf: Any, name: str) -> Any:
-    sets = nncf.quantization.range_estimator.RangeEstimatorParametersSet
-    return {"minmax": sets.MINMAX, "mean": sets.MEAN_MINMAX, "quantile": sets.MEAN_QUANTILE, "median": sets.MEDIAN_MINMAX}[name]
 
 
 class _Stream:

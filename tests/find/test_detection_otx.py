@@ -33,7 +33,7 @@ def test_equals_otx_within_one_grey_level(family):
     options = InsertOptions(feature_vector=True)
     site = find_detection(model, options, ModelInfo.read(model))
     assert site, site
-    branch = class_probability_map.build(model, site, options)
+    branch = class_probability_map.build(site, options)
     attach_outputs(model, {"saliency_map": branch.saliency, "feature_vector": branch.feature_vector})
     with np.load(folder / "io.npz") as expected:
         found = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(expected["input"])

@@ -26,7 +26,7 @@ def explained(map_size):
     site = find_instances(model, options, ModelInfo.read(model))
     assert site, site
     assert site.classes == 5 and site.mask_kind == "box"
-    attach_outputs(model, {"saliency_map": instance_masks.build(model, site, options).saliency})
+    attach_outputs(model, {"saliency_map": instance_masks.build(site, options).saliency})
     return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 

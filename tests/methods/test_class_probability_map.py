@@ -31,7 +31,7 @@ def explain(toy, **options):
     options = InsertOptions(feature_vector=True, **options)
     site = find_detection(toy, options, ModelInfo.read(toy))
     assert site, site
-    branch = class_probability_map.build(toy, site, options)
+    branch = class_probability_map.build(site, options)
     extra = dict(saliency_map=branch.saliency, feature_map=branch.feature_map, feature_vector=branch.feature_vector)
     if branch.index is not None:
         extra["saliency_index"] = branch.index

@@ -7,7 +7,6 @@ import pytest
 from openvino import opset13 as op
 
 import ovxai
-from ovxai.methods.classes import class_axis
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 PICTURES = np.random.default_rng(1).standard_normal((2, 3, *toys.SIZE)).astype(np.float32) * 3
@@ -92,8 +91,3 @@ def test_only_the_rows_asked_for_are_multiplied():
     model = ovxai.insert(build(HEADS["linear"], 1), probe=False, classes="0,3")
     widths = [list(node.output(0).get_partial_shape())[-1].get_length() for node in model.get_ops() if node.get_type_name() == "MatMul"]
     assert min(widths) == 2
-
-
-@pytest.mark.parametrize("shape, axis", [((1, 5), 1), ((2, 7, 1, 1), 1), ((1, 1, 9), 2), ((3, 1), 1)])
-def test_class_axis(shape, axis):
-    assert class_axis(shape) == axis

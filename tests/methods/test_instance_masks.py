@@ -28,7 +28,7 @@ def explain(toy, **options):
     options = InsertOptions(**options)
     site = find_instances(toy, options, ModelInfo.read(toy))
     assert site, site
-    branch = instance_masks.build(toy, site, options)
+    branch = instance_masks.build(site, options)
     extra = dict(saliency_map=branch.saliency)
     for name in ("feature_map", "feature_vector", "index"):
         if getattr(branch, name) is not None:

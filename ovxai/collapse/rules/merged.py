@@ -14,7 +14,7 @@ from ovxai.collapse.dims import Dims, product
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.physical import change_of, flat_dims, level_rows
 from ovxai.collapse.values import (
-    ONE, ZERO, Leveled, Mapped, Merged, Refusal, Shared, Thunk, Value, once,
+    ZERO, Leveled, Mapped, Merged, Refusal, Shared, Thunk, Value, once,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -101,5 +101,3 @@ def _base_sum(base: ov.Output, data: Leveled, table: ov.Output, dims: Dims) -> o
     rest = product(data.dims[1:])
     return emit.matmul(emit.reshape(full, [data.dims[0], rest]), emit.reshape(table, [dims[0], rest]), False, True)
 
-
-__all__ = ["ONE", "merged_matmul", "on_merged", "positional_product"]
