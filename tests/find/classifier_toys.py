@@ -148,6 +148,21 @@ def vit(batch=1, prefix=1, depth=2, pre_norm=True):
     return finished(heads[0] if len(heads) == 1 else op.multiply(op.add(*heads), np.float32(0.5)), image)
 
 
+def flipped_too(turned_first=False):
+    """A class-token network on the picture and on its mirror image, as at test time; the scores are summed."""
+    image = picture()
+    mirror = op.slice(image, np.array([-1]), np.array([-(2**31)]), np.array([-1]), np.array([3]))
+    passes = []
+    for view in (mirror, image) if turned_first else (image, mirror):
+        x = op.add(patches(view), numbers(1, 12, 6))
+        for index in range(2):
+            x = block(x, index)
+        query = op.constant(numbers(1, 1, 6, seed=9))
+        x = norm(x)
+        passes.append(linear(op.squeeze(attention(query, linear(x, 6, seed=60), linear(x, 6, seed=61)), np.array([1]))))
+    return finished(op.add(*passes), image)
+
+
 def clip():
     """A norm before the first block, and the norm of the class token alone."""
     image = picture()

@@ -4,6 +4,7 @@ import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset13 as op
 
 import ovxai
 from ovxai.errors import TargetLayerError, UnsupportedModelError
@@ -204,3 +205,24 @@ def test_two_target_layers():
     random = np.random.default_rng(0).standard_normal((1, 3, *toys.SIZE)).astype(np.float32)
     maps = [ov.Core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(random)["saliency_map"] for one in (model, plain)]
     np.testing.assert_array_equal(*maps)
+
+
+@pytest.mark.parametrize("turned_first", [False, True])
+def test_of_two_passes_the_one_that_sees_the_picture_as_it_is(turned_first):
+    """Test-time flipping: the mirrored pass has a grid as well, from right to left."""
+    model = toys.flipped_too(turned_first)
+    site = found(model)
+    above = Graph(model).ancestors([site.taps[0].port.get_node()])
+    assert not any(node.get_type_name() == "Slice" and node.get_name() in above for node in model.get_ops())
+    assert site.taps[0].grid == (3, 4)
+
+
+def test_colours_turned_round_are_no_turned_picture():
+    model = toys.cnn()
+    image = model.get_parameters()[0]
+    readers = list(image.output(0).get_target_inputs())
+    turned = op.slice(image, np.array([-1]), np.array([-9]), np.array([-1]), np.array([1]))
+    for reader in readers:
+        reader.replace_source_output(turned.output(0))
+    model.validate_nodes_and_infer_types()
+    assert names(found(model)) == ["features"]
