@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import ModelReadError, OptionError
+from ovxai.errors import ModelReadError, UsageError
 from ovxai.ir.read import first_reason, read_model
 from ovxai.ir.save import save_model
 from ovxai.ir.strip import strip_model
@@ -94,7 +94,7 @@ def bench(
         NotExplainedError: nothing to compare. OptionError: an unknown precision or an impossible size.
     """
     if precision not in PRECISIONS:
-        raise OptionError(f"precision: there is no {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        raise UsageError(f"precision: there is no {precision!r}; choose one of {', '.join(PRECISIONS)}")
     path = Path(model)
     explained = read_model(path)
     plain = strip_model(explained)

@@ -31,6 +31,10 @@ class OptionError(OvxaiError, ValueError):
     """An option's value does not fit the model (a class it does not have, a budget too small ...)."""
 
 
+class UsageError(OptionError):
+    """An option's value that no model could take: no such choice, no number, below the least (exit code 2)."""
+
+
 class OutputError(OvxaiError, RuntimeError):
     """A file can't be written where it was asked for, or would overwrite another."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ovxai.errors import OptionError
+from ovxai.errors import UsageError
 
 TASKS = ("auto", "classification", "detection", "instance-segmentation")
 METHODS = (
@@ -50,9 +50,9 @@ class InsertOptions:
         _one_of("class_activation", self.class_activation, (None, "softmax", "sigmoid", "none"))
         _one_of("levels", self.levels, ("mean", "max"))
         if self.blocks < 1:
-            raise OptionError(f"blocks: {self.blocks} is below 1; give how many transformer blocks before the end to gate")
+            raise UsageError(f"blocks: {self.blocks} is below 1; give how many transformer blocks before the end to gate")
         if self.memory_budget < 1:
-            raise OptionError(f"memory budget: {self.memory_budget} MB is below 1")
+            raise UsageError(f"memory budget: {self.memory_budget} MB is below 1")
         if self.map_size is not None:
             parse_size(self.map_size)
         parse_classes(self.classes)
@@ -61,18 +61,18 @@ class InsertOptions:
 def _one_of(name: str, value: object, allowed: tuple) -> None:
     if value not in allowed:
         names = ", ".join(str(item) for item in allowed if item is not None)
-        raise OptionError(f"{name.replace('_', ' ')}: there is no {value!r}; choose one of {names}")
+        raise UsageError(f"{name.replace('_', ' ')}: there is no {value!r}; choose one of {names}")
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """ "HxW" -> (H, W).
 
     Raises:
-        OptionError: not two positive whole numbers with an x between them.
+        UsageError: not two positive whole numbers with an x between them.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if not match or 0 in (size := (int(match[1]), int(match[2]))):
-        raise OptionError(f"map size: {text!r} is not HxW, such as 40x40")
+        raise UsageError(f"map size: {text!r} is not HxW, such as 40x40")
     return size
 
 
@@ -80,17 +80,17 @@ def parse_classes(text: str) -> int | tuple[int, ...] | None:
     """ "all" -> None, "top:K" -> K, "0,3,7" -> (0, 3, 7).
 
     Raises:
-        OptionError: none of these, K below 1, or a class named twice.
+        UsageError: none of these, K below 1, or a class named twice.
     """
     if text == "all":
         return None
     if match := re.fullmatch(r"top:(\d+)", text):
         if int(match[1]) < 1:
-            raise OptionError("classes: top:0 would explain nothing; K starts at 1")
+            raise UsageError("classes: top:0 would explain nothing; K starts at 1")
         return int(match[1])
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise OptionError(f"classes: {text!r} is neither all, top:K nor a list such as 0,3,7")
+        raise UsageError(f"classes: {text!r} is neither all, top:K nor a list such as 0,3,7")
     indices = tuple(int(word) for word in text.split(","))
     if len(set(indices)) != len(indices):
-        raise OptionError(f"classes: {text!r} names a class twice")
+        raise UsageError(f"classes: {text!r} names a class twice")
     return indices

@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from ovxai.errors import OvxaiError
+from ovxai.errors import OvxaiError, UsageError
 
 
 def command_options(function: Callable[..., dict | None]) -> Callable[..., None]:
-    """Wrap a command's body: adds --json, --debug and --quiet, turns `OvxaiError` into one line and exit code 1.
+    """Wrap a command's body: adds --json, --debug and --quiet, turns `OvxaiError` into one line and exit code 1 (2 for wrong usage).
 
     The body gets `say`, a function that prints a line for people, and returns the document that
     `--json` prints. With `--json` nothing but that document goes to stdout.
@@ -37,7 +37,7 @@ def command_options(function: Callable[..., dict | None]) -> Callable[..., None]
         except OvxaiError as error:
             if debug:
                 raise
-            _fail(str(error), as_json)
+            _fail(str(error), as_json, 2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)
@@ -59,12 +59,12 @@ def _silent(*_args: Any, **_kwargs: Any) -> None:
     return None
 
 
-def _fail(message: str, as_json: bool) -> None:
+def _fail(message: str, as_json: bool, code: int = 1) -> None:
     line = " ".join(message.split())
     if as_json:
         click.echo(json.dumps({"ok": False, "error": line}))
     click.echo(f"Error: {line}", err=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 def color_allowed(stream: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError
+from ovxai.errors import AlreadyExplainedError, OptionError, UsageError
 from ovxai.insertion import insert
 from ovxai.ir.read import read_model
 from ovxai.ir.save import check_destination, save_model
@@ -44,9 +44,9 @@ class QuantizeOptions:
 
     def __post_init__(self) -> None:
         if self.preset not in (None, *PRESETS):
-            raise OptionError(f"preset: there is no {self.preset!r}; choose one of {', '.join(PRESETS)}")
+            raise UsageError(f"preset: there is no {self.preset!r}; choose one of {', '.join(PRESETS)}")
         if self.subset < 1 or self.measured < 1:
-            raise OptionError("subset, measured: at least one picture is needed")
+            raise UsageError("subset, measured: at least one picture is needed")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import InitVar, dataclass
 
-from ovxai.errors import OptionError
+from ovxai.errors import UsageError
 from ovxai.runtime.colors import COLORMAPS
 
 INTERPOLATIONS = ("linear", "cubic")
@@ -36,7 +36,7 @@ class TargetExplainGroup(str, enum.Enum):
         try:
             return cls(str(value).rsplit(".", 1)[-1].lower())
         except ValueError:
-            raise OptionError(f"target: there is no {value!r}; choose one of image, all, predictions") from None
+            raise UsageError(f"target: there is no {value!r}; choose one of image, all, predictions") from None
 
     def __str__(self) -> str:
         return self.value
@@ -93,9 +93,9 @@ class ExplainConfig:
 
 def _share(name: str, value: float | None) -> None:
     if value is not None and not 0 <= value <= 1:
-        raise OptionError(f"{name}: {value} is outside 0..1")
+        raise UsageError(f"{name}: {value} is outside 0..1")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise OptionError(f"{name}: there is no {value!r}; choose one of {', '.join(allowed)}")
+        raise UsageError(f"{name}: there is no {value!r}; choose one of {', '.join(allowed)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, OvxaiError, SourceError
+from ovxai.errors import OptionError, OvxaiError, SourceError, UsageError
 from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.geometry import Geometry, Size
 from ovxai.runtime.picture_input import PictureInput
@@ -38,13 +38,13 @@ class DeviceOptions:
 
     def __post_init__(self) -> None:
         if self.hint not in HINTS:
-            raise OptionError(f"hint: there is no {self.hint!r}; choose one of {', '.join(HINTS)}")
+            raise UsageError(f"hint: there is no {self.hint!r}; choose one of {', '.join(HINTS)}")
         if self.precision is not None and self.precision not in PRECISIONS:
-            raise OptionError(f"precision: there is no {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+            raise UsageError(f"precision: there is no {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
         if self.batch is not None and self.batch < 1:
-            raise OptionError(f"batch: {self.batch} is below 1")
+            raise UsageError(f"batch: {self.batch} is below 1")
         if self.threads is not None and self.threads < 1:
-            raise OptionError(f"threads: {self.threads} is below 1")
+            raise UsageError(f"threads: {self.threads} is below 1")
 
     def properties(self) -> dict[str, str]:
         """The same in OpenVINO's words."""

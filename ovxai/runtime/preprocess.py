@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError
+from ovxai.errors import OptionError, UsageError
 from ovxai.metadata import ModelInfo
 from ovxai.runtime.geometry import Geometry, Size, fit
 from ovxai.runtime.picture_input import PictureInput
@@ -37,14 +37,14 @@ class PreprocessOptions:
 
     def __post_init__(self) -> None:
         if self.resize_type is not None and self.resize_type not in RESIZE_TYPES:
-            raise OptionError(f"resize type: there is no {self.resize_type!r}; choose one of {', '.join(RESIZE_TYPES)}")
+            raise UsageError(f"resize type: there is no {self.resize_type!r}; choose one of {', '.join(RESIZE_TYPES)}")
         if self.pad_value is not None and not 0 <= self.pad_value <= 255:
-            raise OptionError(f"pad value: {self.pad_value} is outside 0..255")
+            raise UsageError(f"pad value: {self.pad_value} is outside 0..255")
         for name, values in (("mean", self.mean), ("scale values", self.scale_values)):
             if values is not None and len(values) not in (1, 3):
-                raise OptionError(f"{name}: {len(values)} values; give one, or one for each of three channels")
+                raise UsageError(f"{name}: {len(values)} values; give one, or one for each of three channels")
         if self.scale_values is not None and 0 in self.scale_values:
-            raise OptionError("scale values: pictures are divided by them, so 0 can't be one")
+            raise UsageError("scale values: pictures are divided by them, so 0 can't be one")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovxai.errors import OptionError
+from ovxai.errors import UsageError
 from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
 from ovxai.runtime.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
 from ovxai.runtime.names import ImageNames, class_words, sanitize
@@ -55,7 +55,7 @@ class Writer:
         force: bool = False,
     ) -> None:
         if form not in FORMATS:
-            raise OptionError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
+            raise UsageError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
         self.folder = check_folder(Path(folder))
         self._images = ImageNames(self.folder / MAP_FOLDER, self.folder, force=force)
         self._words = class_words(dict(enumerate(names)))

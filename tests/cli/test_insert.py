@@ -170,6 +170,8 @@ def test_wrong_usage(plain):
     assert call("insert").exit_code == 2
     assert call("insert", plain, "--method", "gradcam").exit_code == 2
     assert call("insert", plain, "--classes", "top:9").exit_code == 1
+    assert call("insert", plain, "--classes", "abc").exit_code == 2
+    assert call("insert", plain, "--blocks", "0").exit_code == 2
 
 
 def test_refusals_are_one_line(tmp_path):
