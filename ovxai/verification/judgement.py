@@ -91,7 +91,9 @@ def _check_outputs(
         check_metadata(case.explained, case.plain),
         check_loops(case.explained, case.plain),
     ]
-    if source is not None:
+    if source is not None and (problem := _another(source, case.plain)):
+        findings.checks.append(Check("source model", False, problem))
+    elif source is not None:
         theirs = _run_all(source, feeds)
         findings.checks += [_against(check) for check in (
             _worst(check_values(a[:count], b, names) for a, b in zip(ours, theirs, strict=True)),
@@ -100,6 +102,14 @@ def _check_outputs(
         )]  # fmt: skip
     extra = [port.get_names() & set(case.info.extra_outputs) for port in case.explained.outputs]
     return [{name: a[i] for i, found in enumerate(extra) for name in found} for a in ours]
+
+
+def _another(source: ov.Model, plain: ov.Model) -> str:
+    """What shows at once that `source` is not the model that was explained; empty where nothing does."""
+    for what, theirs, ours in (("inputs", source.inputs, plain.inputs), ("outputs", source.outputs, plain.outputs)):
+        if len(theirs) != len(ours):
+            return f"it has {len(theirs)} {what}, the one that was explained had {len(ours)}: another model?"
+    return ""
 
 
 def _run_all(model: ov.Model, feeds: list[dict[int, np.ndarray]]) -> list[list[np.ndarray]]:

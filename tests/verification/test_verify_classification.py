@@ -249,3 +249,10 @@ def test_raster_order(shuffled):
     assert report.ok, report  # the map is what rt_info says; only its places are in doubt
     assert check(report, "raster order").ok is (None if shuffled else True)
     assert ("warning" in check(report, "raster order").detail) is shuffled
+
+
+def test_another_model_as_the_source_is_told():
+    source = Pooled().model
+    source.add_results([op.result(source.get_results()[0].input(0).get_source_output())])
+    report = verify(Pooled().explained(), plain=source)
+    assert not report.ok and "another model?" in check(report, "source model").detail
