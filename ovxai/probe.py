@@ -6,7 +6,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.ir.graph import WITNESS_SIDES, concrete_twin
+from ovxai.ir.graph import concrete_twin
 from ovxai.ir.read import first_reason
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo, ModelInfo
 
@@ -48,15 +48,9 @@ def _inputs(model: ov.Model, model_info: ModelInfo, seed: int) -> list[np.ndarra
 
 
 def _sizes(model: ov.Model) -> list[list[int]]:
-    """Of every input. Where even the channels are open, only a copy with concrete shapes tells which axis they are."""
-    shapes = [port.get_partial_shape() for port in model.inputs]
-    if any(len(shape) == 4 and shape[1].is_dynamic and shape[3].is_dynamic for shape in shapes):
-        return [list(parameter.get_shape()) for parameter in concrete_twin(model, 1).get_parameters()]
-    return [[_size(dim, axis) for axis, dim in enumerate(shape)] for shape in shapes]
-
-
-def _size(dim: ov.Dimension, axis: int) -> int:
-    return dim.get_length() if dim.is_static else max(dim.get_min_length(), 1 if axis == 0 else WITNESS_SIDES[0])
+    """Of every input; where some are open, what a copy with concrete shapes takes."""
+    whole = concrete_twin(model, 1) if model.is_dynamic() else model
+    return [list(parameter.get_partial_shape().get_min_shape()) for parameter in whole.get_parameters()]
 
 
 def _one(port: ov.Output, sizes: list[int], model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ from ovxai.find.site import ClassifierSite
 from ovxai.find.targets import named_taps
 from ovxai.find.trial import Trial, attempt
 from ovxai.find.verdict import No
-from ovxai.ir.graph import Graph, source
+from ovxai.ir.graph import PICTURE_CHANNELS, Graph, source
 from ovxai.ir.tap import Tap
 from ovxai.options import InsertOptions
 
@@ -78,12 +78,23 @@ def _prepare(model: ov.Model, graph: Graph, readout: Readout) -> Search | No:
     picture = picture_input(model, graph, above)
     if isinstance(picture, No):
         return picture
-    shape = graph.shape(picture.output(0))
     live = graph.descendants([picture]) & above
-    grids = known_grids(graph, live, picture_sides(shape))
-    batch = graph.shape(readout.logits)[0]
     trunk = dominators(graph, picture, readout.logits.get_node())
+    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, trunk))
+    batch = graph.shape(readout.logits)[0]
     return Search(graph, readout, picture, batch, grids, trunk)
+
+
+def _sides_as_it_enters(graph: Graph, picture: ov.Node, trunk: list[ov.Output]) -> tuple[int, int]:
+    """(H, W) of the picture when the network proper gets it: colours may be converted and sides resized before that."""
+    sides = picture_sides(graph.shape(picture.output(0)))
+    for port in trunk:
+        shape = graph.shape(port)
+        if port.get_node().get_type_name() in ("Convolution", "GroupConvolution", "MatMul") or shape is None:
+            break
+        if len(shape) == 4 and {shape[1], shape[3]} & set(PICTURE_CHANNELS):
+            sides = picture_sides(shape)
+    return sides
 
 
 def _read_upwards(search: Search) -> list[Trial]:

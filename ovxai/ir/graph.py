@@ -15,6 +15,9 @@ Key = tuple[str, int]
 #: Put in for a dynamic batch, and for a dynamic side, until one fits; the first batch is a prime that few layers have as a width.
 WITNESS_BATCHES = (3, 1)
 WITNESS_SIDES = (224, 256, 384, 640)
+#: Where none of them fits: small pictures, and sizes that some networks are trained for.
+FURTHER_SIDES = (32, 48, 64, 96, 112, 128, 160, 192, 240, 288, 299, 320, 336, 448, 480, 512, 518, 600)
+PICTURE_CHANNELS = (1, 3, 4)
 
 
 def key_of(output: ov.Output) -> Key:
@@ -123,10 +126,11 @@ def concrete_twin(model: ov.Model, *batches: int, sides: tuple[int, ...] = WITNE
     """
     # Not Model.reshape: that would also rewrite the graph, and nodes could no longer be matched.
     reason = ""
-    for batch, side, last in itertools.product((*batches, *WITNESS_BATCHES), sides, (False, True)):
+    every = (*sides, *(side for side in FURTHER_SIDES if side not in sides))
+    for side, batch, last in itertools.product(every, (*batches, *WITNESS_BATCHES), (False, True)):
         twin = model.clone()
         for parameter in twin.get_parameters():
-            parameter.set_partial_shape(_concrete(parameter.get_partial_shape(), batch, side, last))
+            parameter.set_partial_shape(_concrete(parameter, batch, side, last))
         try:
             twin.validate_nodes_and_infer_types()
             return twin
@@ -135,10 +139,11 @@ def concrete_twin(model: ov.Model, *batches: int, sides: tuple[int, ...] = WITNE
     raise UnsupportedModelError(f"no concrete input shape fits this dynamic model: {reason[:160]}")
 
 
-def _concrete(shape: ov.PartialShape, batch: int, side: int, channels_last: bool) -> ov.PartialShape:
+def _concrete(parameter: ov.Node, batch: int, side: int, channels_last: bool) -> ov.PartialShape:
+    shape = parameter.get_partial_shape()
     if shape.rank.is_dynamic:
         return shape
-    channels = -1 if len(shape) != 4 else 3 if channels_last else 1
+    channels = _open_channels(parameter, shape, channels_last)
     sizes = []
     for axis, dim in enumerate(shape):
         if dim.is_static:
@@ -148,6 +153,15 @@ def _concrete(shape: ov.PartialShape, batch: int, side: int, channels_last: bool
             low, high = dim.get_min_length(), dim.get_max_length()
             sizes.append(max(low, wish if high < 0 else min(high, wish)))
     return ov.PartialShape(sizes)
+
+
+def _open_channels(parameter: ov.Node, shape: ov.PartialShape, channels_last: bool) -> int:
+    """The axis of a picture that gets three channels; -1 where they are known, or it is no picture."""
+    if len(shape) != 4 or any(shape[axis].is_static and shape[axis].get_length() in PICTURE_CHANNELS for axis in (1, 3)):
+        return -1
+    if "C" in str(parameter.layout):
+        return parameter.layout.get_index_by_name("C") % 4
+    return 3 if channels_last else 1
 
 
 def constant_value(output: ov.Output):

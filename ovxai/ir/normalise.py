@@ -1,7 +1,7 @@
 """Axes and bounds that a graph computes although they are fixed: put in as the constants they are.
 
 ONNX files read without conversion hold axes as little subgraphs (Range(ShapeOf ...)). Rules read axes
-as values, so those that do not change with the input's size are folded, on the working copy only.
+as values, so those that do not change with the input's size are folded, in the copy that is saved.
 """
 
 from __future__ import annotations
@@ -58,6 +58,16 @@ def _twins(model: ov.Model) -> list[ov.Model]:
     return [concrete_twin(model, 1), concrete_twin(model, 3, sides=WITNESS_SIDES[::-1])]
 
 
+def _fold_shapes(nodes: list[ov.Node]) -> None:
+    """ConstantFolding leaves ShapeOf alone where a front end has marked it, as that of ONNX does."""
+    for node in nodes:
+        if node.get_type_name() != "ShapeOf" or not (shape := node.input(0).get_partial_shape()).is_static:
+            continue
+        value = op.constant(np.array(shape.to_shape()), dtype=node.get_output_element_type(0)).output(0)
+        for reader in list(node.output(0).get_target_inputs()):
+            reader.replace_source_output(value)
+
+
 def _values(model: ov.Model, wanted: dict[Key, list[ov.Input]], twin: ov.Model) -> dict[Key, np.ndarray]:
     """What every wanted port holds in `twin`, as far as that does not depend on the picture."""
     order = {node.get_name(): i for i, node in enumerate(model.get_ordered_ops())}
@@ -65,6 +75,7 @@ def _values(model: ov.Model, wanted: dict[Key, list[ov.Input]], twin: ov.Model) 
     keys = list(wanted)
     results = [op.result(nodes[order[name]].output(index)) for name, index in keys]
     twin.add_results(results)
+    _fold_shapes(nodes)
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(twin)

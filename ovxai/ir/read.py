@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import openvino as ov
 from ovxai.errors import ModelReadError
 
 IR_SUFFIX = ".xml"
+#: The one that OpenVINO has written since 2022.
+IR_VERSION = 11
 #: What `ov.convert_model` takes without any other package installed.
 CONVERTED_SUFFIXES = (".onnx", ".tflite", ".pb", ".pdmodel")
 SUPPORTED = f"{IR_SUFFIX}, " + ", ".join(CONVERTED_SUFFIXES) + ", .pt2 or a SavedModel folder"
@@ -37,17 +40,31 @@ def quiet_natives() -> Iterator[None]:
         os.close(kept)
 
 
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Nothing from a logger of this name meanwhile."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 #: Lines of OpenVINO's exceptions that tell where it happened, or only that something did.
 _SAYS_NOTHING = (
     "Exception from", "Check '", "at ", "FrontEnd API failed", "Model wasn't fully converted", "Summary:",
+    "[ONNX Frontend] Conversion failed", "While validating", "Loading input model",
 )  # fmt: skip
+#: What says more than any other line.
+_SAYS_ALL = "No conversion rule found for operations:"
 
 
 def first_reason(error: BaseException, limit: int = 240) -> str:
     """The sentence of an OpenVINO exception that says something, without source paths and stack marks."""
     lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(_SAYS_NOTHING)]
-    text = lines[0] if lines else type(error).__name__
+    lines = [line for line in lines if line and not line.startswith(_SAYS_NOTHING) and not line.endswith("with a message:")]
+    text = next((line for line in lines if line.startswith(_SAYS_ALL)), lines[0] if lines else type(error).__name__)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -68,7 +85,7 @@ def read_model(path: str | Path) -> ov.Model:
     if path.is_file() and path.suffix.lower() not in (IR_SUFFIX, ".pt2", *CONVERTED_SUFFIXES):
         raise ModelReadError(f"{path}: not a model file by its suffix; OpenVINO reads {SUPPORTED}")
     if path.suffix.lower() == IR_SUFFIX:
-        return _read_ir(path)
+        return _as_current(_read_ir(path))
     if path.suffix.lower() == ".pt2":
         return _read_exported_program(path)
     try:
@@ -78,6 +95,13 @@ def read_model(path: str | Path) -> ov.Model:
         raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error).rstrip('.')}{_hint(error)}") from error
     if not model.outputs:
         raise ModelReadError(f"{path}: holds a model without any output; is it damaged?")
+    return model
+
+
+def _as_current(model: ov.Model) -> ov.Model:
+    """An IR of version 10 is read as what today's would be, but saved under its old number it would be changed once more."""
+    if model.has_rt_info("version") and int(model.get_rt_info("version").value) < IR_VERSION:
+        model.set_rt_info(IR_VERSION, "version")
     return model
 
 
@@ -106,7 +130,7 @@ def convert_module(module: object, example_input: object) -> ov.Model:
     training = getattr(module, "training", False)
     try:
         if not isinstance(module, torch.nn.Module):
-            return ov.convert_model(module)
+            return _converted_program(module)
         shape = list(example_input.shape) if hasattr(example_input, "shape") else None
         return ov.convert_model(module.eval(), example_input=example_input, input=shape)
     except Exception as error:
@@ -139,6 +163,28 @@ def _read_exported_program(path: Path) -> ov.Model:
     if not is_zipfile(path):  # PyTorch would log a whole traceback before it raises
         raise ModelReadError(f"{path}: is no zip archive, as exported programs are; is it damaged or encrypted?")
     try:
-        return ov.convert_model(torch.export.load(str(path)))
+        with quiet_natives(), _silent("torch.export"):  # it logs a traceback before it raises
+            program = torch.export.load(str(path))
+    except Exception as error:
+        raise ModelReadError(f"{path}: no exported program that this PyTorch reads; is it weights alone, TorchScript, or damaged?") from error
+    try:
+        return _converted_program(program)
     except Exception as error:
         raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error
+
+
+def _converted_program(program: object) -> ov.Model:
+    """With the sizes that the program was exported for: OpenVINO (2026.4) leaves all but the channels open."""
+    model = ov.convert_model(program)
+    shapes = _exported_shapes(program)
+    ranks = [port.get_partial_shape().rank for port in model.inputs]
+    if all(rank.is_static for rank in ranks) and [rank.get_length() for rank in ranks] == [len(shape) for shape in shapes]:
+        model.reshape({index: ov.PartialShape(shape) for index, shape in enumerate(shapes)})
+    return model
+
+
+def _exported_shapes(program: object) -> list[list[int]]:
+    """Of the inputs, -1 for what the program leaves open."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    tensors = [values[name] for name in program.graph_signature.user_inputs if hasattr(values.get(name), "shape")]
+    return [[size if isinstance(size, int) else -1 for size in tensor.shape] for tensor in tensors]

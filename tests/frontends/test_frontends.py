@@ -102,7 +102,49 @@ def test_ir_versions_and_half_precision_weights(tmp_path):
     old = tmp_path / "old.xml"
     old.write_text(path.read_text().replace('<net name="Model0" version="11"', '<net name="Model0" version="10"').replace('version="11">', 'version="10">', 1))
     old.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes())
-    agrees(insert(old), nhwc=True)
+    explained = agrees(insert(old), nhwc=True)
+    # Saved as version 10 again, its u8 maps would be read as f32.
+    ov.save_model(explained, tmp_path / "explained.xml")
+    assert verify(ov.Core().read_model(tmp_path / "explained.xml")).ok
+
+
+@pytest.mark.parametrize("size", [None, (54, 160)], ids=["any size", "a wide picture"])
+def test_a_picture_that_the_graph_resizes(size, tmp_path):
+    """The strides are those of the resized picture, whatever comes in."""
+    from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
+
+    plain = ov.Core().read_model(_frozen_ir(tmp_path))
+    grid = ExplainedInfo.read(insert(plain)).target_layers
+    steps = PrePostProcessor(plain)
+    tensor = steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    _ = tensor.set_spatial_static_shape(*size) if size else tensor.set_spatial_dynamic_shape()
+    steps.input().model().set_layout(ov.Layout("NHWC"))
+    steps.input().preprocess().resize(ResizeAlgorithm.RESIZE_LINEAR)
+    model = insert(steps.build())
+    assert ExplainedInfo.read(model).target_layers == grid
+    assert verify(model).ok
+
+
+def test_a_picture_in_one_plane_of_nv12():
+    """[N, 3/2 H, W, 1]: the grid's strides are those of the colours made of it."""
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    import classifier_toys as toys
+
+    steps = PrePostProcessor(toys.cnn())
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.NV12_SINGLE_PLANE)
+    steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    model = insert(steps.build())
+    assert list(model.output("saliency_map").shape) == [1, toys.CLASSES, 3, 4]
+    assert verify(model).ok
+
+
+def test_sides_with_bounds(tmp_path):
+    """The probe keeps to what the model takes."""
+    plain = ov.Core().read_model(_frozen_ir(tmp_path))
+    plain.reshape(ov.PartialShape([1, ov.Dimension(16, 64), ov.Dimension(16, 64), 3]))
+    assert verify(insert(plain)).ok
 
 
 @pytest.mark.parametrize("case", ["newer opset", "unknown operation", "encrypted"])
@@ -200,6 +242,30 @@ class TestTorch:
         torch.onnx.export(module(), (example,), str(path), dynamo=True, opset_version=opset, input_names=["image"])
         agrees(insert(path))
 
+    def test_a_size_that_only_the_program_knows(self, torch, tmp_path):
+        """OpenVINO reads an exported program with open sides; one with a table of positions fits a single size."""
+
+        class Tokens(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.patches = torch.nn.Conv2d(3, 8, 8, 8)
+                self.places = torch.nn.Parameter(torch.rand(1, 36, 8))
+                self.last = torch.nn.Linear(8, 4)
+
+            def forward(self, x):
+                return self.last((self.patches(x).flatten(2).transpose(1, 2) + self.places).relu().mean(1))
+
+        path = tmp_path / "tokens.pt2"
+        torch.export.save(torch.export.export(Tokens().eval(), (torch.rand(1, 3, 48, 48),)), path)
+        model = insert(path)
+        assert list(model.output("saliency_map").shape) == [1, 4, 6, 6] and list(model.inputs[0].shape) == [1, 3, 48, 48]
+
+    def test_weights_are_no_program(self, torch, tmp_path, capfd):
+        torch.save({"weight": torch.rand(2)}, tmp_path / "weights.pt2")
+        with pytest.raises(ModelReadError, match="weights alone") as caught:
+            insert(tmp_path / "weights.pt2")
+        assert "\n" not in str(caught.value) and capfd.readouterr().err == ""
+
     def test_a_damaged_exported_program(self, tmp_path, capfd):
         path = tmp_path / "small.pt2"
         path.write_bytes(b"x" * 100)
@@ -243,3 +309,32 @@ def test_an_onnx_file_with_an_unknown_operation(tmp_path):
     with pytest.raises(ModelReadError, match="NoSuchOperation") as caught:
         insert(tmp_path / "x.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_bounds_that_an_onnx_graph_computes(tmp_path):
+    """`chunk` of the legacy exporter: half of the channels, as Shape, Gather, Add, Div. Not a question of the picture."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = np.random.default_rng(0).standard_normal((8, 3, 4, 4)).astype(np.float32)
+    constants = {
+        "kernel": table, "matrix": table[:4, 0].reshape(4, 16)[:, :4].copy(), "first": np.array([0]), "axis": np.array([1]),
+        "one": np.array([1]), "two": np.array([2]), "flat": np.array([0, -1]),
+    }  # fmt: skip
+    nodes = [
+        ("Conv", ["image", "kernel"], ["x"], {"strides": [4, 4]}), ("Relu", ["x"], ["features"], {}),
+        ("Shape", ["features"], ["shape"], {}), ("Gather", ["shape", "axis"], ["width"], {}),
+        ("Add", ["width", "one"], ["more"], {}), ("Div", ["more", "two"], ["half"], {}), ("Mul", ["half", "two"], ["whole"], {}),
+        ("Slice", ["features", "first", "half", "axis"], ["a"], {}), ("Slice", ["features", "half", "whole", "axis"], ["b"], {}),
+        ("Sigmoid", ["b"], ["gate"], {}), ("Mul", ["a", "gate"], ["gated"], {}), ("GlobalAveragePool", ["gated"], ["pool"], {}),
+        ("Reshape", ["pool", "flat"], ["vector"], {}), ("MatMul", ["vector", "matrix"], ["scores"], {}),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node(kind, ins, outs, **options) for kind, ins, outs, options in nodes], "chunk",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 4])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "chunk.onnx")
+    model = insert(tmp_path / "chunk.onnx")
+    assert ExplainedInfo.read(model).collapse == "exact" and verify(model).ok
