@@ -59,6 +59,12 @@ def _silent(*_args: Any, **_kwargs: Any) -> None:
     return None
 
 
+def warn(text: str) -> None:
+    """A line on stderr, unless only errors are asked for."""
+    if not click.get_current_context().params.get("quiet"):
+        click.echo(f"Warning: {text}", err=True)
+
+
 def _fail(message: str, as_json: bool, code: int = 1) -> None:
     line = " ".join(message.split())
     if as_json:

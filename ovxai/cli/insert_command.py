@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ovxai.cli.common import command_options
+from ovxai.cli.common import command_options, warn
 from ovxai.cli.insert_options import insert_options, read_labels
 
 
@@ -32,7 +32,7 @@ def command(model: Path, out: Path | None, check: bool, force: bool, say, **opti
     cost = cost_line(done.model)
     say(cost.text)
     for warning in done.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
     document = {"model": str(path), **asdict(done.info), "why": done.why, "notes": done.notes, "warnings": done.warnings}
     document["predicted_extra_cost"] = cost.share
     if check:

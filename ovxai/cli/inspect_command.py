@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ovxai.cli.common import command_options
+from ovxai.cli.common import command_options, warn
 from ovxai.cli.insert_options import insert_options, read_labels
 
 
@@ -39,7 +39,7 @@ def command(model: Path, say, **options) -> dict:
     for candidate in done.candidates:
         say(f"  {candidate}")
     for warning in done.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
     return {
         "model": str(model), "explained": False, **asdict(done.info), "why": done.why, "candidates": done.candidates,
         "notes": done.notes, "warnings": done.warnings, "predicted_extra_cost": cost.share,

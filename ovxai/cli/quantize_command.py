@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ovxai.cli.common import command_options
+from ovxai.cli.common import command_options, warn
 from ovxai.cli.options import FEEDING, with_options
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def command(model: Path, data: Path, out: Path, force: bool, say, **options) -> 
 
     report = quantize(model, data, out, QuantizeOptions(**options, preprocessing=settings), force=force, say=progress, quiet=quiet)
     for reason in report.broken[:_MOST_LINES]:
-        click.echo(f"Warning: {reason}", err=True)
+        warn(reason)
     if len(report.broken) > _MOST_LINES:
-        click.echo(f"Warning: and {len(report.broken) - _MOST_LINES} more pictures that can't be read", err=True)
+        warn(f"and {len(report.broken) - _MOST_LINES} more pictures that can't be read")
     _print(report, say)
     return {"ok": True, **report.to_dict()}
 

@@ -78,7 +78,7 @@ def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) ->
     check_folder(out)
     found = find_sources(sources, recursive=options["recursive"], stdin=sys.stdin, own=own_folders(out))
     if not any(isinstance(source, Source) for source in found):
-        _complain([source.reason for source in found] or ["standard input names no sources"])
+        _complain([source.reason for source in found] or ["standard input names no sources"], "--json")
         return {"ok": False, "explained": 0, "failed": [_failure(item) for item in found]}
     return _run(model, found, out, say, **options)
 
@@ -104,7 +104,7 @@ def _run(model: Path, found: list, out: Path, say, **options) -> dict:
     total = count_pictures(found, limit=options["limit"], every=options["every"])
     with stop_on_interrupt() as stop, _progress(total) as tick:
         result = run(found, stop=stop, progress=tick)
-    _complain([item.reason for item in result.broken])
+    _complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
     _remark(result.notes)
     facts = model_facts(str(model), explainer.facts)
     manifest = page = None
@@ -165,11 +165,11 @@ def _remark(notes) -> None:
         click.echo(f"note: {note}", err=True)
 
 
-def _complain(reasons: list[str]) -> None:
+def _complain(reasons: list[str], listed: str) -> None:
     for reason in reasons[:_MOST_LINES]:
         click.echo(f"Error: {' '.join(reason.split())}", err=True)
     if len(reasons) > _MOST_LINES:
-        click.echo(f"Error: and {len(reasons) - _MOST_LINES} more; manifest.json lists them", err=True)
+        click.echo(f"Error: and {len(reasons) - _MOST_LINES} more; {listed} lists them", err=True)
 
 
 def _summary(result, out: Path, say) -> None:

@@ -31,6 +31,13 @@ class Grids:
         high = min(side / max(cells - 1, 0.5) for side, cells in zip(self.picture, grid))
         return low < high
 
+    def _follows(self, grid: Grid) -> bool:
+        """Whether tokens can have a grid that nothing wrote: the last one that was, shrunk by a whole factor."""
+        if not self.known:
+            return self.plausible(grid)
+        h, w = self.known[0]
+        return any((-(-h // factor), -(-w // factor)) == grid for factor in range(1, max(h, w) + 1))
+
     def of_tokens(self, count: int, guess: bool = True) -> tuple[Grid, int] | None:
         """(h, w) and the number of prefix tokens for a row of `count` tokens.
 
@@ -43,7 +50,7 @@ class Grids:
         if not guess:
             return None
         ratio = self.picture[0] / self.picture[1]
-        whole = [(h, count // h) for h in range(1, count + 1) if count % h == 0 and self.plausible((h, count // h))]
+        whole = [(h, count // h) for h in range(1, count + 1) if count % h == 0 and self._follows((h, count // h))]
         return (min(whole, key=lambda g: abs(g[0] / g[1] - ratio)), 0) if whole else None
 
 

@@ -208,3 +208,13 @@ def test_precision_of_the_weights_is_kept(tmp_path):
 def test_verify_before_it_is_kept(plain):
     done = call("insert", plain, "--verify")
     assert done.exit_code == 0 and "verified" in done.stdout
+
+
+def test_quiet_leaves_warnings_out(tmp_path):
+    """Features times nothing: the probe warns of constant maps."""
+    image = toys.picture()
+    nothing = op.multiply(toys.trunk(image), np.float32(0))
+    path = tmp_path / "model.xml"
+    ov.save_model(toys.finished(toys.linear(toys.mean(nothing)), image), path)
+    assert "Warning" in call("insert", path, "--target-layer", "features").stderr
+    assert call("insert", path, "--target-layer", "features", "--force", "--quiet").stderr == ""

@@ -226,3 +226,12 @@ def test_colours_turned_round_are_no_turned_picture():
         reader.replace_source_output(turned.output(0))
     model.validate_nodes_and_infer_types()
     assert names(found(model)) == ["features"]
+
+
+def test_a_gram_matrix_is_no_row_of_tokens():
+    """Bilinear pooling: channels x channels, six of which would be a grid of 2 x 3 that nothing wrote."""
+    image = toys.picture()
+    rows = op.reshape(toys.trunk(image), np.array([0, 6, -1]), True)
+    gram = op.relu(op.matmul(rows, rows, False, True))
+    site = found(toys.finished(toys.linear(op.reshape(gram, np.array([0, -1]), True)), image))
+    assert site.taps[0].grid == (3, 4)
