@@ -97,6 +97,14 @@ def test_maps_are_of_logits_not_of_what_the_softmax_makes_of_them():
     np.testing.assert_allclose(raw, behind, rtol=1e-5, atol=1e-6)
 
 
+def test_an_activation_applied_twice():
+    """A softmax in the network and one more from whoever exported it: the logits lie before both."""
+    image = toys.picture()
+    scores = op.softmax(op.reshape(op.softmax(toys.linear(toys.mean(toys.trunk(image))), 1), np.array([1, -1]), False), 1)
+    model = ovxai.insert(toys.finished(scores, image), scale=False)
+    assert verify(model).ok
+
+
 def test_second_insert_is_refused_naming_strip():
     model = ovxai.insert(toys.cnn(), probe=False)
     with pytest.raises(ovxai.AlreadyExplainedError, match="ovxai strip"):

@@ -31,18 +31,18 @@ def port_named(model: ov.Model, name: str) -> ov.Output:
 
 
 def logits_port(model: ov.Model, index: int) -> ov.Output:
-    """Output `index` of the plain model before its final activation, or as it is where there is none."""
+    """Output `index` of the plain model before its final activations, or as it is where there is none."""
     results = model.get_results()
     if not 0 <= index < len(results):
         raise TargetLayerError(
             f"rt_info says output {index} is explained, but the plain part has {len(results)}"
         )
-    own = current = results[index].input(0).get_source_output()
-    while current.get_node().get_type_name() in BEHIND:
+    found = current = results[index].input(0).get_source_output()
+    while (kind := current.get_node().get_type_name()) in (*BEHIND, *ACTIVATIONS):
         current = current.get_node().input(0).get_source_output()
-    if current.get_node().get_type_name() in ACTIVATIONS:
-        return current.get_node().input(0).get_source_output()
-    return own
+        if kind in ACTIVATIONS:
+            found = current
+    return found
 
 
 def classifier_bias(logits: ov.Output, classes: int) -> np.ndarray | None:
