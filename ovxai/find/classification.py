@@ -80,8 +80,8 @@ def _prepare(model: ov.Model, graph: Graph, readout: Readout) -> Search | No:
         return picture
     live = graph.descendants([picture]) & above
     trunk = dominators(graph, picture, readout.logits.get_node())
-    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, trunk))
     batch = graph.shape(readout.logits)[0]
+    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, trunk), batch)
     return Search(graph, readout, picture, batch, grids, trunk)
 
 

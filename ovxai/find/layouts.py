@@ -54,14 +54,17 @@ class Grids:
         return (min(whole, key=lambda g: abs(g[0] / g[1] - ratio)), 0) if whole else None
 
 
-def known_grids(graph: Graph, names: set[str], picture: Grid) -> Grids:
-    """Grids of the convolutions, pools and resizes among `names`, which write rows and columns at axes 2 and 3."""
+def known_grids(graph: Graph, names: set[str], picture: Grid, batch: int) -> Grids:
+    """Grids of the convolutions, pools and resizes among `names`, which write rows and columns at axes 2 and 3.
+
+    Those with another batch than the scores work inside patches.
+    """
     found = []
     for node in graph.ops:
         spatial = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool", "Interpolate")
         if node.get_name() in names and node.get_type_name() in spatial:
             shape = graph.shape(node.output(0))
-            if shape is not None and len(shape) == 4 and min(shape[2:]) > 1:
+            if shape is not None and len(shape) == 4 and shape[0] == batch and min(shape[2:]) > 1:
                 found.append((shape[2], shape[3]))
     grids = Grids(picture, [])
     return Grids(picture, [grid for grid in reversed(found) if grids.plausible(grid)])

@@ -14,8 +14,8 @@ import openvino as ov
 
 from ovxai.collapse import emit
 from ovxai.collapse.dims import ONE as ONE_ROW
-from ovxai.collapse.dims import Dims, sizes
-from ovxai.collapse.joined import gate_in_rows, gated_run, join_runs
+from ovxai.collapse.dims import Dim, Dims, product, sizes
+from ovxai.collapse.joined import gated_run, join_runs
 from ovxai.collapse.lift import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -144,7 +144,7 @@ def _mean_of_tokens(operation: Operation, inner: tuple[int, int], masks: Masks) 
     gated = gated_run(b)
     if not isinstance(a, Segments) or a.rows is None or gated is None or not gated.flat:
         return None
-    fits = (a.axis, b.axis) == inner and sizes(a.sizes) == sizes(b.sizes) and a.rank == b.rank
+    fits = (a.axis, b.axis) == inner and sizes(a.sizes) == sizes(b.sizes) and sizes(a.dims[:-2]) == sizes(b.dims[:-2])
     if not fits or operation.attribute("transpose_b"):
         return None
 
@@ -152,21 +152,26 @@ def _mean_of_tokens(operation: Operation, inner: tuple[int, int], masks: Masks) 
         runs = join_runs(b, gated, masks)
         total = runs.base
         for gate, change in runs.steps:
-            total = emit.add(emit.matmul(_share(a.rows(), gate_in_rows(gate, masks), a, masks), change), total)  # [..., M, d]
+            total = emit.add(_gated_sum(a, gate, change, b.dims[-1], masks), total)  # [..., M, d]
         front = emit.transpose(total, [a.rank - 2, *range(a.rank - 2), a.rank - 1])
         return emit.unsqueeze(front, [a.rank - 1])
 
     return Mapped(operation.out_dims[0], once(build))
 
 
-def _share(rows: ov.Output, gate: ov.Output, weights: Segments, masks: Masks) -> ov.Output:
-    """The part of the weights that a gate leaves, [..., M, N].
+def _gated_sum(weights: Segments, gate: ov.Output, change: ov.Output, width: Dim, masks: Masks) -> ov.Output:
+    """(A * gate) @ change: [..., M, d].
 
-    The axis more and less keeps the CPU plugin from taking scores, softmax and sum for one attention, whose
+    With the axes in front made one, else the CPU plugin takes scores, softmax and sum for one attention, whose
     code it can't make where the batch is dynamic ("not enough registers", 2026.4).
     """
-    apart = emit.multiply(emit.unsqueeze(rows, [weights.rank - 2]), gate)
-    return emit.reshape(apart, [*weights.dims[:-2], masks.count, weights.dims[-1]])
+    *ahead, _, tokens = weights.dims
+    one = product(ahead)
+    share = emit.multiply(
+        emit.reshape(weights.rows(), [one, masks.count, tokens]), emit.reshape(gate, [ONE_ROW, masks.count, tokens])
+    )
+    total = emit.matmul(share, emit.reshape(change, [one, tokens, width]))
+    return emit.reshape(total, [*ahead, masks.count, width])
 
 
 def _pairs(inputs: tuple[Value, ...], inner: tuple[int, int]) -> list[tuple[Value, Value]]:
