@@ -2,9 +2,9 @@
 
 The plain model is what `ovxai strip` gives back. Times are taken in one process with calls that
 alternate, because the load of a machine changes from second to second and only ratios of
-neighbours mean something. Each follows a call of the same model that is not counted: a model that
-runs after another one first has to win back the worker threads and the caches, which took 45 us on
-two cores, always of the model compiled later, as much as a small model's whole explanation. Memory is taken in a process of its own for each model, because a second
+neighbours mean something. Half of them are taken with the plain model compiled first and half with
+the explained one: whichever comes later pays for waking the worker threads, 45 us on two cores, as
+much as a small model's whole explanation. Memory is taken in a process of its own for each model, because a second
 compilation in one process hides what is shared and repeats what is not.
 """
 
@@ -17,7 +17,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def bench(
 ) -> BenchReport:
     """Compare the explained IR `model` with the plain model inside it.
 
-    calls: alternating pairs that count, or as many as fit into `seconds` (five at least). batch, size (H, W): where
+    calls: alternating pairs, or as many as fit into `seconds` (ten at least). batch, size (H, W): where
     the model leaves them open. precision: auto lets the device choose, which on many CPUs is bf16.
 
     Raises:
@@ -126,14 +126,22 @@ def bench(
 
 @dataclass(frozen=True)
 class Timed:
-    """times: seconds of the calls of either model, pair by pair. precision: what the device computes in."""
+    """halves: seconds of the calls of either model, pair by pair, for each order of compiling them.
 
-    times: tuple[list[float], list[float]]
+    precision: what the device computes in.
+    """
+
+    halves: tuple[tuple[list[float], list[float]], ...]
     precision: str
 
     @property
+    def times(self) -> tuple[list[float], list[float]]:
+        return tuple([time for half in self.halves for time in half[which]] for which in (0, 1))
+
+    @property
     def ratio(self) -> float:
-        return median(b / a for a, b in zip(*self.times, strict=True))
+        """The geometric mean of the halves' median ratios."""
+        return geometric_mean(median(b / a for a, b in zip(*half, strict=True)) for half in self.halves)
 
 
 def _over(above: float | None, below: float | None) -> float | None:
@@ -159,7 +167,15 @@ def _compile(model: ov.Model, device: str, config: dict[str, Any]) -> ov.Compile
 def alternate(
     models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
 ) -> Timed:
-    """Times in seconds of alternating calls, each behind one that is not counted; who goes first changes every round."""
+    """Times in seconds of alternating calls; who goes first changes every round, and who is compiled first halfway."""
+    straight, precision = _half(models, feeds, device, config, -(-calls // 2), seconds / 2)
+    turned, _ = _half(models[::-1], feeds, device, config, -(-calls // 2), seconds / 2)
+    return Timed((straight, turned[::-1]), precision)
+
+
+def _half(
+    models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
+) -> tuple[tuple[list[float], list[float]], str]:
     compiled = [_compile(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in models]
     requests = [one.create_infer_request() for one in compiled]
     for request in requests * 3:
@@ -168,11 +184,10 @@ def alternate(
     begin = time.perf_counter()
     while len(times[0]) < calls and (len(times[0]) < 5 or time.perf_counter() - begin < seconds):
         for which in (0, 1) if len(times[0]) % 2 else (1, 0):
-            requests[which].infer(feeds)
             start = time.perf_counter()
             requests[which].infer(feeds)
             times[which].append(time.perf_counter() - start)
-    return Timed(times, _precision_of(compiled[0]))
+    return times, _precision_of(compiled[0])
 
 
 def _precision_of(compiled: ov.CompiledModel) -> str:

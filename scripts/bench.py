@@ -241,8 +241,8 @@ def table(rows: list[dict], command: str) -> str:
     lines = [
         "# Benchmarks", "",
         f"`{command.strip()}` with {_machine()}, computed in {', '.join(precisions) or '?'}.", "",
-        "Ratios are explained / plain of the same model: median over pairs of alternating calls in one process, each behind one of the same model",
-        "that is not counted; memory is the peak of separate processes. Random weights, every one-dimensional parameter jittered. Peer: openvino_xai in the same run, where it is installed.", "",
+        "Ratios are explained / plain of the same model: median over pairs of alternating calls in one process, half of them with",
+        "the explained model compiled first; memory is the peak of separate processes. Random weights, every one-dimensional parameter jittered. Peer: openvino_xai in the same run, where it is installed.", "",
         "| model | time ratio | goal | peer's ratio | memory ratio | goal | throughput kept | .bin growth KB | insert s | collapse |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
