@@ -81,16 +81,18 @@ def _prepare(model: ov.Model, graph: Graph, readout: Readout) -> Search | No:
     live = graph.descendants([picture]) & above
     trunk = dominators(graph, picture, readout.logits.get_node())
     batch = graph.shape(readout.logits)[0]
-    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, trunk), batch)
+    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, trunk, live), batch)
     return Search(graph, readout, picture, batch, grids, trunk)
 
 
-def _sides_as_it_enters(graph: Graph, picture: ov.Node, trunk: list[ov.Output]) -> tuple[int, int]:
-    """(H, W) of the picture when the network proper gets it: colours may be converted and sides resized before that."""
+def _sides_as_it_enters(graph: Graph, picture: ov.Node, trunk: list[ov.Output], live: set[str]) -> tuple[int, int]:
+    """(H, W) of the picture when the first weights meet it: colours may be converted and sides resized before that."""
+    weighing = ("Convolution", "GroupConvolution", "MatMul")
+    first = next((i for i, node in enumerate(graph.ops) if node.get_name() in live and node.get_type_name() in weighing), 0)
     sides = picture_sides(graph.shape(picture.output(0)))
     for port in trunk:
         shape = graph.shape(port)
-        if port.get_node().get_type_name() in ("Convolution", "GroupConvolution", "MatMul") or shape is None:
+        if graph.position(port.get_node()) >= first or shape is None:
             break
         if len(shape) == 4 and {shape[1], shape[3]} & set(PICTURE_CHANNELS):
             sides = picture_sides(shape)

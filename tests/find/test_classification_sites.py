@@ -235,3 +235,11 @@ def test_a_gram_matrix_is_no_row_of_tokens():
     gram = op.relu(op.matmul(rows, rows, False, True))
     site = found(toys.finished(toys.linear(op.reshape(gram, np.array([0, -1]), True)), image))
     assert site.taps[0].grid == (3, 4)
+
+
+def test_a_stem_of_parallel_branches_still_ends_the_picture():
+    """No convolution is passed by everything; what is [N, C, 1, 1] far below is no picture."""
+    image = toys.picture()
+    x = toys.named(op.relu(op.add(toys.conv(image, 6, 8, 8, seed=1), toys.conv(image, 6, 8, 8, seed=2))), "features")
+    site = found(toys.finished(toys.linear(toys.flat(toys.mean(x, keep=True))), image))
+    assert names(site) == ["features"] and site.taps[0].grid == (3, 4)
