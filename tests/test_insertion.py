@@ -233,7 +233,6 @@ def test_activation_map_needs_no_head():
     """The 3x3 convolution behind the layer would be laid out densely."""
     done = insert_with_report(with_a_kernel_behind(), target_layer="asked", method="activation-map", probe=False)
     assert done.info.collapse == "exact" and done.notes == ()
-    assert not any("Interpolate" in node.get_type_name() or "Range" in node.get_type_name() for node in done.model.get_ops())
 
 
 def with_an_output(name):

@@ -212,7 +212,11 @@ def _pad(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
 def _along_channels(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     """PRelu, BatchNormInference: a parameter of one axis lies along axis 1, others broadcast."""
     data, *parameters = ins
-    return [{a: a for a in range(len(data))}, *({0: 1} if len(one) == 1 < one[0] else elementwise(node, [one], out)[0] for one in parameters)]
+
+    def one(shape: Sizes) -> dict[int, int]:
+        return {0: 1} if len(shape) == 1 and shape[0] > 1 else elementwise(node, [shape], out)[0]
+
+    return [{a: a for a in range(len(data))}, *map(one, parameters)]
 
 
 def _pool(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:

@@ -13,7 +13,6 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse import emit
-from ovxai.collapse.dims import ONE as ONE_ROW
 from ovxai.collapse.dims import Dim, ints
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.physical import change_of, laid_gate, level_gates
@@ -43,9 +42,8 @@ class Joined:
 
 
 def gate_in_rows(gate: ov.Output, masks: Masks) -> ov.Output:
-    """A gate along one axis of a tensor, [M, ..., N, ...], as [..., M, N]."""
-    lengths = [dim.get_length() for dim in gate.get_partial_shape()][1:]
-    return emit.reshape(gate, [*[ONE_ROW] * (len(lengths) - 2), masks.count, Dim(max(lengths))])
+    """A gate along one axis of a tensor, [M, .., N, ..], as [M, N]: it broadcasts over whatever is in front."""
+    return emit.reshape(gate, [masks.count, Dim(max(dim.get_length() for dim in list(gate.get_partial_shape())[1:]))])
 
 
 def gated_run(value: Value) -> Leveled | None:

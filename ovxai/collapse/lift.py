@@ -141,7 +141,7 @@ def _matmul(lift: Lift) -> ov.Output:
 
 
 def _vector_product(lift: Lift, rank: int) -> ov.Output:
-    """A vector is a row as the first operand and a column as the second."""
+    """A vector is a row as the first operand and a column as the second, whatever is said of transposing."""
     operands = []
     for port, tensor in enumerate(lift.tensors):
         mapped = lift.is_mapped(port)
@@ -149,7 +149,8 @@ def _vector_product(lift: Lift, rank: int) -> ov.Output:
             tensor = emit.unsqueeze(tensor, [port + mapped])
         missing = rank - max(lift.rank(port), 2)
         operands.append(emit.unsqueeze(tensor, list(range(1, 1 + missing))) if mapped else tensor)
-    return emit.reshape(emit.clone(lift.node, operands).output(0), lift.front())
+    flips = [lift.rank(port) > 1 and lift.operation.attribute(f"transpose_{'ab'[port]}") for port in (0, 1)]
+    return emit.reshape(emit.matmul(*operands, *flips), lift.front())
 
 
 def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:

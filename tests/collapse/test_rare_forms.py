@@ -38,6 +38,7 @@ MAPS = {
     "prelu, a slope per position": lambda x: pooled(op.prelu(x, numbers(1, 1, 3, 4))),
     "a vector times a matrix": lambda x: op.unsqueeze(op.matmul(op.reshape(mean(op.relu(x)), ints(-1), False), numbers(5, 4), False, False), ints(0)),
     "a matrix times a vector": lambda x: op.unsqueeze(op.matmul(numbers(4, 5), op.reshape(mean(op.relu(x)), ints(-1), False), False, False), ints(0)),
+    "a vector, said to be transposed": lambda x: op.unsqueeze(op.matmul(op.reshape(mean(op.relu(x)), ints(-1), False), numbers(5, 4), True, False), ints(0)),
     "no batch, flattened": lambda x: op.unsqueeze(op.matmul(op.reshape(op.squeeze(op.relu(x), ints(0)), ints(-1), False), numbers(60, 4), False, False), ints(0)),
 }  # fmt: skip
 
@@ -89,7 +90,7 @@ def test_whole_numbers_are_not_linear_in_the_gate():
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_condition_laid_out(mask):
     def head(x):
-        bright = op.convert(op.avg_pool(op.convert(op.greater(x, np.float32(0)), "f32"), [1, 1], [1, 1], [1, 1], [2, 2], False), "f32")
+        bright = op.avg_pool(op.convert(op.greater(x, np.float32(0)), "f32"), [1, 1], [1, 1], [1, 1], [2, 2], False)
         return pooled(bright)
 
     compare(case(head, mask=mask))

@@ -15,7 +15,7 @@ import openvino as ov
 from ovxai.collapse import emit
 from ovxai.collapse.dims import ONE as ONE_ROW
 from ovxai.collapse.dims import Dim, Dims, product, sizes
-from ovxai.collapse.joined import gated_run, join_runs
+from ovxai.collapse.joined import gate_in_rows, gated_run, join_runs
 from ovxai.collapse.lift import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -167,9 +167,7 @@ def _gated_sum(weights: Segments, gate: ov.Output, change: ov.Output, width: Dim
     """
     *ahead, _, tokens = weights.dims
     one = product(ahead)
-    share = emit.multiply(
-        emit.reshape(weights.rows(), [one, masks.count, tokens]), emit.reshape(gate, [ONE_ROW, masks.count, tokens])
-    )
+    share = emit.multiply(emit.reshape(weights.rows(), [one, masks.count, tokens]), gate_in_rows(gate, masks))
     total = emit.matmul(share, emit.reshape(change, [one, tokens, width]))
     return emit.reshape(total, [*ahead, masks.count, width])
 
