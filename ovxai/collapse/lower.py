@@ -175,7 +175,8 @@ def _strided_slice(node: ov.Node, witness: Witness) -> ov.Output | None:
 def _is_whole(data: ov.Output, axis: int, start: int, stop: int, step: int, witness: Witness) -> bool:
     """Whether an axis comes through a slice as it is, as far as the shape says."""
     size = witness(data)[axis]
-    known = data.get_partial_shape()[axis].is_static or stop >= ENDLESS
+    shape = data.get_partial_shape()
+    known = stop >= ENDLESS or (shape.rank.is_static and shape[axis].is_static)
     return known and step == 1 and (start == 0 or start <= -size) and stop >= size
 
 
