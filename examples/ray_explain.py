@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import ray
+
 from ovxai import ExplainConfig
 from ovxai.integrations.ray import ExplainPictures
 
@@ -60,7 +61,9 @@ def main() -> None:
     ray.init(address=options.address)
     cpus = int(ray.cluster_resources().get("CPU", 0))
     if options.actors * options.cpus >= cpus:  # Ray would wait for ever
-        parser.error(f"{options.actors} actors of {options.cpus} CPUs leave none of the cluster's {cpus} for reading; ask for fewer")
+        parser.error(
+            f"{options.actors} actors of {options.cpus} CPUs leave none of the cluster's {cpus} for reading; ask for fewer"
+        )
     rows = read(options.source).map_batches(
         ExplainPictures,
         fn_constructor_args=(options.model, ExplainConfig(target="predictions")),

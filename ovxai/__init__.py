@@ -27,22 +27,22 @@ from ovxai.version import __version__
 
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
+    from ovxai.graph.save import save_model
+    from ovxai.graph.surgery import strip_model as strip
     from ovxai.insertion import insert
-    from ovxai.ir.save import save_model
-    from ovxai.ir.strip import strip_model as strip
     from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-    from ovxai.runtime.explanation import Explanation
+    from ovxai.runtime.show.explanation import Explanation
     from ovxai.verification import verify
 
 _HOME = {
     "insert": "ovxai.insertion:insert",
-    "save_model": "ovxai.ir.save:save_model",
-    "strip": "ovxai.ir.strip:strip_model",
+    "save_model": "ovxai.graph.save:save_model",
+    "strip": "ovxai.graph.surgery:strip_model",
     "verify": "ovxai.verification:verify",
     "Explainer": "ovxai.explainer:Explainer",
     "ExplainConfig": "ovxai.runtime.config:ExplainConfig",
     "TargetExplainGroup": "ovxai.runtime.config:TargetExplainGroup",
-    "Explanation": "ovxai.runtime.explanation:Explanation",
+    "Explanation": "ovxai.runtime.show.explanation:Explanation",
 }
 
 __all__ = [

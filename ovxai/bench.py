@@ -24,12 +24,11 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import ModelReadError, UsageError
-from ovxai.ir.read import first_reason, read_model
-from ovxai.ir.save import save_model
-from ovxai.ir.strip import strip_model
+from ovxai.graph.read import first_reason, read_model
+from ovxai.graph.save import save_model
+from ovxai.graph.surgery import strip_model
 from ovxai.metadata import ExplainedInfo, ModelInfo
-from ovxai.verification.inputs import feeds_for, picture_input, sizes_to_try
-from ovxai.verification.pictures import noise, prepare
+from ovxai.verification.inputs import feeds_for, noise, picture_input, prepare, sizes_to_try
 
 PRECISIONS = ("auto", "f32", "f16", "bf16")
 Feeds = dict[int, np.ndarray]
@@ -104,19 +103,11 @@ def bench(
         plain_path = save_model(plain, Path(folder) / "plain.xml")
         np.savez(Path(folder) / "feeds.npz", **{str(index): value for index, value in feeds.items()})
         # Memory first: while nothing else of ours is loaded.
-        used = [
-            _peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None
-            for p in (plain_path, path)
-        ]
+        used = [_peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None for p in (plain_path, path)]
         timed = alternate([plain, explained], feeds, device, config, calls, seconds)
-        rates = [
-            _throughput(m, feeds, device, config, seconds / 6) if throughput else None
-            for m in (plain, explained)
-        ]
+        rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
-    costs = [
-        Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)
-    ]
+    costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
     return BenchReport(
         model=str(path), device=device, precision=timed.precision, collapse=ExplainedInfo.read(explained).collapse,
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
@@ -164,9 +155,7 @@ def _compile(model: ov.Model, device: str, config: dict[str, Any]) -> ov.Compile
         raise ModelReadError(f"{device} can't compile the model: {first_reason(error)}") from error
 
 
-def alternate(
-    models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
-) -> Timed:
+def alternate(models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float) -> Timed:
     """Times in seconds of alternating calls; who goes first changes every round, and who is compiled first halfway."""
     straight, precision = _half(models, feeds, device, config, -(-calls // 2), seconds / 2)
     turned, _ = _half(models[::-1], feeds, device, config, -(-calls // 2), seconds / 2)

@@ -10,19 +10,19 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OptionError, SourceError
+from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-from ovxai.runtime.engine import DeviceOptions, Engine, Prepared
-from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.facts import ModelFacts, read_facts
-from ovxai.runtime.images import read_image, to_rgb
+from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
+from ovxai.runtime.feed.images import read_image, to_rgb
+from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
+from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.interpret import Interpreter
-from ovxai.runtime.labels import read_labels
-from ovxai.runtime.picture_input import find_picture_input
 from ovxai.runtime.pipeline import Pipeline
-from ovxai.runtime.preprocess import PreprocessOptions, make_preprocessor
-from ovxai.runtime.select import settle
-from ovxai.runtime.sources import Broken, Frame
+from ovxai.runtime.predict.labels import read_labels
+from ovxai.runtime.predict.select import settle
+from ovxai.runtime.show.explanation import Explanation
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ class Explainer:
     model: an explained or plain `ov.Model`, or the path of one. A plain model is explained in memory
         first, which is logged and stands in `notes`. The argument is not changed.
     config: what to explain and how to show it.
-    device, hint, precision, batch, cache_dir, threads: see `ovxai.runtime.engine.DeviceOptions`.
+    device, hint, precision, batch, cache_dir, threads: see `ovxai.runtime.feed.engine.DeviceOptions`.
     labels: class names, or a file with one a line; instead of those in the model's rt_info.
     mean, scale_values, resize_type, pad_value, reverse_input_channels, input_size: preprocessing,
-        instead of what the model's rt_info says; see `ovxai.runtime.preprocess.PreprocessOptions`.
+        instead of what the model's rt_info says; see `ovxai.runtime.feed.preprocess.PreprocessOptions`.
 
     The maps come from the model itself (Recipro-CAM arXiv 2209.14074, ViT Recipro-CAM arXiv
     2310.02588, OTX's DetClassProbabilityMap and others); `facts.explained.method` says which.
@@ -136,7 +136,7 @@ def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, .
         UnsupportedModelError: a plain model that can't be explained.
     """
     if not isinstance(model, ov.Model):
-        from ovxai.ir.read import read_model
+        from ovxai.graph.read import read_model
 
         path, model = model, read_model(model)
         if not model.get_friendly_name():

@@ -9,20 +9,26 @@ import openvino as ov
 
 from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError
 from ovxai.find.task import Plan, find_plan
-from ovxai.ir.attach import attach_outputs
-from ovxai.ir.graph import Graph
-from ovxai.ir.normalise import fold_parameters
-from ovxai.ir.read import convert_module, read_model
-from ovxai.metadata import (
-    EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP,
-    ExplainedInfo, ModelInfo, adopt_onnx_model_info, is_explained,
-)  # fmt: skip
+from ovxai.graph.graph import Graph
+from ovxai.graph.normalise import fold_parameters
+from ovxai.graph.read import convert_module, read_model
+from ovxai.graph.surgery import attach_outputs
+from ovxai.metadata import (  # fmt: skip
+    EMBEDDED_MAP,
+    EMBEDDED_OVERLAY,
+    FEATURE_MAP,
+    FEATURE_VECTOR,
+    SALIENCY_INDEX,
+    SALIENCY_MAP,
+    ExplainedInfo,
+    ModelInfo,
+    adopt_onnx_model_info,
+    is_explained,
+)
 from ovxai.methods.activation_map import activation_map
-from ovxai.methods.branch import Branch
-from ovxai.methods.build import build_branch
 from ovxai.methods.embedding import embed
-from ovxai.methods.features import as_float
-from ovxai.methods.scaling import largest_cells, to_grey
+from ovxai.methods.outputs import Branch, as_float, largest_cells, to_grey
+from ovxai.methods.registry import build_branch
 from ovxai.options import InsertOptions
 from ovxai.probe import probe
 from ovxai.version import __version__

@@ -6,8 +6,8 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.ir.graph import concrete_twin
-from ovxai.ir.read import first_reason
+from ovxai.graph.graph import concrete_twin
+from ovxai.graph.read import first_reason
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo, ModelInfo
 
 

@@ -82,7 +82,9 @@ def _runner(options: argparse.Namespace) -> None:
     import bench_runner
 
     body = bench_runner.measure(options.runner, options.precision, options.pictures, options.repeats)
-    command = "python scripts/bench.py " + " ".join(Path(word).name if word in map(str, options.runner) else word for word in sys.argv[1:])
+    command = "python scripts/bench.py " + " ".join(
+        Path(word).name if word in map(str, options.runner) else word for word in sys.argv[1:]
+    )
     section = f"\n## {RUNNER}\n\n`{command}` with {_machine()}.\n\n{body}\n"
     print(section)
     if options.out:
@@ -130,10 +132,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="at most, for the pairs of one row")
     parser.add_argument("--timeout", type=int, default=1200, help="seconds a row")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, default=DOCS, help="where the table goes (default: docs/benchmarks.md)")
     parser.add_argument(
-        "--out", type=Path, default=DOCS, help="where the table goes (default: docs/benchmarks.md)"
+        "--runner",
+        nargs="*",
+        type=Path,
+        metavar="EXPLAINED",
+        help="measure `ovxai run` instead (default: on the shipped classifier)",
     )
-    parser.add_argument("--runner", nargs="*", type=Path, metavar="EXPLAINED", help="measure `ovxai run` instead (default: on the shipped classifier)")
     parser.add_argument("--pictures", type=int, default=200, help="of the runner's folder")
     parser.add_argument("--repeats", type=int, default=5, help="of the runner's figures; medians are shown")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -210,7 +216,7 @@ def _peer(plain: Path, options: argparse.Namespace) -> float:
     import openvino as ov
 
     from ovxai.bench import alternate, probe_feeds
-    from ovxai.ir.read import read_model
+    from ovxai.graph.read import read_model
 
     _old_places(ov)
     import openvino_xai as xai
@@ -218,9 +224,7 @@ def _peer(plain: Path, options: argparse.Namespace) -> float:
     own = read_model(plain)
     peer = xai.insert_xai(read_model(plain), task=xai.Task.CLASSIFICATION)
     config = {} if options.precision == "auto" else {"INFERENCE_PRECISION_HINT": options.precision}
-    return alternate(
-        [own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds
-    ).ratio
+    return alternate([own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds).ratio
 
 
 def _old_places(ov) -> None:
@@ -253,7 +257,9 @@ def _table_row(row: dict) -> str:
     report = row.get("report")
     peer = row.get("peer", row.get("peer_fail", ""))
     if report is None:
-        return f"| {row['title']} | {row.get('fail', '?').replace('|', '/')} | {row['goal']} | {peer} | | {row['memory']} | | | | |"
+        return (
+            f"| {row['title']} | {row.get('fail', '?').replace('|', '/')} | {row['goal']} | {peer} | | {row['memory']} | | | | |"
+        )
     growth = (report["explained"]["bin_bytes"] - report["plain"]["bin_bytes"]) / 1024
     cells = [
         row["title"], _judged(report["ratio"], row["goal"]), row["goal"], peer, _judged(report["memory_ratio"], row["memory"]),

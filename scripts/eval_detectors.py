@@ -23,8 +23,8 @@ import openvino as ov
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ovxai.find.detection import find_detection  # noqa: E402
-from ovxai.ir.attach import attach_outputs  # noqa: E402
+from ovxai.find.detector.search import find_detection  # noqa: E402
+from ovxai.graph.surgery import attach_outputs  # noqa: E402
 from ovxai.metadata import ModelInfo  # noqa: E402
 from ovxai.methods import class_probability_map  # noqa: E402
 from ovxai.options import InsertOptions  # noqa: E402
@@ -55,9 +55,7 @@ DETECTORS = (
 )
 
 
-def prepared(
-    picture: np.ndarray, detector: Detector, size: tuple[int, int]
-) -> tuple[np.ndarray, tuple[float, float]]:
+def prepared(picture: np.ndarray, detector: Detector, size: tuple[int, int]) -> tuple[np.ndarray, tuple[float, float]]:
     """BGR picture -> input [1, 3, H, W], and which part of H and W the picture fills."""
     height, width = size
     filled = (1.0, 1.0)
@@ -77,9 +75,7 @@ def on_picture(grid: np.ndarray, filled: tuple[float, float], shape: tuple[int, 
     """A map of the input as it is delivered (0..255), at the picture's size and without the padding."""
     spread = grid.max() - grid.min()
     grey = np.trunc(255 * (grid - grid.min()) / spread) if spread > 0 else np.zeros_like(grid)
-    full = cv2.resize(
-        grey, (round(shape[1] / filled[1]), round(shape[0] / filled[0])), interpolation=cv2.INTER_LINEAR
-    )
+    full = cv2.resize(grey, (round(shape[1] / filled[1]), round(shape[0] / filled[0])), interpolation=cv2.INTER_LINEAR)
     return full[: shape[0], : shape[1]].astype(np.float64)
 
 

@@ -21,9 +21,7 @@ BUILDERS = {
 
 def main() -> None:
     """Run the builders asked for, in the order in which they depend on each other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--only",
         action="append",

@@ -17,10 +17,10 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
-from ovxai.ir.read import read_model
-from ovxai.quantization.pictures import calibration_feeds, find_pictures
-from ovxai.runtime.preprocess import PreprocessOptions
+from ovxai.quantization.measure import calibration_feeds, find_pictures
+from ovxai.runtime.feed.preprocess import PreprocessOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {name: ROOT / "fixtures" / "shapes" / f"{name}.xml" for name in ("cnn", "vit", "detector", "instances")}

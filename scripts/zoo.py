@@ -56,9 +56,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", help="timm names")
     parser.add_argument("--names", type=Path, help="a file with one name a line")
-    parser.add_argument(
-        "--variants", default="static", type=lambda text: text.split(","), help=", ".join(VARIANTS)
-    )
+    parser.add_argument("--variants", default="static", type=lambda text: text.split(","), help=", ".join(VARIANTS))
     parser.add_argument("--insert", default="", help="options for ovxai insert, such as '--classes top:5'")
     parser.add_argument("--store", default="zoo.jsonl", help="one JSON line a result (default: zoo.jsonl)")
     parser.add_argument("--table", help="write the table to this file too")
@@ -99,9 +97,7 @@ def _in_process(name: str, variant: str, options: argparse.Namespace) -> dict:
     row = {"name": name, "variant": variant, "insert": options.insert}
     start = time.time()
     with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
-        )
+        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
         try:
             output, _ = child.communicate(timeout=options.timeout)
         except subprocess.TimeoutExpired:
@@ -153,9 +149,7 @@ def ovxai(*words: object) -> dict:
         document = json.loads(done.stdout)
     except json.JSONDecodeError:
         lines = done.stderr.strip().splitlines()
-        raise RuntimeError(
-            f"ovxai {words[0]} died ({done.returncode}): {lines[-1] if lines else ''}"
-        ) from None
+        raise RuntimeError(f"ovxai {words[0]} died ({done.returncode}): {lines[-1] if lines else ''}") from None
     if "error" in document:
         raise RuntimeError(f"ovxai {words[0]}: {document['error']}")
     return document
@@ -214,15 +208,12 @@ def right(row: dict) -> bool:
 
 def _line(row: dict) -> str:
     state = (
-        row.get("export")
-        and f"no export: {row['export'][:80]}"
+        (row.get("export") and f"no export: {row['export'][:80]}")
         or row.get("fail")
         or ("ok" if row.get("ok") else f"WRONG {row.get('failed')}")
     )
     figures = " ".join(
-        f"{key} {row[key]}"
-        for key in ("collapse", "units", "ratio", "memory", "seconds")
-        if row.get(key) is not None
+        f"{key} {row[key]}" for key in ("collapse", "units", "ratio", "memory", "seconds") if row.get(key) is not None
     )
     return f"{row['name']} {row['variant']}: {state} {figures}"
 
@@ -270,9 +261,7 @@ def _deviation(row: dict) -> str:
 def _remark(row: dict) -> str:
     """What there is to say about one export."""
     remark = (
-        "does not convert: " + row["export"][:100]
-        if "export" in row
-        else row.get("fail", "") or "; ".join(row.get("failed", []))
+        "does not convert: " + row["export"][:100] if "export" in row else row.get("fail", "") or "; ".join(row.get("failed", []))
     )
     if not remark and row.get("collapse") not in (None, "exact"):
         remark = row.get("collapse_reason", "")

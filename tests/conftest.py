@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# The oracle (collapse/mosaic.py) and the tiny classifiers (find/classifier_toys.py) serve several rooms.
-sys.path += [str(ROOT / "tests" / room) for room in ("collapse", "find")]
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from helpers.tiny_models import Pooled
 from ovxai.bench import bench
 from ovxai.cli.main import main
 from ovxai.errors import NotExplainedError, OptionError
-from ovxai.ir.save import save_model
-
-sys.path.insert(0, str(Path(__file__).parent / "verification"))
-from tiny_models import Pooled
+from ovxai.graph.save import save_model
 
 
 @pytest.fixture

@@ -163,7 +163,9 @@ def shapes(number: int) -> np.ndarray:
 
 def test_model_api_makes_the_instances_maps(instances_client):
     client, path = instances_client
-    explainer = ovxai.Explainer(path, ovxai.ExplainConfig(target="predictions", postprocess=True, colormap="grey"), precision="f32")
+    explainer = ovxai.Explainer(
+        path, ovxai.ExplainConfig(target="predictions", postprocess=True, colormap="grey"), precision="f32"
+    )
     compared = 0
     for number in range(6):
         picture = shapes(number)
@@ -204,13 +206,21 @@ def test_the_readmes_lines_of_python(tmp_path):
     for ending in (".xml", ".bin"):
         shutil.copy(ROOT / "fixtures" / "imagenet" / f"efficientnet_lite0{ending}", tmp_path / f"model{ending}")
     shutil.copy(ROOT / "fixtures" / "photos" / "rocket.jpg", tmp_path / "photo.jpg")
-    done = subprocess.run([sys.executable, "-c", block("README.md", "python")], cwd=tmp_path, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", block("README.md", "python")], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "explained" / "saliency_map" / "photo_class_missile_overlay.png").is_file()
 
 
 def test_the_documented_loop_is_the_example():
-    lines = [line.strip() for line in block("docs/use.md", "python").replace('"model_xai.xml"', "sys.argv[1]").replace("in paths", "in sys.argv[2:]").splitlines()]
+    lines = [
+        line.strip()
+        for line in block("docs/use.md", "python")
+        .replace('"model_xai.xml"', "sys.argv[1]")
+        .replace("in paths", "in sys.argv[2:]")
+        .splitlines()
+    ]
     example = [line.strip() for line in (EXAMPLES / "python_loop.py").read_text(encoding="utf-8").splitlines()]
     assert lines == example[-10:]
 
@@ -222,7 +232,17 @@ def test_pages_link_to_files_that_are_there():
 
 
 #: What `src/schema.cpp` of OpenVINO Model Server allows for a model; anything else there makes it refuse the file.
-SERVER_KEYS = {"name", "base_path", "target_device", "plugin_config", "batch_size", "shape", "layout", "nireq", "model_version_policy"}
+SERVER_KEYS = {
+    "name",
+    "base_path",
+    "target_device",
+    "plugin_config",
+    "batch_size",
+    "shape",
+    "layout",
+    "nireq",
+    "model_version_policy",
+}
 
 
 def test_the_model_servers_configuration_fits_the_shipped_classifier(explained, tmp_path):
@@ -234,11 +254,18 @@ def test_the_model_servers_configuration_fits_the_shipped_classifier(explained, 
     folder.mkdir(parents=True)
     for ending in (".xml", ".bin"):
         shutil.copy(explained.with_suffix(ending), folder / f"model_xai{ending}")
-    compiled = ov.Core().compile_model(folder / "model_xai.xml", entry["config"]["target_device"], entry["config"]["plugin_config"])
+    compiled = ov.Core().compile_model(
+        folder / "model_xai.xml", entry["config"]["target_device"], entry["config"]["plugin_config"]
+    )
     request = block(page, "python")
     assert entry["config"]["name"] in request
     (feed,) = re.findall(r'InferInput\("(\w+)", (\[[\d, ]+\])', request)
     assert compiled.input(0).get_names() == {feed[0]} and list(compiled.input(0).shape) == json.loads(feed[1])
     (wanted,) = re.findall(r"for name in \(([^)]+)\)", request)
     names = [next(iter(port.get_names())) for port in compiled.outputs]
-    assert [word.strip(' "') for word in wanted.split(",")] == names[:2] and list(compiled.output("saliency_map").shape) == [1, 1000, 7, 7]
+    assert [word.strip(' "') for word in wanted.split(",")] == names[:2] and list(compiled.output("saliency_map").shape) == [
+        1,
+        1000,
+        7,
+        7,
+    ]

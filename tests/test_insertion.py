@@ -1,12 +1,12 @@
 """`ovxai.insert`: what an explained model holds beside what the plain one held."""
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
 
 import ovxai
+from helpers import classifiers as toys
 from ovxai.errors import OptionError
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import ExplainedInfo
@@ -46,12 +46,16 @@ def test_originals_come_first_then_ours():
     assert names(model) == [["coarse"], ["fine"], ["saliency_map"], ["feature_map"], ["feature_vector"], ["saliency_index"]]
     for one, two in zip(plain.outputs, model.outputs):
         assert one.get_partial_shape() == two.get_partial_shape() and one.get_element_type() == two.get_element_type()
-    assert [one.get_any_name() if one.get_names() else "" for one in plain.inputs] == [one.get_any_name() if one.get_names() else "" for one in model.inputs]
+    assert [one.get_any_name() if one.get_names() else "" for one in plain.inputs] == [
+        one.get_any_name() if one.get_names() else "" for one in model.inputs
+    ]
     assert [str(output.get_partial_shape()) for output in model.outputs[2:]] == ["[1,2,3,4]", "[1,6,3,4]", "[1,6]", "[1,1,2]"]
     assert [output.get_element_type().to_string() for output in model.outputs[2:]] == ["u8", "f32", "f32", "i64"]
 
 
-@pytest.mark.parametrize("family", [toys.cnn, toys.nhwc, toys.vgg, toys.vit, toys.class_attention, toys.cnn_with_softmax_and_wrapping])
+@pytest.mark.parametrize(
+    "family", [toys.cnn, toys.nhwc, toys.vgg, toys.vit, toys.class_attention, toys.cnn_with_softmax_and_wrapping]
+)
 def test_original_values_are_the_same(family):
     plain = family()
     before = run(plain, PICTURE[:1])
@@ -62,9 +66,15 @@ def test_original_values_are_the_same(family):
 
 def test_argument_is_unchanged():
     plain = annotated()
-    before = [(node.get_type_name(), node.get_friendly_name(), len(node.output(0).get_target_inputs()) if node.get_output_size() else 0) for node in plain.get_ordered_ops()]
+    before = [
+        (node.get_type_name(), node.get_friendly_name(), len(node.output(0).get_target_inputs()) if node.get_output_size() else 0)
+        for node in plain.get_ordered_ops()
+    ]
     ovxai.insert(plain, labels=("x", "y", "z"))
-    after = [(node.get_type_name(), node.get_friendly_name(), len(node.output(0).get_target_inputs()) if node.get_output_size() else 0) for node in plain.get_ordered_ops()]
+    after = [
+        (node.get_type_name(), node.get_friendly_name(), len(node.output(0).get_target_inputs()) if node.get_output_size() else 0)
+        for node in plain.get_ordered_ops()
+    ]
     assert before == after and names(plain) == [["coarse"], ["fine"]]
     assert text(plain, "model_info", "labels") == "cat dog owl" and not plain.has_rt_info(["ovxai"])
 
@@ -79,7 +89,14 @@ def test_rt_info_and_friendly_name_are_kept():
 
 def test_what_it_says_about_itself():
     info = ExplainedInfo.read(ovxai.insert(toys.vit(), probe=False))
-    assert (info.task, info.method, info.mask, info.layout, info.grid, info.prefix_tokens) == ("classification", "vit-reciprocam", "gaussian", "NPC", (3, 4), 1)
+    assert (info.task, info.method, info.mask, info.layout, info.grid, info.prefix_tokens) == (
+        "classification",
+        "vit-reciprocam",
+        "gaussian",
+        "NPC",
+        (3, 4),
+        1,
+    )
     assert (info.collapse, info.scaled, info.classes, info.num_classes) == ("exact", True, "all", toys.CLASSES)
     assert info.target_layers == ("block1_norm", "block1_input") and info.feature_layer == "block1_norm"
     assert info.extra_outputs == ("saliency_map", "feature_map") and info.score_activation == "softmax"
@@ -301,7 +318,9 @@ def test_probe_warns_of_maps_that_say_nothing():
     x = op.multiply(toys.trunk(image), np.float32(0))
     done = insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features")
     assert any("constant" in warning for warning in done.warnings)
-    assert insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features", probe=False).warnings == ()
+    assert (
+        insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features", probe=False).warnings == ()
+    )
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

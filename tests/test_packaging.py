@@ -24,7 +24,9 @@ def built(tmp_path_factory) -> Path:
     """A folder with the wheel and the source distribution, made without a network."""
     pytest.importorskip("hatchling", reason="hatchling is not installed")
     folder = tmp_path_factory.mktemp("dist")
-    done = subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=ROOT, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=ROOT, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -52,7 +54,9 @@ def test_the_demo_runs_from_the_wheel(built, tmp_path):
     zipfile.ZipFile(next(built.glob("*.whl"))).extractall(site)
     start = f"import sys; sys.path.insert(0, {str(site)!r}); import ovxai; from ovxai.cli.main import main; " \
         "print(ovxai.__file__, file=sys.stderr); main()"  # fmt: skip
-    done = subprocess.run([sys.executable, "-I", "-c", start, "demo", "--json"], cwd=tmp_path, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", start, "demo", "--json"], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0].startswith(str(site))
     document = json.loads(done.stdout)
@@ -101,7 +105,9 @@ class Checkout:
         self.log.write_text("")
         environment = {"PATH": str(self.bin), "LOG": str(self.log), "VERDICT": verdict, "PIP_STATUS": str(pip_status)}
         command = [str(self.root / "scripts" / script), *words]
-        return subprocess.run(command, cwd="/", env=environment, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+        return subprocess.run(
+            command, cwd="/", env=environment, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+        )
 
     @property
     def installed(self) -> bool:
@@ -166,6 +172,6 @@ def test_without_a_fitting_python_one_line_says_so(checkout, names, verdict, wor
 def test_an_older_python_is_passed_over(checkout):
     checkout.python("python3.12")
     old = checkout.bin / "python3"
-    old.write_text('#!/bin/sh\necho version-3.9\n')
+    old.write_text("#!/bin/sh\necho version-3.9\n")
     old.chmod(0o755)
     assert checkout.run("demo").returncode == 0 and checkout.installed

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     "--precision", type=click.Choice(["auto", "f32", "f16", "bf16"]), default="auto", show_default=True,
     help="What to compute in; auto: as the device likes.",
 )  # fmt: skip
-@click.option(
-    "--calls", type=click.IntRange(1), default=30, show_default=True, help="Alternating pairs of calls."
-)
+@click.option("--calls", type=click.IntRange(1), default=30, show_default=True, help="Alternating pairs of calls.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
@@ -31,9 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Stop earlier after this time.",
 )
-@click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Where the model leaves it open."
-)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Where the model leaves it open.")
 @with_options(OPEN_SIZE)
 @click.option("--throughput/--no-throughput", default=True, show_default=True)
 @click.option("--memory/--no-memory", default=True, show_default=True)

@@ -8,11 +8,16 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import click
+import openvino as ov
 
 from ovxai.errors import OvxaiError, UsageError
+from ovxai.graph.cost import branch_share
+from ovxai.insertion import Insertion
+from ovxai.metadata import SALIENCY_MAP
 
 
 def command_options(function: Callable[..., dict | None]) -> Callable[..., None]:
@@ -76,3 +81,42 @@ def _fail(message: str, as_json: bool, code: int = 1) -> None:
 def color_allowed(stream: Any) -> bool:
     """Whether escape codes may go to `stream`: a terminal, and NO_COLOR (https://no-color.org) not set or empty."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+# What `insert` and `inspect` print about an insertion.
+
+
+@dataclass(frozen=True)
+class CostLine:
+    share: float | None
+    text: str
+
+
+def summary(done: Insertion) -> list[str]:
+    """task, method, target layer, gate, map size, collapse: one line each."""
+    info = done.info
+    lines = [
+        f"task          {info.task}",
+        f"method        {info.method}" + (f" ({info.mask} mask)" if info.mask else ""),
+        f"target layer  {', '.join(info.target_layers)}" + (f" [{info.layout}]" if info.layout else ""),
+        f"why           {done.why}",
+        f"map           {_shape(done.model)}, " + ("u8 scaled to 0..255 per map" if info.scaled else "f32, not scaled"),
+        f"classes       {info.classes}" + (f" of {info.num_classes}" if info.num_classes else ""),
+        f"collapse      {info.collapse}",
+    ]
+    return [*lines, *(f"note          {note}" for note in done.notes)]
+
+
+def cost_line(model: ov.Model) -> CostLine:
+    """Predicted extra cost: multiply-adds of the branch over the model's own."""
+    share = branch_share(model)
+    if share is None:
+        return CostLine(None, "extra cost    not predicted (sizes depend on the picture)")
+    return CostLine(round(share, 4), f"extra cost    {100 * share:.1f} % more multiply-adds")
+
+
+def _shape(model: ov.Model) -> str:
+    for output in model.outputs:
+        if SALIENCY_MAP in output.get_names():
+            return str(output.get_partial_shape())
+    return "?"

@@ -8,22 +8,24 @@ from pathlib import Path
 import click
 
 from ovxai.cli.common import command_options, warn
-from ovxai.cli.insert_options import insert_options, read_labels
+from ovxai.cli.options import insert_options, read_labels
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output-model", "out", type=click.Path(path_type=Path), help="OUT.xml; default: MODEL's stem + _xai.xml beside MODEL.")
+@click.option(
+    "-o", "--output-model", "out", type=click.Path(path_type=Path), help="OUT.xml; default: MODEL's stem + _xai.xml beside MODEL."
+)
 @insert_options
 @click.option("--verify/--no-verify", "check", default=False, help="Check the result against the definition before it is kept.")
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 @command_options
 def command(model: Path, out: Path | None, check: bool, force: bool, say, **options) -> dict:
     """Add explanation outputs to MODEL (.xml, .onnx, .tflite, .pb, .pdmodel, SavedModel folder, .pt2)."""
-    from ovxai.cli.report import cost_line, summary
+    from ovxai.cli.common import cost_line, summary
     from ovxai.errors import UnsupportedModelError
+    from ovxai.graph.save import check_destination, save_model
     from ovxai.insertion import insert_with_report
-    from ovxai.ir.save import check_destination, save_model
 
     path = check_destination(out or model.with_name(f"{model.stem}_xai.xml"), force=force) if model.exists() else out
     done = insert_with_report(model, **read_labels(options))
@@ -41,7 +43,9 @@ def command(model: Path, out: Path | None, check: bool, force: bool, say, **opti
         report = verify(done.model)
         document["verified"] = report.ok
         if not report.ok:
-            raise UnsupportedModelError(f"{model}: the maps differ from the definition; nothing was written (ovxai verify says more)")
+            raise UnsupportedModelError(
+                f"{model}: the maps differ from the definition; nothing was written (ovxai verify says more)"
+            )
         say("verified against the definition")
     save_model(done.model, path, force=force)
     say(f"explained model: {path}")

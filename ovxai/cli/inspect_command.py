@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ovxai.cli.common import command_options, warn
-from ovxai.cli.insert_options import insert_options, read_labels
+from ovxai.cli.options import insert_options, read_labels
 
 
 @click.command()
@@ -17,9 +17,9 @@ from ovxai.cli.insert_options import insert_options, read_labels
 @command_options
 def command(model: Path, say, **options) -> dict:
     """What MODEL is, what would be inserted and where, at what cost. Nothing is written."""
-    from ovxai.cli.report import cost_line, summary
+    from ovxai.cli.common import cost_line, summary
+    from ovxai.graph.read import read_model
     from ovxai.insertion import insert_with_report
-    from ovxai.ir.read import read_model
     from ovxai.metadata import ExplainedInfo
 
     plain = read_model(model)

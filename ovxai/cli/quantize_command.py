@@ -18,13 +18,39 @@ _MOST_LINES = 20
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Pictures to calibrate with; in folders named after classes they also show accuracy.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Pictures to calibrate with; in folders named after classes they also show accuracy.",
+)
 @click.option("-o", "--output-model", "out", type=click.Path(path_type=Path), required=True, help="OUT.xml")
-@click.option("--subset", type=click.IntRange(1), default=300, show_default=True, metavar="N", help="Calibrate with N of them; the rest shows what it did.")
-@click.option("--preset", type=click.Choice(["performance", "mixed"]), help="NNCF's; mixed: activations asymmetric.  [default: NNCF's choice for the kind of model]")
-@click.option("--keep-explanation", is_flag=True, help="Search for a quantisation that keeps the maps, at 1.1 times the latency at most.")
-@click.option("--test-data", type=click.Path(path_type=Path), metavar="DIR", help="Measure on these pictures.  [default: those of --data beyond --subset, or all]")
-@click.option("--measured", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Measure on N pictures at most.")
+@click.option(
+    "--subset",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    metavar="N",
+    help="Calibrate with N of them; the rest shows what it did.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["performance", "mixed"]),
+    help="NNCF's; mixed: activations asymmetric.  [default: NNCF's choice for the kind of model]",
+)
+@click.option(
+    "--keep-explanation", is_flag=True, help="Search for a quantisation that keeps the maps, at 1.1 times the latency at most."
+)
+@click.option(
+    "--test-data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Measure on these pictures.  [default: those of --data beyond --subset, or all]",
+)
+@click.option(
+    "--measured", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Measure on N pictures at most."
+)
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 @with_options(FEEDING)
 @command_options
@@ -35,7 +61,7 @@ def command(model: Path, data: Path, out: Path, force: bool, say, **options) -> 
     and put on again with the same options. Shows size, latency, top classes and maps before and after.
     """
     from ovxai.quantization import QuantizeOptions, quantize
-    from ovxai.runtime.preprocess import PreprocessOptions
+    from ovxai.runtime.feed.preprocess import PreprocessOptions
 
     names = ("mean", "scale_values", "resize_type", "pad_value", "reverse_input_channels", "input_size")
     settings = PreprocessOptions(**{name: options.pop(name) for name in names})
@@ -45,7 +71,9 @@ def command(model: Path, data: Path, out: Path, force: bool, say, **options) -> 
         if not quiet:
             click.echo(line, err=True)
 
-    report = quantize(model, data, out, QuantizeOptions(**options, preprocessing=settings), force=force, say=progress, quiet=quiet)
+    report = quantize(
+        model, data, out, QuantizeOptions(**options, preprocessing=settings), force=force, say=progress, quiet=quiet
+    )
     for reason in report.broken[:_MOST_LINES]:
         warn(reason)
     if len(report.broken) > _MOST_LINES:
@@ -78,7 +106,11 @@ def _print(report: QuantizeReport, say) -> None:
     if report.float_layers:
         say("in float: " + ", ".join(report.float_layers))
     if report.goal_met is not None:
-        say("the explanation is kept" if report.goal_met else "the explanation could not be kept: mean 0.995 and 5th percentile 0.97 at 1.1 times the latency were not reached together")
+        say(
+            "the explanation is kept"
+            if report.goal_met
+            else "the explanation could not be kept: mean 0.995 and 5th percentile 0.97 at 1.1 times the latency were not reached together"
+        )
     for note in report.notes:
         say(f"note: {note}")
     say(f"INT8 model by recipe '{report.recipe}', calibrated with {report.calibrated} pictures: {report.model}")

@@ -14,7 +14,7 @@ from ovxai.cli.options import FEEDING, with_options
 
 #: Lines about broken pictures on the screen; manifest.json has them all.
 _MOST_LINES = 20
-COLORMAP_NAMES = "jet viridis inferno magma plasma cividis turbo hot bone parula grey".split()
+COLORMAP_NAMES = ["jet", "viridis", "inferno", "magma", "plasma", "cividis", "turbo", "hot", "bone", "parula", "grey"]
 
 _what = [
     click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
@@ -56,6 +56,7 @@ _where = [
     click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
 ]  # fmt: skip
 
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
@@ -71,9 +72,9 @@ def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) ->
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
-    from ovxai.runtime.files import check_folder
-    from ovxai.runtime.sources import Source, find_sources
-    from ovxai.runtime.write import own_folders
+    from ovxai.runtime.feed.sources import Source, find_sources
+    from ovxai.runtime.write.files import check_folder
+    from ovxai.runtime.write.maps import own_folders
 
     check_folder(out)
     found = find_sources(sources, recursive=options["recursive"], stdin=sys.stdin, own=own_folders(out))
@@ -86,11 +87,11 @@ def command(model: Path, sources: tuple[str, ...], out: Path, say, **options) ->
 def _run(model: Path, found: list, out: Path, say, **options) -> dict:
     import cv2
 
-    from ovxai.runtime.manifest import model_facts, write_manifest
-    from ovxai.runtime.report import start_report
+    from ovxai.runtime.feed.sources import count_pictures
     from ovxai.runtime.run import Run, stop_on_interrupt
-    from ovxai.runtime.sources import count_pictures
-    from ovxai.runtime.write import Writer
+    from ovxai.runtime.write.manifest import model_facts, write_manifest
+    from ovxai.runtime.write.maps import Writer
+    from ovxai.runtime.write.report import start_report
 
     cv2.setNumThreads(1)  # pictures run beside each other already
     explainer = _explainer(model, found, options)

@@ -16,9 +16,9 @@ from ovxai.cli.common import command_options
 @command_options
 def command(model: Path, out: Path | None, force: bool, say) -> dict:
     """Give the plain model back from the explained MODEL."""
-    from ovxai.ir.read import read_model
-    from ovxai.ir.save import save_model
-    from ovxai.ir.strip import strip_model
+    from ovxai.graph.read import read_model
+    from ovxai.graph.save import save_model
+    from ovxai.graph.surgery import strip_model
 
     plain = strip_model(read_model(model))
     path = save_model(plain, out or model.with_name(f"{model.stem}_plain.xml"), force=force)

@@ -22,9 +22,7 @@ MARKS = {True: "ok", False: "FAILED", None: "note"}
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--image", type=click.Path(path_type=Path), help="A picture to verify on; default: smooth noise."
-)
+@click.option("--image", type=click.Path(path_type=Path), help="A picture to verify on; default: smooth noise.")
 @click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="How many pictures.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @with_options(OPEN_SIZE)
@@ -61,25 +59,17 @@ def _print(report: VerifyReport, say) -> None:
         f"{report.method}: {channels} maps of {' x '.join(map(str, size))}, {'scaled u8' if report.scaled else 'raw f32'}, compared in f32"
     )
     for row in report.rows:
-        where = (
-            ""
-            if row.worst_class is None or not row.deviation
-            else f" (map {row.worst_class}, cell {row.worst_cell})"
-        )
+        where = "" if row.worst_class is None or not row.deviation else f" (map {row.worst_class}, cell {row.worst_cell})"
         left = f", {row.left_out} cells left out where the definition jumps" if row.left_out else ""
         left += f", {row.on_edge} cells on the edge between two levels" if row.on_edge else ""
-        words = (
-            row.detail or f"{_amount(row.deviation, report)} off, {row.tolerance:.3g} allowed{where}{left}"
-        )
+        words = row.detail or f"{_amount(row.deviation, report)} off, {row.tolerance:.3g} allowed{where}{left}"
         say(f"  picture {row.picture}, batch {row.batch}: {words}")
     for check in report.checks:
         say(f"  {check.name}: {MARKS[check.ok]}: {check.detail}")
     for note in report.notes:
         say(f"  note: {note}")
     verdict = "holds" if report.ok else "DOES NOT HOLD"
-    say(
-        f"{verdict}: largest deviation {_amount(report.deviation, report)}, {report.units:.3g} of the tolerance"
-    )
+    say(f"{verdict}: largest deviation {_amount(report.deviation, report)}, {report.units:.3g} of the tolerance")
 
 
 def _amount(value: float, report: VerifyReport) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import openvino as ov
 
-from ovxai.ir.graph import constant_value, source
+from ovxai.graph.graph import constant_value, source
 
 Sizes = tuple[int, ...]
 #: per input port: axis -> output axis
@@ -77,7 +77,7 @@ def is_pointwise_convolution(node: ov.Node, weight: Sizes) -> bool:
     attributes = node.get_attributes()
     spatial = len(attributes["strides"])
     pads = [*attributes["pads_begin"], *attributes["pads_end"]]
-    ones = all(size == 1 for size in weight[len(weight) - spatial:])
+    ones = all(size == 1 for size in weight[len(weight) - spatial :])
     return ones and all(s == 1 for s in attributes["strides"]) and (not any(pads) or attributes["auto_pad"] == "same_upper")
 
 
@@ -227,30 +227,87 @@ def _last_axis(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return all_but((len(ins[0]) - 1,), ins)
 
 
-UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh Ceiling Clamp Convert ConvertLike Cos Cosh Elu Erf Exp Floor Gelu HSigmoid "
-    "HSwish HardSigmoid Identity IsFinite IsInf IsNaN Log LogicalNot Mish Negative Relu Round SELU Selu Sigmoid Sign Sin Sinh "
-    "SoftPlus SoftSign Sqrt Swish Tan Tanh"
-).split()
-BINARY = (
-    "Add Subtract Multiply Divide Maximum Minimum Power SquaredDifference Mod FloorMod Equal NotEqual Greater "
-    "GreaterEqual Less LessEqual LogicalAnd LogicalOr LogicalXor"
-).split()
+UNARY = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Ceiling",
+    "Clamp",
+    "Convert",
+    "ConvertLike",
+    "Cos",
+    "Cosh",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HSigmoid",
+    "HSwish",
+    "HardSigmoid",
+    "Identity",
+    "IsFinite",
+    "IsInf",
+    "IsNaN",
+    "Log",
+    "LogicalNot",
+    "Mish",
+    "Negative",
+    "Relu",
+    "Round",
+    "SELU",
+    "Selu",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "SoftPlus",
+    "SoftSign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+]
+BINARY = [
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Divide",
+    "Maximum",
+    "Minimum",
+    "Power",
+    "SquaredDifference",
+    "Mod",
+    "FloorMod",
+    "Equal",
+    "NotEqual",
+    "Greater",
+    "GreaterEqual",
+    "Less",
+    "LessEqual",
+    "LogicalAnd",
+    "LogicalOr",
+    "LogicalXor",
+]
 #: What a family's other ports hold (slopes, ranges, betas) broadcasts like numpy too.
 BROADCASTING = ["Select", "FakeQuantize", *BINARY]
-REDUCTIONS = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2".split()
-POOLS = "AvgPool MaxPool AdaptiveAvgPool AdaptiveMaxPool".split()
+REDUCTIONS = ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"]
+POOLS = ["AvgPool", "MaxPool", "AdaptiveAvgPool", "AdaptiveMaxPool"]
 
 TABLE: dict[str, Follow] = {
-    **{name: _data for name in UNARY},
-    **{name: elementwise for name in BROADCASTING},
-    **{name: _reduce for name in REDUCTIONS},
-    **{name: _pool for name in POOLS},
-    **{name: _batch for name in ("GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "ConvolutionBackpropData")},
-    **{name: _convolution for name in ("Convolution", "GroupConvolution")},
-    **{name: _but_axis_input for name in ("MVN", "NormalizeL2", "Split", "VariadicSplit", "CumSum")},
-    **{name: _but_axis_attribute for name in ("Softmax", "LogSoftmax")},
-    **{name: _along_channels for name in ("PRelu", "BatchNormInference")},
+    **dict.fromkeys(UNARY, _data),
+    **dict.fromkeys(BROADCASTING, elementwise),
+    **dict.fromkeys(REDUCTIONS, _reduce),
+    **dict.fromkeys(POOLS, _pool),
+    **dict.fromkeys(("GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "ConvolutionBackpropData"), _batch),
+    **dict.fromkeys(("Convolution", "GroupConvolution"), _convolution),
+    **dict.fromkeys(("MVN", "NormalizeL2", "Split", "VariadicSplit", "CumSum"), _but_axis_input),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _but_axis_attribute),
+    **dict.fromkeys(("PRelu", "BatchNormInference"), _along_channels),
     "Tile": _same_size,
     "Pad": _pad,
     "MatMul": _matmul,

@@ -8,11 +8,11 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse import emit
-from ovxai.collapse.dims import Dims, ints
+from ovxai.collapse.layout import as_mapped, laid_out
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.physical import as_mapped, laid_out
 from ovxai.collapse.values import Leveled, Mapped, Merged, Segments, Shared, Value, Windowed, once
+from ovxai.graph import emit
+from ovxai.graph.dims import Dims, ints
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from ovxai.collapse import emit
-from ovxai.collapse.dims import Dim, Dims, dims_of
-from ovxai.collapse.physical import flat_dims
-from ovxai.collapse.segments import cut, edges, with_axis
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import openvino as ov
+
+from ovxai.collapse.interpreter import Interpreter
+from ovxai.collapse.layout import flat_dims
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.rules import RULES
+from ovxai.collapse.tokens import cut, edges, join, with_axis
 from ovxai.collapse.values import ONE, ZERO, Leveled, Part, Segments, Shared, Thunk, Value, once
-from ovxai.ir.graph import Graph
-from ovxai.ir.tap import POSITION_AXES, Tap
+from ovxai.graph import emit
+from ovxai.graph.dims import Dim, Dims, dims_of
+from ovxai.graph.graph import Graph, Key, key_of
+from ovxai.graph.tap import POSITION_AXES, Tap
 
 
 def grid_dims(tap: Tap, graph: Graph) -> tuple[Dim, Dim]:
@@ -46,3 +55,28 @@ def gated(tap: Tap, graph: Graph) -> Value:
 def _leveled(dims: Dims, axes: tuple[int, ...], tensor: Thunk) -> Leveled:
     zero = once(lambda: emit.zeros(flat_dims(dims, axes), tensor()))
     return Leveled(dims, axes, {ZERO: zero, ONE: tensor}, flat=True)
+
+
+# From gated tensors down to any other: the one entry to the collapse.
+
+
+def walk(
+    graph: Graph, taps: Sequence[Tap], goal: ov.Output, masks: Masks, known: dict[Key, Value] | None = None
+) -> tuple[Interpreter, Value]:
+    """The interpreter after its walk from the gated taps to `goal`, and what `goal` is under the masks."""
+    start = {key_of(tap.port): gated(tap, graph) for tap in taps}
+    interpreter = Interpreter(graph, masks, start, RULES, known)
+    with deep_recursion():
+        value = interpreter.value(goal)
+        return interpreter, join(interpreter, value) if isinstance(value, Segments) else value
+
+
+@contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Values call each other along the head; heads with several blocks are deeper than Python's default."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

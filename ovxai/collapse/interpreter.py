@@ -14,17 +14,17 @@ from functools import partial
 
 import openvino as ov
 
+from ovxai.collapse.batched import lifted
+from ovxai.collapse.decompose import Witness, lower
 from ovxai.collapse.dense import densify
-from ovxai.collapse.dims import dims_of, sizes
-from ovxai.collapse.lift import lifted
-from ovxai.collapse.lower import Witness, lower
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation, infer_shape
 from ovxai.collapse.pointwise import pointwise
-from ovxai.collapse.segments import dense_of, join, segmented
+from ovxai.collapse.tokens import dense_of, join, segmented
 from ovxai.collapse.values import Dense, Mapped, Refusal, Segments, Shared, Value, once
 from ovxai.errors import UnsupportedModelError
-from ovxai.ir.graph import Graph, Key, key_of, sources
+from ovxai.graph.dims import dims_of, sizes
+from ovxai.graph.graph import Graph, Key, key_of, sources
 
 #: They hand on runs as they are, with what those remember.
 PICKING = ("Gather", "Slice", "StridedSlice", "Split", "VariadicSplit")
@@ -145,7 +145,7 @@ class Interpreter:
 
     def _remember(self, value: Value, operation: Operation) -> Value:
         """Hand on what was dense above. Runs remember for themselves, and so does a run picked out."""
-        if isinstance(value, Segments) or any(isinstance(feed, Segments) for feed in operation.inputs) and value.dense:
+        if isinstance(value, Segments) or (any(isinstance(feed, Segments) for feed in operation.inputs) and value.dense):
             return value
         found = dict.fromkeys(value.dense)
         for feed in operation.inputs:

@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.dims import Dim, ints
+from ovxai.graph.dims import Dim, ints
 
 POINT = "point"
 GAUSSIAN = "gaussian"
@@ -121,9 +121,7 @@ class Masks:
 
     def _axis_table(self, extent: Dim, apart: int) -> ov.Output:
         """f32 [extent, extent]: 1 where two indices lie `apart` from each other."""
-        span = op.range(
-            op.constant(np.int64(0)), op.squeeze(extent.node(), ints([0])), op.constant(np.int64(1)), "i64"
-        )
+        span = op.range(op.constant(np.int64(0)), op.squeeze(extent.node(), ints([0])), op.constant(np.int64(1)), "i64")
         distance = op.abs(op.subtract(op.unsqueeze(span, ints([1])), op.unsqueeze(span, ints([0]))))
         return op.convert(op.equal(distance, op.constant(np.int64(apart))), "f32").output(0)
 

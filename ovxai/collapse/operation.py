@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse import emit
 from ovxai.collapse.carry import Carried, Sizes, carried
-from ovxai.collapse.dims import Dims, sizes
 from ovxai.collapse.values import Shared, Thunk, Value
-from ovxai.ir.graph import sources
+from ovxai.graph import emit
+from ovxai.graph.dims import Dims, sizes
+from ovxai.graph.graph import sources
 
 #: Their result's shape comes from a constant that speaks of the plain tensor: the extents are used instead.
 SHAPED = ("Reshape", "Squeeze", "Unsqueeze")

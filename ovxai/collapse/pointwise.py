@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from ovxai.collapse import emit
+from ovxai.collapse.batched import lifted
 from ovxai.collapse.carry import runs
-from ovxai.collapse.dims import Dims, sizes
-from ovxai.collapse.lift import lifted
-from ovxai.collapse.operation import Operation
+from ovxai.collapse.layout import expand_levels, flat_dims, stacked_dims, unstacked
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.physical import expand_levels, flat_dims, stacked_dims, unstacked
-from ovxai.collapse.values import (
-    ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value, once,
-)  # fmt: skip
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.values import ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value, once  # fmt: skip
+from ovxai.graph import emit
+from ovxai.graph.dims import Dims, sizes
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -71,9 +69,7 @@ def _leveled(interpreter: Interpreter, operation: Operation, index: int) -> Valu
     return _by_level(interpreter, operation, index, positions)
 
 
-def _moved(
-    operation: Operation, port: int, value: Leveled, carried: dict[int, int], out: Dims
-) -> tuple[int, ...] | None:
+def _moved(operation: Operation, port: int, value: Leveled, carried: dict[int, int], out: Dims) -> tuple[int, ...] | None:
     """Where the position axes go; None where a Reshape merges them with others."""
     if all(axis in carried for axis in value.positions):
         return tuple(carried[axis] for axis in value.positions)
@@ -132,9 +128,7 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
     return Leveled(dims, positions, {weight: joined.get(weight) or level(weight) for weight in levels}, flat, stack=stack)
 
 
-def _stacked(
-    operation: Operation, inputs: Sequence[Value], index: int, positions: tuple[int, ...], masks: Masks
-) -> Thunk | None:
+def _stacked(operation: Operation, inputs: Sequence[Value], index: int, positions: tuple[int, ...], masks: Masks) -> Thunk | None:
     """All levels but 0 in one operation; None where an operand tells positions apart, which would have to be repeated."""
     varying = [value for value in inputs if isinstance(value, Leveled)]
     if any(value.stack is None for value in varying) or _tells_apart(operation, index, positions):
@@ -171,9 +165,7 @@ def _stays_flat(operation: Operation, index: int, positions: Sequence[int]) -> b
     return flat and not _tells_apart(operation, index, positions)
 
 
-def _at_level(
-    operation: Operation, inputs: Sequence[Value], weight: float, dims: Dims, index: int
-) -> ov.Output:
+def _at_level(operation: Operation, inputs: Sequence[Value], weight: float, dims: Dims, index: int) -> ov.Output:
     tensors = [value.levels[weight]() if isinstance(value, Leveled) else value.out() for value in inputs]
     if operation.kind in _NOT_BROADCAST and weight == ZERO and dims == operation.out_dims[index]:
         tensors = [emit.broadcast(t, v.dims) if isinstance(v, Leveled) and v.flat else t for t, v in zip(tensors, inputs)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import openvino as ov
 
-from ovxai.collapse.dims import Dims
+from ovxai.graph.dims import Dims
 
 Thunk = Callable[[], ov.Output]
 ZERO = 0.0

@@ -1,4 +1,4 @@
-"""What a search for a classifier's readout hands on."""
+"""A search either finds a site or says why not; nothing in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,26 @@ from dataclasses import dataclass
 
 import openvino as ov
 
-from ovxai.ir.tap import Tap
+from ovxai.graph.tap import Tap
+
+
+@dataclass(frozen=True)
+class No:
+    """Why nothing was found: what was looked for, where it failed, which option would settle it.
+
+    near: the model looks like what was looked for, so that this reason is worth more than those of other searches.
+    final: so much so that no other search shall be asked.
+    """
+
+    reason: str
+    near: bool = False
+    final: bool = False
+
+    def __bool__(self) -> bool:
+        return False
+
+
+# What a search for a classifier's readout hands on.
 
 
 @dataclass(frozen=True)

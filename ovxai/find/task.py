@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 import openvino as ov
 
-from ovxai.find.classification import find_classifier
-from ovxai.find.detection import find_detection
-from ovxai.find.instances import find_instances
-from ovxai.find.readout import output_index, picture_input
-from ovxai.find.site import ClassifierSite
-from ovxai.find.verdict import No
-from ovxai.ir.graph import Graph
+from ovxai.find.classifier.readout import output_index, picture_input
+from ovxai.find.classifier.search import find_classifier
+from ovxai.find.detector.search import find_detection
+from ovxai.find.instances.search import find_instances
+from ovxai.find.site import ClassifierSite, No
+from ovxai.graph.graph import Graph
 from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ModelInfo
 from ovxai.options import InsertOptions
 
@@ -86,9 +85,7 @@ def _order(graph: Graph, model: ov.Model) -> tuple[str, ...]:
     return INSTANCE_SEGMENTATION, DETECTION, CLASSIFICATION
 
 
-def _classifier(
-    model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node
-) -> Plan | No:
+def _classifier(model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node) -> Plan | No:
     labels = len(info.labels) if info.labels else options.num_classes
     site = find_classifier(model, graph, options, labels)
     if isinstance(site, No):

@@ -22,10 +22,10 @@ import numpy as np
 from ovxai.errors import OptionError, SourceError
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
-from ovxai.runtime.files import encode_picture
-from ovxai.runtime.images import decode_image, read_image, to_rgb
-from ovxai.runtime.sources import Broken, Frame
+from ovxai.runtime.feed.images import decode_image, read_image, to_rgb
+from ovxai.runtime.feed.sources import Broken, Frame
+from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.write.files import encode_picture
 
 try:
     import pyarrow as pa
@@ -75,9 +75,7 @@ class ExplainPictures:
     ) -> None:
         taken = set(keep or ()) & set(_ROW_COLUMNS)
         if taken:
-            raise OptionError(
-                f"keep: {', '.join(sorted(taken))}: the rows have columns of that name; rename yours first"
-            )
+            raise OptionError(f"keep: {', '.join(sorted(taken))}: the rows have columns of that name; rename yours first")
         self._column = column
         self._keep = None if keep is None else tuple(keep)
         self._overlay = overlay
@@ -93,19 +91,10 @@ class ExplainPictures:
         """batch: column -> array of n values, Ray's batch format "numpy"."""
         column = self._picture_column(batch)
         kept = self._kept_columns(batch)
-        names = (
-            [str(name) for name in batch["path"]]
-            if "path" in batch
-            else [f"row {i}" for i in range(len(batch[column]))]
-        )
+        names = [str(name) for name in batch["path"]] if "path" in batch else [f"row {i}" for i in range(len(batch[column]))]
         frames = (Frame(name, name, _Loader(value, name)) for value, name in zip(batch[column], names))
-        results = [
-            self._broken(found) if isinstance(found, Broken) else found for found in self._explain(frames)
-        ]
-        carried = {
-            name: pa.array([value for value, rows in zip(batch[name], results) for _ in rows])
-            for name in kept
-        }
+        results = [self._broken(found) if isinstance(found, Broken) else found for found in self._explain(frames)]
+        carried = {name: pa.array([value for value, rows in zip(batch[name], results) for _ in rows]) for name in kept}
         flat = [row for rows in results for row in rows]
         own = {name: pa.array([row.get(name) for row in flat], kind) for name, kind in self._types.items()}
         return pa.table({**carried, **own})
@@ -115,9 +104,7 @@ class ExplainPictures:
         for name in wanted:
             if name in batch:
                 return name
-        raise OptionError(
-            f"no column {' or '.join(wanted)} among {', '.join(batch)}; name the pictures' one with column="
-        )
+        raise OptionError(f"no column {' or '.join(wanted)} among {', '.join(batch)}; name the pictures' one with column=")
 
     def _kept_columns(self, batch: Mapping[str, np.ndarray]) -> tuple[str, ...]:
         if self._keep is None:
@@ -166,9 +153,7 @@ class _Loader:
             return read_image(self.value)
         if isinstance(self.value, np.ndarray):
             return to_rgb(self.value, self.name, "rgb")
-        raise SourceError(
-            f"{self.name}: {type(self.value).__name__} is no picture; give arrays, bytes of picture files or paths"
-        )
+        raise SourceError(f"{self.name}: {type(self.value).__name__} is no picture; give arrays, bytes of picture files or paths")
 
 
 def _cpus_from_ray() -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.dims import ints
+from ovxai.graph.dims import ints
 
 
 def activation_map(features: ov.Output) -> ov.Output:

@@ -11,10 +11,9 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import OptionError
-from ovxai.find.detection_site import NCHW, ClassLevel, DetectionSite
-from ovxai.find.detection_split import is_whole
-from ovxai.methods.branch import Branch
-from ovxai.methods.features import as_float
+from ovxai.find.detector.site import NCHW, ClassLevel, DetectionSite
+from ovxai.find.detector.taps import is_whole
+from ovxai.methods.outputs import Branch, as_float
 from ovxai.options import InsertOptions, parse_classes, parse_size
 
 TASK, METHOD = "detection", "det-class-probability-map"
@@ -78,9 +77,7 @@ def token_maps(site: DetectionSite) -> list[ov.Output]:
     levels = site.levels
     sides = [to_nchw(level.feature, level.feature_axes) for level in levels]
     order = sorted(range(len(levels)), key=lambda i: levels[i].rows)
-    lengths = op.concat(
-        [op.reduce_prod(_sides(sides[i]), np.array([0], np.int64), keep_dims=True) for i in order], axis=0
-    )
+    lengths = op.concat([op.reduce_prod(_sides(sides[i]), np.array([0], np.int64), keep_dims=True) for i in order], axis=0)
     parts = op.variadic_split(levels[0].port, op.constant(np.int64(1)), lengths)
     maps: list = [None] * len(levels)
     for position, i in enumerate(order):
@@ -94,9 +91,7 @@ def _sides(port: ov.Output) -> ov.Output:
     shape = port.get_partial_shape()
     if shape[2].is_static and shape[3].is_static:
         return op.constant(np.array([shape[2].get_length(), shape[3].get_length()], np.int64)).output(0)
-    return op.gather(
-        op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))
-    ).output(0)
+    return op.gather(op.shape_of(port, "i64"), op.constant(np.array([2, 3], np.int64)), op.constant(np.int64(0))).output(0)
 
 
 def target_size(site: DetectionSite, maps: list[ov.Output], options: InsertOptions) -> ov.Output:

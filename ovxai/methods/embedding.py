@@ -7,10 +7,10 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse import emit
-from ovxai.collapse.dims import ints
-from ovxai.methods.class_probability_map import resized
+from ovxai.graph import emit
+from ovxai.graph.dims import ints
 from ovxai.metadata import ModelInfo
+from ovxai.methods.class_probability_map import resized
 
 #: Share of the map in the overlay; the runner's default.
 OPACITY = 0.5

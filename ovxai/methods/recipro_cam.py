@@ -12,21 +12,19 @@ from functools import partial
 
 import openvino as ov
 
-from ovxai.collapse import emit
-from ovxai.collapse.dims import Dim, Dims, dims_of, sizes
-from ovxai.collapse.gate import grid_dims
+from ovxai.collapse.gate import deep_recursion, grid_dims, walk
+from ovxai.collapse.head.class_maps import class_maps
+from ovxai.collapse.head.classes import Selection, picked, pushed, select_classes
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.values import Dense, Mapped, Value
-from ovxai.collapse.walk import deep_recursion, walk
 from ovxai.errors import TargetLayerError
 from ovxai.find.site import ClassifierSite
-from ovxai.ir.graph import Graph, Key, source
-from ovxai.methods.activation_map import activation_map
-from ovxai.methods.branch import Branch
-from ovxai.methods.class_rows import class_maps
-from ovxai.methods.classes import Selection, picked, pushed, select_classes
-from ovxai.methods.features import as_float, feature_map, feature_vector
+from ovxai.graph import emit
+from ovxai.graph.dims import Dim, Dims, dims_of, sizes
+from ovxai.graph.graph import Graph, Key, source
 from ovxai.metadata import CLASSIFICATION
+from ovxai.methods.activation_map import activation_map
+from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.graph.graph import Graph, source
 from ovxai.insertion import insert_with_report
-from ovxai.ir.graph import Graph, source
 from ovxai.quantization import measure
 from ovxai.quantization.quantize import Candidate, Work, judged
 from ovxai.quantization.report import Fidelity

@@ -6,7 +6,7 @@ import enum
 from dataclasses import InitVar, dataclass
 
 from ovxai.errors import UsageError
-from ovxai.runtime.colors import COLORMAPS
+from ovxai.runtime.show.colours import COLORMAPS
 
 INTERPOLATIONS = ("linear", "cubic")
 STYLES = ("heat", "contour")
@@ -51,7 +51,7 @@ class ExplainConfig:
         `confidence_threshold` where it is multi-label or a detector, else 0.3.
     postprocess: False: maps come as the model gives them, [h, w]. True: resized to the picture and
         coloured, [H, W, 3] u8 RGB.
-    opacity: share of the map in an overlay, 0..1. colormap: see `ovxai.runtime.colors.COLORMAPS`.
+    opacity: share of the map in an overlay, 0..1. colormap: see `ovxai.runtime.show.colours.COLORMAPS`.
     interpolation: "linear" (as OTX) or "cubic". style: "heat" or "contour".
 
     OTX's own keywords `target_explain_group` and `predicted_maps_conf_thr` are taken for `target` and
@@ -72,9 +72,7 @@ class ExplainConfig:
     target_explain_group: InitVar[TargetExplainGroup | str | None] = None
     predicted_maps_conf_thr: InitVar[float | None] = None
 
-    def __post_init__(
-        self, target_explain_group: TargetExplainGroup | str | None, predicted_maps_conf_thr: float | None
-    ) -> None:
+    def __post_init__(self, target_explain_group: TargetExplainGroup | str | None, predicted_maps_conf_thr: float | None) -> None:
         target = self.target if target_explain_group is None else target_explain_group
         self._settle("target", TargetExplainGroup.parse(target))
         if predicted_maps_conf_thr is not None:

@@ -20,7 +20,7 @@ from ovxai.metadata import (
     ModelInfo,
     is_explained,
 )
-from ovxai.runtime.labels import class_names
+from ovxai.runtime.predict.labels import class_names
 
 
 @dataclass(frozen=True)

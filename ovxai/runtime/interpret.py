@@ -8,12 +8,12 @@ import numpy as np
 
 from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-from ovxai.runtime.explanation import IMAGE_KEY, Explanation, Key
 from ovxai.runtime.facts import ModelFacts
-from ovxai.runtime.geometry import Geometry
-from ovxai.runtime.predictions import Outputs, Prediction, class_scores, decodable, objects
-from ovxai.runtime.render import to_grey
-from ovxai.runtime.select import Wanted, best_scores, predicted_classes
+from ovxai.runtime.feed.geometry import Geometry
+from ovxai.runtime.predict.predictions import Outputs, Prediction, class_scores, decodable, objects
+from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
+from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.show.render import to_grey
 
 
 @dataclass(frozen=True)

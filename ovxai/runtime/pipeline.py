@@ -14,11 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, Union
 
 from ovxai.errors import SourceError
-from ovxai.runtime.engine import Engine, Prepared
-from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.feed.engine import Engine, Prepared
+from ovxai.runtime.feed.preprocess import Preprocessor
+from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.interpret import Interpreter
-from ovxai.runtime.preprocess import Preprocessor
-from ovxai.runtime.sources import Broken, Frame
+from ovxai.runtime.show.explanation import Explanation
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovxai.runtime.explanation import IMAGE_KEY, Explanation
-from ovxai.runtime.ledger import Ledger
-from ovxai.runtime.names import sanitize
-from ovxai.runtime.sources import Broken, Frame, Source, pictures
-from ovxai.runtime.video import Clip, VideoFile
-from ovxai.runtime.write import Writer, WrittenFile
+from ovxai.runtime.feed.sources import Broken, Frame, Source, pictures
+from ovxai.runtime.feed.video import Clip, VideoFile
+from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation
+from ovxai.runtime.write.manifest import Ledger
+from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
 
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
-    from ovxai.runtime.report import Report
+    from ovxai.runtime.write.report import Report
 
 
 @dataclass
@@ -55,7 +54,7 @@ class _Done:
 class Run:
     """One run of an explainer over sources, into one writer's folder.
 
-    limit, every: see `ovxai.runtime.sources.pictures`. report: gets a card of every picture that is no video's frame.
+    limit, every: see `ovxai.runtime.feed.sources.pictures`. report: gets a card of every picture that is no video's frame.
     """
 
     def __init__(

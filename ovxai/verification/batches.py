@@ -10,8 +10,7 @@ import openvino as ov
 from ovxai.errors import OvxaiError
 from ovxai.metadata import ModelInfo
 from ovxai.verification.engine import Engine
-from ovxai.verification.inputs import PictureInput, feeds_for, sizes_to_try
-from ovxai.verification.pictures import fit, noise, prepare
+from ovxai.verification.inputs import PictureInput, feeds_for, fit, noise, prepare, sizes_to_try
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,11 @@ def make_batches(
             batches = [Batch(stack[:1], (0,), apart=True), Batch(stack, tuple(range(total)), apart=True)]
         else:
             cuts = range(0, total, place.batch)
-            batches = [
-                Batch(stack[i : i + place.batch], tuple(range(i, i + place.batch)), apart=False) for i in cuts
-            ]
+            batches = [Batch(stack[i : i + place.batch], tuple(range(i, i + place.batch)), apart=False) for i in cuts]
         if None in (place.height, place.width):
             notes.append(f"dynamic height and width: verified at {height} x {width}")
     if place.batch is None and not _runs(plain, batches[1], place):
-        notes.append(
-            f"the plain model itself does not take a batch of {total}; verified with single pictures"
-        )
+        notes.append(f"the plain model itself does not take a batch of {total}; verified with single pictures")
         batches = [batches[1].alone(row) for row in range(total)]
     return batches, notes
 

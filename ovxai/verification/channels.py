@@ -137,9 +137,7 @@ def _candidates(value: np.ndarray, classes: int, total: int, heads: tuple[int, .
 
 def _by_place(numbers: np.ndarray, axis: int, head: int, total: int) -> np.ndarray | None:
     row = np.maximum(np.arange(numbers.shape[axis]) - head, -1)
-    places = np.broadcast_to(
-        row.reshape([-1 if i == axis else 1 for i in range(numbers.ndim)]), numbers.shape
-    )
+    places = np.broadcast_to(row.reshape([-1 if i == axis else 1 for i in range(numbers.ndim)]), numbers.shape)
     known = np.full(total, -1)
     known[numbers.reshape(-1)] = places.reshape(-1)
     # A channel that stands at two places of the axis has no class of its own.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import ExplainedInfo
-from ovxai.verification.definition import Definition
+from ovxai.verification.channels import classes_of_channels
+from ovxai.verification.compare import Definition
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.inputs import picture_input
-from ovxai.verification.locate import port_named
-from ovxai.verification.pyramid import read_pyramid, upright
-from ovxai.verification.resize import bilinear
+from ovxai.verification.plain import port_named
 
 #: With so many levels and more (SSD) the middle one may be too small to see anything.
 MANY_LEVELS, FEW_CELLS = 6, 8
@@ -37,9 +38,7 @@ def detection(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
     )
 
 
-def _map_size(
-    info: ExplainedInfo, grids: list[tuple[int, int]], open_size: bool
-) -> tuple[tuple[int, int], list[str]]:
+def _map_size(info: ExplainedInfo, grids: list[tuple[int, int]], open_size: bool) -> tuple[tuple[int, int], list[str]]:
     """Of the level that OTX takes; another size in rt_info was asked for by `--map-size`, and is noted."""
     usual = tuple(int(side) for side in grids[_size_level(grids, open_size)])
     if not info.map_size:
@@ -63,9 +62,7 @@ def _activate(maps: np.ndarray, activation: str) -> np.ndarray:
     if activation == "none" or (activation in ("softmax", "") and maps.shape[1] == 1):
         return maps
     if activation not in ("softmax", ""):
-        raise UnsupportedModelError(
-            f"rt_info says class_activation {activation!r}; verify knows softmax, sigmoid and none"
-        )
+        raise UnsupportedModelError(f"rt_info says class_activation {activation!r}; verify knows softmax, sigmoid and none")
     powers = np.exp(maps - maps.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
@@ -87,3 +84,164 @@ def _features(
     either_way = {*grids, *(grid[::-1] for grid in grids)}
     last = tensor.shape[2:] not in either_way and tensor.shape[1:3] in either_way
     return upright(tensor, 3 if last else 1, picture)
+
+
+# Bilinear resizing as the definition of the detection map means it, in NumPy.
+
+
+def bilinear(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[..., h, w] -> [..., height, width]: half-pixel centres, edges repeated, no antialiasing (ONNX `linear`)."""
+    return _along(_along(maps, height, -2), width, -1)
+
+
+def _along(maps: np.ndarray, size: int, axis: int) -> np.ndarray:
+    own = maps.shape[axis]
+    if own == size:
+        return maps
+    place = np.clip((np.arange(size) + 0.5) * own / size - 0.5, 0, own - 1)
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, own - 1)
+    share = place - low
+    if axis == -2:
+        share = share[:, None]
+    return np.take(maps, low, axis) * (1 - share) + np.take(maps, high, axis) * share
+
+
+# The pyramid levels of a detector as NumPy maps [N, C, h, w], from the tensors that rt_info names.
+
+#: Strides of rows and columns further apart than this (in logarithms) are no rounding of odd sizes.
+SKEWED = 0.5
+STRIDES = (4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """levels: per level [N, K, h, w], the largest logit of a cell's anchors. notes: what had to be assumed."""
+
+    levels: tuple[np.ndarray, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_pyramid(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]) -> Pyramid:
+    """Every level's class logits for `feeds`, whose pictures are `picture` = (height, width) large.
+
+    Raises:
+        UnsupportedModelError: the tensors don't have the form of class logits, or rt_info lacks num_classes.
+    """
+    if not info.num_classes:
+        raise UnsupportedModelError("rt_info has no num_classes; the channels of the class logits can't be told apart")
+    model = plain.clone()
+    tensors = values_of(model, [port_named(model, name) for name in info.target_layers], feeds)
+    if all(tensor.ndim == 3 for tensor in tensors):
+        return _token_levels(info, tensors, picture)
+    if any(tensor.ndim != 4 for tensor in tensors):
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise UnsupportedModelError(
+            f"the target layers have the shapes {shapes}; class logits have four axes, or three for tokens"
+        )
+    axis = _channel_axis([tensor.shape for tensor in tensors], info.num_classes, picture)
+    levels, notes = [], []
+    for name, tensor in zip(info.target_layers, tensors, strict=True):
+        port = port_named(plain, name)
+        place = (port.get_node().get_friendly_name(), port.get_index())
+        known = classes_of_channels(plain, info, place, axis, tensor.shape, feeds)
+        if known is None:
+            known, note = _stated_order(info, tensor.shape[axis])
+            notes += [note] if note not in notes else []
+        levels.append(_best_anchor(upright(tensor, axis, picture), known, info.num_classes))
+    return Pyramid(tuple(levels), tuple(notes))
+
+
+def _channel_axis(shapes: list[tuple[int, ...]], classes: int, picture: tuple[int, int]) -> int:
+    """1 (NCHW) or 3 (NHWC): the axis that holds the classes of some anchors at every level.
+
+    Where both could (few classes, one level), the one that leaves sides of the picture's own proportions.
+    """
+    fitting = [axis for axis in (1, 3) if all(shape[axis] >= classes for shape in shapes)]
+    if not fitting:
+        found = ", ".join(str(list(shape)) for shape in shapes)
+        raise UnsupportedModelError(f"no axis of the target layers holds {classes} classes: {found}")
+
+    def doubt(axis: int) -> tuple[bool, bool, float]:
+        sides = [shape[2:] if axis == 1 else shape[1:3] for shape in shapes]
+        skew = max(min(_skew(one, picture)) for one in sides)
+        return skew > SKEWED, any(shape[axis] % classes for shape in shapes), skew
+
+    return min(fitting, key=doubt)
+
+
+def _skew(sides: tuple[int, ...], picture: tuple[int, int]) -> tuple[float, float]:
+    """How far apart the strides of rows and columns are, as the map stands and turned."""
+    (height, width), (rows, columns) = sides, picture
+    return abs(np.log(rows / height * width / columns)), abs(np.log(rows / width * height / columns))
+
+
+def _stated_order(info: ExplainedInfo, channels: int) -> tuple[np.ndarray, str]:
+    """The class of every channel by rt_info, or by the usual order with a note."""
+    classes = info.num_classes
+    if info.class_channels:
+        return _listed(info.class_channels, channels), "class channels as rt_info lists them"
+    if channels % classes:
+        raise UnsupportedModelError(
+            f"{channels} channels for {classes} classes: neither the graph nor rt_info says which are which"
+        )
+    if info.channel_order == "class-major":
+        return np.arange(channels) // (channels // classes), "channel order class-major, as rt_info says"
+    known = np.arange(channels) % classes
+    if info.channel_order == "anchor-major":
+        return known, "channel order anchor-major, as rt_info says"
+    return known, "channel order assumed anchor-major: neither the graph nor rt_info tells"
+
+
+def _listed(anchors: str, channels: int) -> np.ndarray:
+    """The class of every channel, -1 for channels that hold none; anchors: "5,6,7;13,14,15"."""
+    known = np.full(channels, -1)
+    for anchor in anchors.split(";"):
+        for index, channel in enumerate(anchor.split(",")):
+            known[int(channel)] = index
+    return known
+
+
+def upright(tensor: np.ndarray, axis: int, picture: tuple[int, int]) -> np.ndarray:
+    """[N, C, h, w], turned where the sides fit the picture only the other way round."""
+    tensor = tensor if axis == 1 else tensor.transpose(0, 3, 1, 2)
+    own, turned = _skew(tensor.shape[2:], picture)
+    # Rounding of odd sizes moves the two strides apart a little; a swap moves them far.
+    return tensor.transpose(0, 1, 3, 2) if turned + 0.2 < own else tensor
+
+
+def _best_anchor(tensor: np.ndarray, known: np.ndarray, classes: int) -> np.ndarray:
+    return np.stack([tensor[:, known == index].max(axis=1) for index in range(classes)], axis=1).astype(np.float64)
+
+
+def _token_levels(info: ExplainedInfo, tensors: list[np.ndarray], picture: tuple[int, int]) -> Pyramid:
+    """Rows of [N, P, K], level after level, fine to coarse; the grids follow from the picture's size."""
+    if len(tensors) != 1 or tensors[0].shape[2] != info.num_classes:
+        raise UnsupportedModelError(
+            f"token scores should be one tensor [N, P, {info.num_classes}], not {[t.shape for t in tensors]}"
+        )
+    (tokens,) = tensors
+    grids = _stated_grids(info) or _grids(tokens.shape[1], picture)
+    levels, start = [], 0
+    for height, width in grids:
+        rows = tokens[:, start : start + height * width]
+        levels.append(rows.transpose(0, 2, 1).reshape(len(tokens), -1, height, width).astype(np.float64))
+        start += height * width
+    return Pyramid(tuple(levels), (f"token levels of {', '.join(f'{h} x {w}' for h, w in grids)}",))
+
+
+def _stated_grids(info: ExplainedInfo) -> list[tuple[int, int]]:
+    words = info.level_grids.split(",") if info.level_grids else []
+    return [tuple(int(side) for side in word.split("x")) for word in words]
+
+
+def _grids(rows: int, picture: tuple[int, int]) -> list[tuple[int, int]]:
+    """Consecutive powers of two as strides whose cells are `rows` in all."""
+    for first in range(len(STRIDES)):
+        for last in range(first, len(STRIDES)):
+            grids = [tuple(-(-side // stride) for side in picture) for stride in STRIDES[first : last + 1]]
+            if sum(height * width for height, width in grids) == rows:
+                return grids
+    raise UnsupportedModelError(
+        f"{rows} scored positions are no pyramid of strides 4 to 64 on a {picture[0]} x {picture[1]} picture"
+    )

@@ -9,7 +9,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import ModelReadError
-from ovxai.ir.read import first_reason
+from ovxai.graph.read import first_reason
 
 #: Without it the CPU may compute in bf16 or f16, and round what meets compressed weights to 8 bits, row by
 #: row ("dynamic quantisation"): exactness can't be judged there.
@@ -29,17 +29,13 @@ class Engine:
         try:
             self._request = _compiled(model).create_infer_request()
         except RuntimeError as error:
-            raise ModelReadError(
-                f"{model.friendly_name}: OpenVINO can't compile it: {first_reason(error)}"
-            ) from error
+            raise ModelReadError(f"{model.friendly_name}: OpenVINO can't compile it: {first_reason(error)}") from error
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray]:
         try:
             self._request.infer(dict(feeds))
         except RuntimeError as error:
-            raise ModelReadError(
-                f"the model can't run on the probe picture: {first_reason(error)}"
-            ) from error
+            raise ModelReadError(f"the model can't run on the probe picture: {first_reason(error)}") from error
         # The request owns its memory and writes over it next time.
         return [tensor.data.copy() for tensor in self._request.output_tensors]
 

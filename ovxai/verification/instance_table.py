@@ -10,8 +10,7 @@ import openvino as ov
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import ExplainedInfo, ModelInfo
 from ovxai.verification.engine import Feeds, comes_from, values_of
-from ovxai.verification.locate import port_named
-from ovxai.verification.suppression import suppress
+from ovxai.verification.plain import port_named
 
 BOX, FULL, PROTOTYPES = "box", "full", "prototypes"
 REGION_OPS = (
@@ -41,9 +40,7 @@ class Instances:
     prototypes: np.ndarray | None = None
 
 
-def read_instances(
-    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]
-) -> list[Instances]:
+def read_instances(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]) -> list[Instances]:
     """One entry a picture of the batch in `feeds`.
 
     Raises:
@@ -59,23 +56,16 @@ def read_instances(
             return _from_candidates(values[0], values[1], info, ModelInfo.read(plain))
         return _from_table(values[0], values[1])
     if len(values) not in (3, 4):
-        raise UnsupportedModelError(
-            f"rt_info names {len(values)} target layers; instances need boxes, labels and masks"
-        )
+        raise UnsupportedModelError(f"rt_info names {len(values)} target layers; instances need boxes, labels and masks")
     boxes, labels, masks, *prototypes = values
     if boxes.ndim == 2:
         boxes, labels, masks, scores = boxes[None], labels[None], masks[None], scores[None]
     scores = boxes[..., 4] if boxes.shape[-1] == 5 else scores
     if scores.ndim != 2 or scores.shape != labels.shape:
-        raise UnsupportedModelError(
-            f"scores of shape {list(scores.shape)} do not go with labels of shape {list(labels.shape)}"
-        )
+        raise UnsupportedModelError(f"scores of shape {list(scores.shape)} do not go with labels of shape {list(labels.shape)}")
     rows = zip(boxes[..., :4], labels, scores, masks, strict=True)
     if prototypes:
-        return [
-            Instances(b, n, s, m, PROTOTYPES, True, p)
-            for (b, n, s, m), p in zip(rows, prototypes[0], strict=True)
-        ]
+        return [Instances(b, n, s, m, PROTOTYPES, True, p) for (b, n, s, m), p in zip(rows, prototypes[0], strict=True)]
     return [_with_masks(*row, region[2], picture) for row in rows]
 
 
@@ -88,11 +78,7 @@ def _with_masks(
     picture: tuple[int, int],
 ) -> Instances:
     masks = (masks[:, 0] if masks.ndim == 4 else masks).astype(np.float64)
-    kind = (
-        FULL
-        if masks.shape[1:] == tuple(picture) or (not region and _same_aspect(masks.shape[1:], picture))
-        else BOX
-    )
+    kind = FULL if masks.shape[1:] == tuple(picture) or (not region and _same_aspect(masks.shape[1:], picture)) else BOX
     finite = masks[np.isfinite(masks)]
     # Probabilities never leave 0..1; logits of any real network do.
     logits = bool(finite.size) and bool(finite.min() < 0 or finite.max() > 1)
@@ -115,9 +101,7 @@ def _from_table(table: np.ndarray, prototypes: np.ndarray) -> list[Instances]:
     ]
 
 
-def _from_candidates(
-    table: np.ndarray, prototypes: np.ndarray, info: ExplainedInfo, own: ModelInfo
-) -> list[Instances]:
+def _from_candidates(table: np.ndarray, prototypes: np.ndarray, info: ExplainedInfo, own: ModelInfo) -> list[Instances]:
     """YOLO-seg before suppression: candidates of centre, extent, (objectness,) class scores and coefficients."""
     rows = table.transpose(0, 2, 1) if info.prediction_format == "yolo-v8-seg" else table
     head, classes = (4 if info.prediction_format == "yolo-v8-seg" else 5), info.num_classes
@@ -134,9 +118,36 @@ def _from_candidates(
         kept = suppress(boxes, scores, own.iou_threshold, own.confidence_threshold)
         coefficients = candidates[:, head + classes :]
         which, labels = kept[:, 0], kept[:, 1]
-        found.append(
-            Instances(
-                boxes[which], labels, scores[which, labels], coefficients[which], PROTOTYPES, True, maps
-            )
-        )
+        found.append(Instances(boxes[which], labels, scores[which, labels], coefficients[which], PROTOTYPES, True, maps))
     return found
+
+
+# Greedy suppression of overlapping boxes, one class at a time.
+
+#: Where model_info does not say; and how many instances a class and a picture keep.
+IOU, SCORE, BEST = 0.5, 0.25, 100
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, iou: float | None, score: float | None) -> np.ndarray:
+    """boxes [P, 4] (x1, y1, x2, y2), scores [P, K] -> rows (box, class) of the best that are kept, [I, 2]."""
+    # A threshold of zero is as good as none stated: the inserting side takes the usual one then, too.
+    iou, score = iou or IOU, score or SCORE
+    kept = []
+    for label in range(scores.shape[1]):
+        order = [int(i) for i in np.argsort(-scores[:, label], kind="stable") if scores[i, label] > score]
+        chosen: list[int] = []
+        for index in order:
+            if len(chosen) < BEST and all(_overlap(boxes[index], boxes[other]) <= iou for other in chosen):
+                chosen.append(index)
+        kept += [(scores[index, label], index, label) for index in chosen]
+    kept.sort(key=lambda row: -row[0])
+    return np.array([row[1:] for row in kept[:BEST]], np.int64).reshape(-1, 2)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    if (sides <= 0).any():
+        return 0.0
+    shared = float(sides[0] * sides[1])
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other)]
+    return shared / (sum(areas) - shared)

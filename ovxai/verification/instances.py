@@ -7,12 +7,12 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import ExplainedInfo
-from ovxai.verification.definition import Definition
+from ovxai.verification.compare import Definition
+from ovxai.verification.detection import bilinear
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.inputs import picture_input
 from ovxai.verification.instance_table import BOX, FULL, Instances, read_instances
-from ovxai.verification.locate import port_named
-from ovxai.verification.resize import bilinear
+from ovxai.verification.plain import port_named
 
 STRIDE = 4
 THRESHOLD = 0.5
@@ -62,9 +62,7 @@ def _valid(found: Instances) -> np.ndarray:
     return (x1 < x2) & (y1 < y2) & (found.scores > 0) & (found.labels >= 0)
 
 
-def _picture(
-    found: Instances, classes: int, grid: tuple[int, int], picture: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _picture(found: Instances, classes: int, grid: tuple[int, int], picture: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """([K, gh, gw], doubtful cells): mean over each class's instances."""
     total = np.zeros((classes, *grid))
     doubtful = np.zeros((classes, *grid), bool)
@@ -80,13 +78,9 @@ def _picture(
     return total / np.maximum(count, 1)[:, None, None], doubtful
 
 
-def _on_grid(
-    found: Instances, index: int, grid: tuple[int, int], picture: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _on_grid(found: Instances, index: int, grid: tuple[int, int], picture: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(binary mask of one instance on the grid, cells too near to its threshold)."""
-    rows, columns = (
-        (np.arange(cells) + 0.5) * side / cells for cells, side in zip(grid, picture, strict=True)
-    )
+    rows, columns = ((np.arange(cells) + 0.5) * side / cells for cells, side in zip(grid, picture, strict=True))
     box = found.boxes[index].astype(np.float64)
     if found.kind == BOX:
         mask = _sigmoid(found.masks[index]) if found.logits else found.masks[index]

@@ -10,18 +10,16 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.ir.read import read_model
+from ovxai.graph.read import read_model
 from ovxai.metadata import SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.verification.batches import Batch, make_batches
 from ovxai.verification.beside import check_beside
-from ovxai.verification.case import Case, take_apart
-from ovxai.verification.compare import NO_EVIDENCE, Between, Deviation, compare_raw, compare_scaled, tolerance_of
-from ovxai.verification.definition import Definition
+from ovxai.verification.compare import NO_EVIDENCE, Between, Definition, Deviation, compare_raw, compare_scaled, tolerance_of
 from ovxai.verification.engine import Engine, is_quantised
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
+from ovxai.verification.plain import Case, take_apart
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
-from ovxai.verification.selection import classes_of
-from ovxai.verification.tasks import definition_of, probe_features
+from ovxai.verification.tasks import classes_of, definition_of, probe_features
 
 Progress = Callable[[int, int], None]
 
@@ -75,9 +73,7 @@ def verify(
     )  # fmt: skip
 
 
-def _check_outputs(
-    case: Case, batches: list[Batch], source: ov.Model | None, findings: Findings
-) -> list[dict[str, np.ndarray]]:
+def _check_outputs(case: Case, batches: list[Batch], source: ov.Model | None, findings: Findings) -> list[dict[str, np.ndarray]]:
     """Run explained and plain on every batch; the explanation outputs of each batch, by name."""
     # One after the other: two compiled copies of a large model need not stand in memory at once.
     feeds = [batch.feeds(case.plain, case.place) for batch in batches]
@@ -143,9 +139,7 @@ def _check_maps(
             for row, picture in enumerate(batch.ids):
                 single = batch.alone(row)
                 if picture not in alone:
-                    alone[picture] = definition_of(
-                        case.plain, case.info, single.feeds(case.plain, case.place), progress
-                    )
+                    alone[picture] = definition_of(case.plain, case.info, single.feeds(case.plain, case.place), progress)
                 part = {name: value[row : row + 1] for name, value in found.items()}
                 _check_pictures(case, single, part, alone[picture], findings, len(batch.ids))
         else:
@@ -179,9 +173,7 @@ def _check_pictures(
     shown = []
     for row, picture in enumerate(batch.ids):
         try:
-            classes = classes_of(
-                case.info.classes, None if index is None else index[row], wanted.maps.shape[1]
-            )
+            classes = classes_of(case.info.classes, None if index is None else index[row], wanted.maps.shape[1])
             result = _compare(maps[row], wanted, row, classes, case.info.scaled)
             shown.append(classes)
         except (UnsupportedModelError, IndexError) as error:
@@ -200,9 +192,7 @@ def _says_nothing(wanted: Definition) -> list[str]:
         return ["by its definition every map is flat on this picture: the features carry no place"]
     if (
         maps.shape[1] > 1
-        and (
-            np.ptp(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1) <= NO_EVIDENCE * np.abs(maps).max()
-        ).all()
+        and (np.ptp(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1) <= NO_EVIDENCE * np.abs(maps).max()).all()
     ):
         return ["by its definition the map is the same for every class on this picture"]
     return []

@@ -21,9 +21,7 @@ def check_values(explained: list[np.ndarray], plain: list[np.ndarray], names: li
     worst, where = 0.0, ""
     for name, ours, own in zip(names, explained, plain, strict=True):
         if ours.shape != own.shape:
-            return Check(
-                title, False, f"{name} has the shape {list(ours.shape)}, in the plain model {list(own.shape)}"
-            )
+            return Check(title, False, f"{name} has the shape {list(ours.shape)}, in the plain model {list(own.shape)}")
         if ours.size and (off := _relative(ours, own)) > worst:
             worst, where = off, name
     if worst > SAME:
@@ -81,9 +79,7 @@ def check_metadata(explained: ov.Model, plain: ov.Model) -> Check:
         if path[0] != SECTION and ours.get(path) != text:
             return Check(title, False, f"rt_info {'/'.join(path)} is {'changed' if path in ours else 'lost'}")
     if explained.friendly_name != plain.friendly_name:
-        return Check(
-            title, False, f"the friendly name is {explained.friendly_name!r}, was {plain.friendly_name!r}"
-        )
+        return Check(title, False, f"the friendly name is {explained.friendly_name!r}, was {plain.friendly_name!r}")
     return Check(title, True, f"{len(own)} rt_info entries kept")
 
 
@@ -113,9 +109,7 @@ def check_loops(explained: ov.Model, plain: ov.Model) -> Check:
     for kind in LOOPS:
         if ours[kind] > own[kind]:
             return Check(title, False, f"{ours[kind]} {kind} operations, the plain model has {own[kind]}")
-    foreign = sorted(
-        {_opset(node) for node in explained.get_ops()} - {_opset(node) for node in plain.get_ops()}
-    )
+    foreign = sorted({_opset(node) for node in explained.get_ops()} - {_opset(node) for node in plain.get_ops()})
     foreign = [name for name in foreign if not name.startswith("opset")]
     if foreign:
         return Check(title, False, f"operations of {', '.join(foreign)}, which the plain model does not need")

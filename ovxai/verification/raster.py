@@ -46,20 +46,18 @@ def check_raster(picture: np.ndarray, place: PictureInput, features: Features) -
     title = "raster order"
     still = features(picture)
     if min(still.shape[2:]) < 2 or still.shape[2] * still.shape[3] < 6:
-        return Check(
-            title, None, f"could not tell: a grid of {still.shape[2]} x {still.shape[3]} is too small"
-        )
+        return Check(title, None, f"could not tell: a grid of {still.shape[2]} x {still.shape[3]} is too small")
     moves = _moves(picture, place, features, still)
     responses = [_respond(cell, moved) for cell, moved in moves]
     clear = [one for one in responses if one.clarity >= CLEAR]
     if len(clear) < 4:
         clarity = np.median([one.clarity for one in responses])
-        return Check(
-            title, None, f"could not tell: features move everywhere alike (peak {clarity:.1f} x the mean)"
-        )
+        return Check(title, None, f"could not tell: features move everywhere alike (peak {clarity:.1f} x the mean)")
     near = sum(one.near for one in clear)
     rows, columns = _correlation(clear, 0), _correlation(clear, 1)
-    figures = f"{near} of {len(clear)} patches move the features at their own place; correlation {rows:.2f} rows, {columns:.2f} columns"
+    figures = (
+        f"{near} of {len(clear)} patches move the features at their own place; correlation {rows:.2f} rows, {columns:.2f} columns"
+    )
     if min(rows, columns) > RIGHT:
         return Check(title, True, figures)
     if near >= len(clear) / 2:
@@ -78,13 +76,8 @@ def _moves(
     """(changed cell, how much each cell of the grid moved, compared with how it moves on the average patch)."""
     grid = still.shape[2:]
     # The patch is one whole cell of the grid, so that its place there is known.
-    cells = [
-        tuple(min(int(part * size), size - 1) for part, size in zip(where, grid, strict=True))
-        for where in PLACES
-    ]
-    moved = np.stack(
-        [np.abs(features(_changed(picture, place, cell, grid)) - still).sum(axis=(0, 1)) for cell in cells]
-    )
+    cells = [tuple(min(int(part * size), size - 1) for part, size in zip(where, grid, strict=True)) for where in PLACES]
+    moved = np.stack([np.abs(features(_changed(picture, place, cell, grid)) - still).sum(axis=(0, 1)) for cell in cells])
     # Some cells move at every change (global pooling inside, dead corners): what counts is where a change stands out.
     usual = np.median(moved, axis=0)
     return list(zip(cells, moved / (usual + 0.1 * usual.mean() + 1e-30), strict=True))
@@ -96,9 +89,7 @@ def _respond(cell: tuple[int, ...], moved: np.ndarray) -> Response:
     return Response(_centre(cell, moved.shape), _centre(peak, moved.shape), float(moved.max()) / mean)
 
 
-def _changed(
-    picture: np.ndarray, place: PictureInput, cell: tuple[int, ...], grid: tuple[int, ...]
-) -> np.ndarray:
+def _changed(picture: np.ndarray, place: PictureInput, cell: tuple[int, ...], grid: tuple[int, ...]) -> np.ndarray:
     """A copy in which the patch under `cell` is turned to its negative, with strong grain on it."""
     changed = picture.copy()
     axes = picture.shape[2:] if place.nchw else picture.shape[1:3]

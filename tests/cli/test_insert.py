@@ -3,13 +3,13 @@
 import json
 import os
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
 from click.testing import CliRunner
 from openvino import opset13 as op
 
+from helpers import classifiers as toys
 from ovxai.cli.main import main
 
 
@@ -43,7 +43,15 @@ def files(folder):
 def test_it_says_what_it_did(plain):
     done = call("insert", plain)
     assert done.exit_code == 0, done.output
-    for words in ("classification", "vit-reciprocam (gaussian mask)", "block1_norm, block1_input [NPC]", "[1,4,3,4]", "exact", "extra cost", "model_xai.xml"):
+    for words in (
+        "classification",
+        "vit-reciprocam (gaussian mask)",
+        "block1_norm, block1_input [NPC]",
+        "[1,4,3,4]",
+        "exact",
+        "extra cost",
+        "model_xai.xml",
+    ):
         assert words in done.stdout
     assert files(plain.parent) == ["model.bin", "model.xml", "model_xai.bin", "model_xai.xml"]
 
@@ -66,12 +74,27 @@ def test_what_is_saved_is_a_plain_ir(plain):
 
 def test_options_reach_the_model(plain, tmp_path):
     out = tmp_path / "out.xml"
-    done = call("insert", plain, "-o", out, "--raw", "--classes", "top:2", "--feature-vector", "--mask", "point", "--no-feature-map", "--no-probe")
+    done = call(
+        "insert",
+        plain,
+        "-o",
+        out,
+        "--raw",
+        "--classes",
+        "top:2",
+        "--feature-vector",
+        "--mask",
+        "point",
+        "--no-feature-map",
+        "--no-probe",
+    )
     assert done.exit_code == 0, done.output
     model = ov.Core().read_model(out)
     assert [output.get_any_name() for output in model.outputs] == ["scores", "saliency_map", "feature_vector", "saliency_index"]
     assert model.output("saliency_map").get_element_type() == ov.Type.f32
-    assert model.get_rt_info(["ovxai", "mask"]).astype(str) == "point" and model.get_rt_info(["ovxai", "scaled"]).astype(str) == "NO"
+    assert (
+        model.get_rt_info(["ovxai", "mask"]).astype(str) == "point" and model.get_rt_info(["ovxai", "scaled"]).astype(str) == "NO"
+    )
 
 
 def test_labels_from_a_file(plain, tmp_path):
@@ -94,7 +117,9 @@ def test_out_exists(plain):
 def test_a_bin_in_the_way(plain):
     plain.with_name("model_xai.bin").write_bytes(b"mine")
     done = call("insert", plain)
-    assert done.exit_code == 1 and "model_xai.bin exists" in done.stderr and plain.with_name("model_xai.bin").read_bytes() == b"mine"
+    assert (
+        done.exit_code == 1 and "model_xai.bin exists" in done.stderr and plain.with_name("model_xai.bin").read_bytes() == b"mine"
+    )
 
 
 def test_already_explained(plain):
@@ -130,7 +155,9 @@ def test_what_was_there_survives_a_failing_force(plain, monkeypatch):
     assert files(plain.parent) == ["model.bin", "model.xml", "model_xai.bin", "model_xai.xml"]
 
 
-@pytest.mark.parametrize("out, words", [("nowhere/out.xml", "no folder"), ("out.onnx", "can't write|not write it"), ("out.bin", "ends in .xml")])
+@pytest.mark.parametrize(
+    "out, words", [("nowhere/out.xml", "no folder"), ("out.onnx", "can't write|not write it"), ("out.bin", "ends in .xml")]
+)
 def test_where_it_can_not_go(plain, tmp_path, out, words):
     done = call("insert", plain, "-o", tmp_path / out)
     assert done.exit_code == 1 and any(word in done.stderr for word in words.split("|"))
@@ -201,7 +228,11 @@ def test_precision_of_the_weights_is_kept(tmp_path):
     path = tmp_path / "model.xml"
     ov.save_model(wide(), path, compress_to_fp16=True)
     call("insert", path)
-    kinds = {node.get_element_type().to_string() for node in ov.Core().read_model(tmp_path / "model_xai.xml").get_ops() if node.get_type_name() == "Constant" and node.get_data().size > 1000}
+    kinds = {
+        node.get_element_type().to_string()
+        for node in ov.Core().read_model(tmp_path / "model_xai.xml").get_ops()
+        if node.get_type_name() == "Constant" and node.get_data().size > 1000
+    }
     assert kinds == {"f16"}
 
 

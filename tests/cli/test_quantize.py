@@ -14,13 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from ovxai.cli.main import main
+from ovxai.graph.save import save_model
 from ovxai.insertion import insert
-from ovxai.ir.save import save_model
 from ovxai.metadata import ExplainedInfo
 from ovxai.verification import verify
 
 SHAPES = Path(__file__).resolve().parents[2] / "fixtures" / "shapes"
-needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="NNCF is not installed (pip install 'ovxai[quantize]')")
+needs_nncf = pytest.mark.skipif(
+    importlib.util.find_spec("nncf") is None, reason="NNCF is not installed (pip install 'ovxai[quantize]')"
+)
 
 
 def run(*words):
@@ -125,8 +127,8 @@ def _quantised() -> ov.Model:
 
 def test_pictures_are_read_as_run_reads_them(folder):
     """Same decoding, same resizing, same normalisation, for every path; spread over the folders."""
-    from ovxai.quantization.pictures import calibration_feeds, find_pictures
-    from ovxai.runtime.preprocess import PreprocessOptions
+    from ovxai.quantization.measure import calibration_feeds, find_pictures
+    from ovxai.runtime.feed.preprocess import PreprocessOptions
 
     model = ov.Core().read_model(SHAPES / "cnn.xml")
     pictures = find_pictures(folder, model, PreprocessOptions())

@@ -16,11 +16,9 @@ import openvino as ov
 import pytest
 from click.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime"))
-from runtime_graphs import classifier, encoded, picture  # noqa: E402
-
-from ovxai.cli.main import main  # noqa: E402
-from ovxai.runtime.video import VideoFile, frame_count, open_clip  # noqa: E402
+from helpers.runtime_graphs import classifier, encoded, picture
+from ovxai.cli.main import main
+from ovxai.runtime.feed.video import VideoFile, frame_count, open_clip
 
 
 @pytest.fixture
@@ -53,13 +51,20 @@ def test_a_picture(home):
     done = run("m.xml", "a.png", "-o", "out", "--target", "all")
     assert done.exit_code == 0, done.output
     assert "1 explained" in done.stdout
-    names = [f"saliency_map/a_class_{name}_{kind}.png" for name in ("red", "green", "blue") for kind in ("saliency_map", "overlay")]
+    names = [
+        f"saliency_map/a_class_{name}_{kind}.png" for name in ("red", "green", "blue") for kind in ("saliency_map", "overlay")
+    ]
     assert files() == sorted(["manifest.json", "report.html", *names])
 
 
 def test_the_low_resolution_map_alone(home):
     run("m.xml", "a.png", "-o", "out", "--class", "red", "--no-postprocess", "--npy")
-    assert files() == ["manifest.json", "report.html", "saliency_map/a_class_red_saliency_map.npy", "saliency_map/a_class_red_saliency_map.png"]
+    assert files() == [
+        "manifest.json",
+        "report.html",
+        "saliency_map/a_class_red_saliency_map.npy",
+        "saliency_map/a_class_red_saliency_map.png",
+    ]
     assert cv2.imread("out/saliency_map/a_class_red_saliency_map.png", -1).shape == (4, 6)
 
 
@@ -129,7 +134,7 @@ def test_a_destination_that_is_a_file(home):
 
 def test_the_names_of_colour_maps_are_those_of_the_runner():
     from ovxai.cli.run_command import COLORMAP_NAMES
-    from ovxai.runtime.colors import COLORMAPS
+    from ovxai.runtime.show.colours import COLORMAPS
 
     assert list(COLORMAPS) == COLORMAP_NAMES
 

@@ -2,12 +2,12 @@
 
 import json
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
 from click.testing import CliRunner
 
+from helpers import classifiers as toys
 from ovxai.cli.main import main
 
 PICTURE = np.random.default_rng(1).standard_normal((1, 3, *toys.SIZE)).astype(np.float32)

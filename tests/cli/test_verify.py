@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from openvino import opset13 as op
 
+from helpers.tiny_models import Pooled, scaled
 from ovxai.cli.main import main
-from ovxai.ir.save import save_model
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "verification"))
-from tiny_models import Pooled, scaled
+from ovxai.graph.save import save_model
 
 
 @pytest.fixture

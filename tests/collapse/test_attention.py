@@ -4,7 +4,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from heads import (
+from openvino import opset13 as op
+
+from helpers.heads import (
     CLASSES,
     block,
     decomposed_attention,
@@ -18,8 +20,7 @@ from heads import (
     token,
     width,
 )  # fmt: skip
-from mosaic import case, collapsed, compare, exact, numbers, refused
-from openvino import opset13 as op
+from helpers.oracle import case, collapsed, compare, exact, numbers, refused
 
 MASKS = ("point", "gaussian")
 GRID = (3, 4)
@@ -126,7 +127,9 @@ def test_norm_over_some_axes_behind_the_selection(axes):
 
     def head(n, r):
         apart = op.reshape(token(block(n, r)), np.array([0, 2, 3], np.int64), True)
-        return linear(op.reshape(op.mvn(apart, np.array(axes, np.int64), True, 1e-3, "inside_sqrt"), np.array([0, 6], np.int64), True))
+        return linear(
+            op.reshape(op.mvn(apart, np.array(axes, np.int64), True, 1e-3, "inside_sqrt"), np.array([0, 6], np.int64), True)
+        )
 
     exact(vit(head, mask="gaussian", batch=2))
 
@@ -161,7 +164,10 @@ def test_rotary_keys():
 
     def rotary(x):
         table = numbers(1, 1, TOKENS, 3, seed=60)
-        return op.add(op.multiply(x, table), op.multiply(op.concat([op.gather(x, np.array([2, 0, 1]), np.int64(3))], 3), numbers(1, 1, TOKENS, 3, seed=61)))
+        return op.add(
+            op.multiply(x, table),
+            op.multiply(op.concat([op.gather(x, np.array([2, 0, 1]), np.int64(3))], 3), numbers(1, 1, TOKENS, 3, seed=61)),
+        )
 
     def head(n, r):
         q, k, v = qkv(n)
@@ -409,7 +415,9 @@ CUTS = {
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("name", CUTS)
 def test_selections_that_cut_runs(name, mask):
-    found = compare(single(lambda x: linear(op.reshape(op.relu(CUTS[name](layer_norm(x))), np.array([0, -1]), True)), mask=mask, batch=2))
+    found = compare(
+        single(lambda x: linear(op.reshape(op.relu(CUTS[name](layer_norm(x))), np.array([0, -1]), True)), mask=mask, batch=2)
+    )
     assert found.dense
 
 
@@ -423,16 +431,31 @@ def test_all_runs_at_once():
     """A pool over class token and patches, and products, norms and maxima over both."""
     exact(single(lambda x: linear(mean(op.relu(x), [1])), mask="gaussian", batch=2))
     exact(single(lambda x: linear(op.reduce_max(op.relu(x), np.array([1]), False)), batch=2))
-    exact(single(lambda x: linear(op.reduce_sum(op.concat([op.relu(x), op.constant(numbers(2, 2, 6))], 1), np.array([1]), False)), batch=2))
+    exact(
+        single(
+            lambda x: linear(op.reduce_sum(op.concat([op.relu(x), op.constant(numbers(2, 2, 6))], 1), np.array([1]), False)),
+            batch=2,
+        )
+    )
 
 
 def test_maximum_over_runs_under_gaussian():
-    refused(single(lambda x: linear(op.reduce_max(op.relu(x), np.array([1]), False)), mask="gaussian", batch=2), "ReduceMax", "neighbours")
+    refused(
+        single(lambda x: linear(op.reduce_max(op.relu(x), np.array([1]), False)), mask="gaussian", batch=2),
+        "ReduceMax",
+        "neighbours",
+    )
 
 
 def test_tokens_padded():
     """Pad makes one more run."""
-    exact(single(lambda x: linear(mean(op.relu(op.pad(layer_norm(x), [0, 1, 0], [0, 2, 0], "constant", np.float32(0.5))), [1])), mask="gaussian", batch=2))
+    exact(
+        single(
+            lambda x: linear(mean(op.relu(op.pad(layer_norm(x), [0, 1, 0], [0, 2, 0], "constant", np.float32(0.5))), [1])),
+            mask="gaussian",
+            batch=2,
+        )
+    )
 
 
 def test_what_tokens_receive():

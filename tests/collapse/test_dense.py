@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from heads import block, layer_norm, linear, mean, pooled, token
-from mosaic import case, collapsed, compare, definition, numbers, outcome
 from openvino import opset13 as op
 
-from ovxai.collapse.dims import Dim
+from helpers.heads import block, layer_norm, linear, mean, pooled, token
+from helpers.oracle import case, collapsed, compare, definition, numbers, outcome
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.values import Dense
+from ovxai.graph.dims import Dim
 from ovxai.methods.recipro_cam import _chunks, dense_bytes
 
 DENSE = {
@@ -40,7 +40,13 @@ def test_what_is_exact_comes_in_chunks_too(chunk, mask):
 
     def exactly(n, r):
         x = layer_norm(block(n, r, "gather"))
-        return op.concat([linear(token(x)), linear(mean(op.slice(x, np.array([1]), np.array([99]), np.array([1]), np.array([1])), [1]), seed=3)], 1)
+        return op.concat(
+            [
+                linear(token(x)),
+                linear(mean(op.slice(x, np.array([1]), np.array([99]), np.array([1]), np.array([1])), [1]), seed=3),
+            ],
+            1,
+        )
 
     one = case(exactly, layout="NPC", prefix=1, channels=6, taps=2, mask=mask, batch=2)
     assert compare(one, chunk).dense == ()
@@ -66,7 +72,9 @@ def test_after_the_dense_part_ordinary_tensors():
 def test_what_two_branches_lay_out_is_noted_twice():
     def head(x):
         a = op.convolution(x, numbers(5, 5, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1])
-        return pooled(op.relu(op.add(op.group_convolution(x, numbers(5, 1, 1, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]), a)))
+        return pooled(
+            op.relu(op.add(op.group_convolution(x, numbers(5, 1, 1, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]), a))
+        )
 
     found = compare(case(head))
     assert sorted(kind for kind, _ in found.dense) == ["Convolution", "GroupConvolution"]
@@ -110,7 +118,11 @@ def test_memory_budget_cuts_the_masks_into_chunks():
 
 def test_a_chunk_holds_no_more_masks_than_it_should():
     model, _ = collapsed(case(lambda x: DENSE["3x3"](x)), 5)
-    leads = {int(node.output(0).get_partial_shape()[0].get_length()) for node in model.get_ops() if node.get_type_name() == "Convolution"}
+    leads = {
+        int(node.output(0).get_partial_shape()[0].get_length())
+        for node in model.get_ops()
+        if node.get_type_name() == "Convolution"
+    }
     assert leads <= {5, 2, 1}
 
 

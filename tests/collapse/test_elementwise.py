@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import openvino as ov
 import pytest
-from heads import CLASSES, linear, mean, pooled
-from mosaic import case, compare, exact, numbers, refused
 from openvino import opset13 as op
+
+from helpers.heads import CLASSES, linear, mean, pooled
+from helpers.oracle import case, compare, exact, numbers, refused
 
 MASKS = ("point", "gaussian")
 #: Zero is a level of its own, as NNCF lays it; halfway between two it would round as each kernel likes.

@@ -3,11 +3,11 @@
 import numpy as np
 import openvino as ov
 import pytest
-from mosaic import gates
 from openvino import opset13 as op
 
-from ovxai.collapse.dims import Dim, ints
+from helpers.oracle import gates
 from ovxai.collapse.masks import Masks
+from ovxai.graph.dims import Dim, ints
 
 GRIDS = [(3, 4), (1, 5), (4, 1), (1, 1), (2, 2), (5, 3)]
 

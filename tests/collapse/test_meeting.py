@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from heads import CLASSES, conv1x1, decomposed_norm, layer_norm, linear, mean, mlp, pooled
-from mosaic import case, collapsed, compare, exact, numbers, refused
 from openvino import opset13 as op
+
+from helpers.heads import CLASSES, conv1x1, decomposed_norm, layer_norm, linear, mean, mlp, pooled
+from helpers.oracle import case, collapsed, compare, exact, numbers, refused
 
 MASKS = ("point", "gaussian")
 SPATIAL = np.array([2, 3], np.int64)
@@ -267,7 +268,13 @@ def test_a_product_over_positions_with_constant_weights_is_dense():
     """A mixer's token MLP."""
 
     def head(x):
-        return linear(op.reduce_mean(op.relu(op.matmul(op.reshape(x, np.array([0, 5, 12]), True), op.constant(numbers(12, 12)), False, False)), np.array([2]), False))
+        return linear(
+            op.reduce_mean(
+                op.relu(op.matmul(op.reshape(x, np.array([0, 5, 12]), True), op.constant(numbers(12, 12)), False, False)),
+                np.array([2]),
+                False,
+            )
+        )
 
     refused(case(head, batch=2), "MatMul", "positions")
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from heads import decomposed_attention, heads_apart, heads_joined, layer_norm, linear, shape, width
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mosaic import case, numbers, outcome
 from openvino import opset13 as op
+
+from helpers.heads import decomposed_attention, heads_apart, heads_joined, layer_norm, linear, shape, width
+from helpers.oracle import case, numbers, outcome
 
 GRID = (2, 3)
 POSITIONS = 6
@@ -157,7 +158,9 @@ AFTER = {
     "outer": lambda x, s: op.reshape(op.multiply(op.unsqueeze(x, np.array([1])), numbers(1, 2, 1, seed=s)), np.array([0, -1]), True),
 }  # fmt: skip
 
-STEPS = st.lists(st.one_of(st.sampled_from(sorted(WISE)), st.sampled_from([f"to {name}" for name in LAYOUTS])), min_size=0, max_size=5)
+STEPS = st.lists(
+    st.one_of(st.sampled_from(sorted(WISE)), st.sampled_from([f"to {name}" for name in LAYOUTS])), min_size=0, max_size=5
+)
 
 
 @settings(max_examples=80, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -4,9 +4,10 @@ import numpy as np
 import openvino as ov
 import openvino.opset1 as op1
 import pytest
-from heads import block, layer_norm, linear, mean, pooled, token
-from mosaic import case, collapsed, compare, exact, numbers, refused
 from openvino import opset13 as op
+
+from helpers.heads import block, layer_norm, linear, mean, pooled, token
+from helpers.oracle import case, collapsed, compare, exact, numbers, refused
 
 MASKS = ("point", "gaussian")
 

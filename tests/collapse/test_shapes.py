@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from heads import conv1x1, linear, mean, pooled
-from mosaic import case, exact, numbers, refused
 from openvino import opset13 as op
+
+from helpers.heads import conv1x1, linear, mean, pooled
+from helpers.oracle import case, exact, numbers, refused
 
 MASKS = ("point", "gaussian")
 

@@ -1,16 +1,16 @@
 """Which tensor is the feature map, by which method, for every family of classifier."""
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
 
 import ovxai
+from helpers import classifiers as toys
 from ovxai.errors import TargetLayerError, UnsupportedModelError
-from ovxai.find.classification import find_classifier
-from ovxai.find.verdict import No
-from ovxai.ir.graph import Graph
+from ovxai.find.classifier.search import find_classifier
+from ovxai.find.site import No
+from ovxai.graph.graph import Graph
 from ovxai.options import InsertOptions
 
 
@@ -182,7 +182,11 @@ def test_target_layer_without_positions():
 
 def test_target_layer_behind_which_only_the_class_token_is_read():
     model = toys.vit()
-    last = [node for node in model.get_ordered_ops() if node.get_type_name() == "Add" and list(node.output(0).get_partial_shape()) == [1, 13, 6]][-1]
+    last = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Add" and list(node.output(0).get_partial_shape()) == [1, 13, 6]
+    ][-1]
     last.set_friendly_name("behind_the_last_block")
     with pytest.raises(TargetLayerError, match="only tokens beside the grid"):
         ovxai.insert(model, target_layer="behind_the_last_block")
@@ -203,7 +207,9 @@ def test_two_target_layers():
     model = ovxai.insert(toys.vit(), target_layer=("block1_norm", "block1_input"), probe=False)
     plain = ovxai.insert(toys.vit(), probe=False)
     random = np.random.default_rng(0).standard_normal((1, 3, *toys.SIZE)).astype(np.float32)
-    maps = [ov.Core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(random)["saliency_map"] for one in (model, plain)]
+    maps = [
+        ov.Core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(random)["saliency_map"] for one in (model, plain)
+    ]
     np.testing.assert_array_equal(*maps)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from ovxai.find.detection import find_detection
-from ovxai.ir.attach import attach_outputs
+from ovxai.find.detector.search import find_detection
+from ovxai.graph.surgery import attach_outputs
 from ovxai.metadata import ModelInfo
 from ovxai.methods import class_probability_map
 from ovxai.options import InsertOptions

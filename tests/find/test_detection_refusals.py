@@ -6,7 +6,8 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from test_detection_toys import (
+
+from helpers.detectors import (
     anchored,
     const,
     conv,
@@ -19,17 +20,14 @@ from test_detection_toys import (
     single_class,
     yolo_v5,
 )
-
-from ovxai.find.detection import find_detection
+from ovxai.find.detector.search import find_detection
 from ovxai.metadata import ModelInfo
 from ovxai.options import InsertOptions
 
 
 def classifier():
     x, features = pyramid()
-    return model(
-        x, [op.softmax(op.squeeze(conv(op.reduce_mean(features[-1], const(2, 3), True), 5), const(2, 3)), 1)]
-    )
+    return model(x, [op.softmax(op.squeeze(conv(op.reduce_mean(features[-1], const(2, 3), True), 5), const(2, 3)), 1)])
 
 
 def vector():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from openvino import opset13 as op
-from test_detection_toys import centre_points, const, conv, found, model, pyramid, rows, single_class, yolo_v5, yolo_v8
 
 import ovxai
+from helpers.detectors import centre_points, const, conv, found, model, pyramid, rows, single_class, yolo_v5, yolo_v8
 from ovxai.errors import UnsupportedModelError
 from ovxai.verification import verify
 

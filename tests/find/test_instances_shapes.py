@@ -10,8 +10,8 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from ovxai.find.instances import find_instances
-from ovxai.ir.attach import attach_outputs
+from ovxai.find.instances.search import find_instances
+from ovxai.graph.surgery import attach_outputs
 from ovxai.metadata import ModelInfo
 from ovxai.methods import instance_masks
 from ovxai.options import InsertOptions

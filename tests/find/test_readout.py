@@ -1,14 +1,14 @@
 """Where the scores leave the graph: logits behind activations and what is wrapped around them."""
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from ovxai.find.readout import find_readout, logits_of, output_index, picture_input
-from ovxai.find.verdict import No
-from ovxai.ir.graph import Graph
+from helpers import classifiers as toys
+from ovxai.find.classifier.readout import find_readout, logits_of, output_index, picture_input
+from ovxai.find.site import No
+from ovxai.graph.graph import Graph
 
 
 def read(model, wanted=None, labels=None):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-from architecture import SIDE, module, picture, weights
-from paddle_program import write_paddle
-from tensorflow_graph import write_frozen, write_saved_model
-from tflite_file import write_tflite
 
+from helpers.architecture import SIDE, module, picture, weights
+from helpers.paddle_program import write_paddle
+from helpers.tensorflow_graph import write_frozen, write_saved_model
+from helpers.tflite_file import write_tflite
 from ovxai.errors import ModelReadError
 from ovxai.explainer import Explainer
 from ovxai.insertion import insert
@@ -100,7 +100,11 @@ def test_ir_versions_and_half_precision_weights(tmp_path):
     ov.save_model(ov.Core().read_model(path), half, compress_to_fp16=True)
     assert verify(insert(half)).ok
     old = tmp_path / "old.xml"
-    old.write_text(path.read_text().replace('<net name="Model0" version="11"', '<net name="Model0" version="10"').replace('version="11">', 'version="10">', 1))
+    old.write_text(
+        path.read_text()
+        .replace('<net name="Model0" version="11"', '<net name="Model0" version="10"')
+        .replace('version="11">', 'version="10">', 1)
+    )
     old.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes())
     explained = agrees(insert(old), nhwc=True)
     # Saved as version 10 again, its u8 maps would be read as f32.
@@ -129,10 +133,12 @@ def test_a_picture_in_one_plane_of_nv12():
     """[N, 3/2 H, W, 1]: the grid's strides are those of the colours made of it."""
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-    import classifier_toys as toys
+    from helpers import classifiers as toys
 
     steps = PrePostProcessor(toys.cnn())
-    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.NV12_SINGLE_PLANE)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(
+        ColorFormat.NV12_SINGLE_PLANE
+    )
     steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
     steps.input().model().set_layout(ov.Layout("NCHW"))
     model = insert(steps.build())
@@ -190,8 +196,8 @@ def test_a_paddle_program_without_its_parameters(tmp_path):
 
 
 def test_an_operation_that_tensorflow_has_and_openvino_not(tmp_path):
-    from tensorflow_graph import FLOAT, node, of_type, shape
-    from wire import block, number
+    from helpers.tensorflow_graph import FLOAT, node, of_type, shape
+    from helpers.wire import block, number
 
     path = tmp_path / "strange.pb"
     path.write_bytes(

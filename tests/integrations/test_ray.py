@@ -21,9 +21,7 @@ from ovxai.runtime.config import ExplainConfig
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra ray)")
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "fixtures" / "shapes" / "cnn.xml"
-PICTURES = sorted(
-    path for path in (ROOT / "fixtures" / "shapes" / "test").glob("cls_*.png") if "mask" not in path.name
-)
+PICTURES = sorted(path for path in (ROOT / "fixtures" / "shapes" / "test").glob("cls_*.png") if "mask" not in path.name)
 
 
 def worker(**words):
@@ -78,11 +76,7 @@ def test_types_are_the_same_whatever_the_batch_holds(tmp_path):
     broken.write_bytes(b"no picture")
     good, bad = worker()(files(PICTURES[0])), worker()(files(broken))
     assert good.schema == bad.schema
-    assert (
-        bad.num_rows == 1
-        and bad["map"].to_pylist() == [None]
-        and "broken.png: not a picture" in bad["error"][0].as_py()
-    )
+    assert bad.num_rows == 1 and bad["map"].to_pylist() == [None] and "broken.png: not a picture" in bad["error"][0].as_py()
 
 
 def test_broken_pictures_keep_their_place_or_stop_the_run(tmp_path):
@@ -99,16 +93,12 @@ def test_a_picture_without_prediction_still_has_a_row():
 
     detector = ROOT / "fixtures" / "shapes" / "detector.xml"
     rows = ExplainPictures(str(detector), ExplainConfig(threshold=1.0))(files(PICTURES[0])).to_pylist()
-    assert [(row["path"], row["class"], row["map"], row["error"]) for row in rows] == [
-        (str(PICTURES[0]), None, None, None)
-    ]
+    assert [(row["path"], row["class"], row["map"], row["error"]) for row in rows] == [(str(PICTURES[0]), None, None, None)]
 
 
 def test_the_map_of_the_whole_picture_has_no_class():
     rows = worker(config=ExplainConfig(target="image"))(files(PICTURES[0])).to_pylist()
-    assert [(row["class"], row["label"]) for row in rows] == [(None, None)] and np.array(
-        rows[0]["map"]
-    ).max() == 255
+    assert [(row["class"], row["label"]) for row in rows] == [(None, None)] and np.array(rows[0]["map"]).max() == 255
 
 
 def test_own_columns_are_kept():
@@ -171,9 +161,7 @@ def judge(rows: list[dict], photos: list[str]) -> None:
     single = worker()
     wanted = [row for path in photos for row in single(files(Path(path))).to_pylist()]
     assert sorted(rows, key=_identity) == sorted(wanted, key=_identity)
-    assert {row["path"] for row in rows if row["error"]} == {
-        path for i, path in enumerate(photos) if i % 20 == 7
-    }
+    assert {row["path"] for row in rows if row["error"]} == {path for i, path in enumerate(photos) if i % 20 == 7}
 
 
 def _identity(row: dict) -> tuple:
@@ -254,7 +242,9 @@ def test_the_example_writes_parquet_and_overlays(photos, tmp_path):
     words = [sys.executable, script, MODEL, tmp_path / "photos", "-o", tmp_path / "maps", "--overlays", tmp_path / "overlays"]
     # A Ray of its own, whatever cluster this process is in.
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run([*map(str, words), "--address", "local"], env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [*map(str, words), "--address", "local"], env=env, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     table = pq.read_table(str(tmp_path / "maps"))
     assert {"path", "class", "label", "score", "map", "error"} == set(table.column_names)

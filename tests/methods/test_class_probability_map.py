@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import openvino as ov
 import pytest
 
 import ovxai
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "find"))
-
-import test_detection_toys as toys  # noqa: E402
-
-from ovxai.find.detection import find_detection  # noqa: E402
-from ovxai.find.detection_site import size_level  # noqa: E402
-from ovxai.ir.attach import attach_outputs  # noqa: E402
-from ovxai.metadata import ModelInfo  # noqa: E402
-from ovxai.methods import class_probability_map  # noqa: E402
-from ovxai.options import InsertOptions  # noqa: E402
+from helpers import detectors as toys
+from ovxai.find.detector.search import find_detection
+from ovxai.find.detector.site import size_level
+from ovxai.graph.surgery import attach_outputs
+from ovxai.metadata import ModelInfo
+from ovxai.methods import class_probability_map
+from ovxai.options import InsertOptions
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
@@ -79,9 +72,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "activation, levels", [(None, "mean"), ("sigmoid", "max"), ("none", "mean"), ("softmax", "max")]
-)
+@pytest.mark.parametrize("activation, levels", [(None, "mean"), ("sigmoid", "max"), ("none", "mean"), ("softmax", "max")])
 @pytest.mark.parametrize("family", CASES)
 def test_is_the_definition(family, activation, levels):
     build, anchors, classes, order = CASES[family]
@@ -104,9 +95,7 @@ def test_yolo_v5_takes_classes_without_box_and_objectness():
         v[0].reshape(2, 8, *v.shape[2:])[:, 5:].reshape(6, *v.shape[2:])
         for v in layer_values(toy, ["head0", "head1", "head2"], picture)
     ]
-    np.testing.assert_allclose(
-        extra["saliency_map"][0], definition(logits, (2, 2, 2), 3, (4, 6)), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(extra["saliency_map"][0], definition(logits, (2, 2, 2), 3, (4, 6)), rtol=1e-4, atol=1e-5)
 
 
 def test_queries_split_their_tokens_level_by_level():
@@ -116,9 +105,7 @@ def test_queries_split_their_tokens_level_by_level():
     tokens = layer_values(toy, ["enc_scores"], picture)[0][0]
     pieces = np.split(tokens.T, [96, 120], axis=1)
     logits = [piece.reshape(5, *grid) for piece, grid in zip(pieces, toys.GRIDS)]
-    np.testing.assert_allclose(
-        extra["saliency_map"][0], definition(logits, (1, 1, 1), 5, (4, 6)), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(extra["saliency_map"][0], definition(logits, (1, 1, 1), 5, (4, 6)), rtol=1e-4, atol=1e-5)
     assert branch.info["target_layers"] == ("enc_scores",)
 
 
@@ -150,9 +137,7 @@ def test_open_batch_and_size(build, size):
                 [p.reshape(5, *g) for p, g in zip(np.split(values[0][n].T, cuts, axis=1), grids)],
                 (1, 1, 1),
             )
-        np.testing.assert_allclose(
-            extra["saliency_map"][n], definition(logits, anchors, 5, shape), rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(extra["saliency_map"][n], definition(logits, anchors, 5, shape), rtol=1e-4, atol=1e-5)
 
 
 def test_channel_order_and_token_grids_are_told():

@@ -1,12 +1,12 @@
 """--classes: rows of the classifier instead of maps, and the same numbers either way."""
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
 
 import ovxai
+from helpers import classifiers as toys
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 PICTURES = np.random.default_rng(1).standard_normal((2, 3, *toys.SIZE)).astype(np.float32) * 3
@@ -15,7 +15,11 @@ PICTURES[1] += np.float32([-6, -2, 2])[:, None, None]
 
 def run(model, feed):
     outputs = ov.Core().compile_model(model, "CPU", PRECISE)(feed)
-    return {name: np.array(outputs[name]) for name in ("saliency_map", "saliency_index") if any(name in o.get_names() for o in model.outputs)} | {"scores": np.array(outputs[0])}
+    return {
+        name: np.array(outputs[name])
+        for name in ("saliency_map", "saliency_index")
+        if any(name in o.get_names() for o in model.outputs)
+    } | {"scores": np.array(outputs[0])}
 
 
 def build(head, batch):
@@ -89,5 +93,7 @@ def test_transformers(family, classes):
 
 def test_only_the_rows_asked_for_are_multiplied():
     model = ovxai.insert(build(HEADS["linear"], 1), probe=False, classes="0,3")
-    widths = [list(node.output(0).get_partial_shape())[-1].get_length() for node in model.get_ops() if node.get_type_name() == "MatMul"]
+    widths = [
+        list(node.output(0).get_partial_shape())[-1].get_length() for node in model.get_ops() if node.get_type_name() == "MatMul"
+    ]
     assert min(widths) == 2

@@ -1,12 +1,12 @@
 """The map at the input's size and the finished overlay, against OpenCV."""
 
-import classifier_toys as toys
 import cv2
 import numpy as np
 import openvino as ov
 import pytest
 
 import ovxai
+from helpers import classifiers as toys
 from ovxai.verification import verify
 
 PICTURE = np.random.default_rng(2).uniform(0, 255, (2, 3, *toys.SIZE)).astype(np.float32)

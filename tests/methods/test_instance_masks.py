@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import openvino as ov
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "find"))
-
-import test_instances_toys as toys  # noqa: E402
-
-from ovxai.find.instances import find_instances  # noqa: E402
-from ovxai.ir.attach import attach_outputs  # noqa: E402
-from ovxai.metadata import ModelInfo  # noqa: E402
-from ovxai.methods import instance_masks  # noqa: E402
-from ovxai.options import InsertOptions  # noqa: E402
+from helpers import instances as toys
+from ovxai.find.instances.search import find_instances
+from ovxai.graph.surgery import attach_outputs
+from ovxai.metadata import ModelInfo
+from ovxai.methods import instance_masks
+from ovxai.options import InsertOptions
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 H, W = toys.SIDES
@@ -170,10 +164,7 @@ def test_table_with_prototypes(size):
     found = model([picture, table])
     grid = (H, W) if size else (H // 4, W // 4)
     want = prototype_definition(boxes, labels, scores, mixes, found[1][0], 3, grid)
-    assert (
-        np.abs(found["saliency_map"][0] - want).max() < 1e-5
-        or (np.abs(found["saliency_map"][0] - want) > 1e-5).mean() < 1e-3
-    )
+    assert np.abs(found["saliency_map"][0] - want).max() < 1e-5 or (np.abs(found["saliency_map"][0] - want) > 1e-5).mean() < 1e-3
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -224,9 +215,7 @@ def test_open_sides():
     toy.validate_nodes_and_infer_types()
     branch, model = explain(toy)
     parts = some_instances(5, 4)
-    np.testing.assert_allclose(
-        model(fed(parts))["saliency_map"][0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5
-    )
+    np.testing.assert_allclose(model(fed(parts))["saliency_map"][0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5)
     assert branch.info["map_size"] == ""
 
 

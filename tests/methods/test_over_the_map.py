@@ -1,14 +1,14 @@
 """Heads convolved over the map: where that applies, where it must not, and the definition either way."""
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
-from mosaic import Case, definition
 from openvino import opset13 as op
 
 import ovxai
-from ovxai.methods import class_rows
+from helpers import classifiers as toys
+from helpers.oracle import Case, definition
+from ovxai.collapse.head import class_maps as class_rows
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 FEED = np.random.default_rng(3).standard_normal((2, 3, *toys.SIZE)).astype(np.float32)

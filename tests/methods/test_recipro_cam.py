@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-import classifier_toys as toys
 import numpy as np
 import openvino as ov
 import pytest
-from mosaic import Case, definition
 from openvino import opset13 as op
 
 import ovxai
+from helpers import classifiers as toys
+from helpers.oracle import Case, definition
 from ovxai.methods import recipro_cam
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -81,7 +81,10 @@ def test_vit_method_on_a_mean_pooled_transformer(blocks):
     done = ovxai.insert(model, method="vit-reciprocam", blocks=blocks, scale=False, probe=False)
     assert done.get_rt_info(["ovxai", "collapse"]).astype(str) == "exact"
     taps = (f"block{2 - blocks}_norm", f"block{2 - blocks}_input")
-    close(maps_of(done, FEED[:1]), definition(replace(FAMILIES["mean pooled"][1], model=model, feed=(FEED[:1],), taps=taps, mask="gaussian")))
+    close(
+        maps_of(done, FEED[:1]),
+        definition(replace(FAMILIES["mean pooled"][1], model=model, feed=(FEED[:1],), taps=taps, mask="gaussian")),
+    )
 
 
 def test_raster_order_on_a_map_that_is_not_square():
@@ -111,7 +114,9 @@ def test_chunks_under_the_memory_budget(copies, monkeypatch):
     monkeypatch.setattr(recipro_cam, "dense_bytes", lambda dense: (1 << 20) // copies)
     model = dense_head()
     done = ovxai.insert(model, target_layer="asked", memory_budget=1, scale=False, probe=False)
-    rows = [node.output(0).get_partial_shape()[0].get_length() for node in done.get_ops() if node.get_type_name() == "Convolution"]
+    rows = [
+        node.output(0).get_partial_shape()[0].get_length() for node in done.get_ops() if node.get_type_name() == "Convolution"
+    ]
     assert max(rows) <= copies
     close(maps_of(done, FEED[:1]), definition(Case(model, (FEED[:1],), taps=("asked",))))
 
@@ -136,7 +141,15 @@ def test_collapse_word():
     from ovxai.collapse.values import Dense
 
     model = toys.cnn()
-    site = type("Site", (), {"taps": (type("Tap", (), {"port": next(n for n in model.get_ops() if n.get_friendly_name() == "features").output(0)})(),)})
+    site = type(
+        "Site",
+        (),
+        {
+            "taps": (
+                type("Tap", (), {"port": next(n for n in model.get_ops() if n.get_friendly_name() == "features").output(0)})(),
+            )
+        },
+    )
     consumer = next(iter(site.taps[0].port.get_target_inputs())).get_node().get_friendly_name()
     assert recipro_cam.collapse_word(site, ()) == "exact"
     assert recipro_cam.collapse_word(site, (Dense(consumer, "ReduceMean", "", 1),)) == "dense"
@@ -149,10 +162,15 @@ def test_levels_pass_an_operation_together_unless_it_tells_positions_apart(term,
     """Behind a nonlinear step the gaussian has levels 0, 1/16, 1/8, 1/4: one product for 0 and one for the rest, or one for each."""
     image = toys.picture(batch)
     features = toys.trunk(image)
-    mixed = op.convolution(op.add(op.tanh(features), toys.numbers(*term)), toys.numbers(6, 6, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+    mixed = op.convolution(
+        op.add(op.tanh(features), toys.numbers(*term)), toys.numbers(6, 6, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]
+    )
     model = toys.finished(toys.linear(toys.mean(op.tanh(mixed)), 5), image)
     explained = ovxai.insert(model, scale=False, probe=False, mask="gaussian", target_layer="features")
-    count = [sum(node.get_type_name() == "Convolution" and node.get_output_partial_shape(0)[1] == 6 for node in one.get_ops()) for one in (model, explained)]
+    count = [
+        sum(node.get_type_name() == "Convolution" and node.get_output_partial_shape(0)[1] == 6 for node in one.get_ops())
+        for one in (model, explained)
+    ]
     assert count[1] - count[0] == products
     feed = FEED[: 1 if batch == 1 else 2]
     close(maps_of(explained, feed), definition(Case(model, (feed,), taps=("features",), mask="gaussian")))

@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from ovxai.methods.scaling import EVIDENCE, to_grey
+from ovxai.methods.outputs import EVIDENCE, to_grey
 
 
 def grey(maps):

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
-from ovxai.ir.read import read_model
 from ovxai.verification import verify
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 MODELS = {
-    **{name: (FIXTURES / "shapes" / f"{name}.xml", FIXTURES / "shapes" / "test") for name in ("cnn", "vit", "detector", "instances")},
+    **{
+        name: (FIXTURES / "shapes" / f"{name}.xml", FIXTURES / "shapes" / "test")
+        for name in ("cnn", "vit", "detector", "instances")
+    },
     "efficientnet_lite0": (FIXTURES / "imagenet" / "efficientnet_lite0.xml", FIXTURES / "photos"),
 }
 SHARED = {
@@ -28,9 +31,9 @@ pytestmark = [
 
 
 def quantised(model, folder):
+    from ovxai.quantization.measure import calibration_feeds, find_pictures
     from ovxai.quantization.nncf_ptq import Recipe, post_training
-    from ovxai.quantization.pictures import calibration_feeds, find_pictures
-    from ovxai.runtime.preprocess import PreprocessOptions
+    from ovxai.runtime.feed.preprocess import PreprocessOptions
 
     pictures = find_pictures(folder, model, PreprocessOptions())
     paths = pictures.some(6)

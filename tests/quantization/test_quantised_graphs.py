@@ -7,7 +7,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from ovxai.collapse.fold import settled
+from ovxai.graph.constants import settled
 from ovxai.insertion import insert, insert_with_report
 from ovxai.metadata import SALIENCY_MAP
 from ovxai.verification import verify
@@ -83,7 +83,9 @@ def norm(x, width: int, seed: int):
 
 
 def dense(x, make, outs: int, ins: int, seed: int):
-    return op.add(op.matmul(x, make(numbers(outs, ins, seed=seed, size=ins**-0.5)), False, True), 0.3 * numbers(1, 1, outs, seed=seed + 1))
+    return op.add(
+        op.matmul(x, make(numbers(outs, ins, seed=seed, size=ins**-0.5)), False, True), 0.3 * numbers(1, 1, outs, seed=seed + 1)
+    )
 
 
 def vit(make, activations=lambda x, *_: x) -> ov.Model:
@@ -155,12 +157,18 @@ def test_a_product_of_constants_is_worked_out(kind):
     vector = numbers(1, 1, 6, seed=9)
     found = settled(op.matmul(op.constant(vector), weights, False, True))
     assert found.get_type_name() == "Constant"
-    stored = ov.Core().compile_model(ov.Model([op.result(weights)], [], "weights"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
+    stored = ov.Core().compile_model(ov.Model([op.result(weights)], [], "weights"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+        {}
+    )[0]
     assert np.allclose(found.get_data(), vector @ stored.T, atol=1e-5)
 
 
 def test_zeros_times_anything_are_zeros():
-    found = settled(op.convolution(op.constant(np.zeros((1, 3, 1, 1), np.float32)), op.constant(numbers(5, 3, 1, 1)), [1, 1], [0, 0], [0, 0], [1, 1]))
+    found = settled(
+        op.convolution(
+            op.constant(np.zeros((1, 3, 1, 1), np.float32)), op.constant(numbers(5, 3, 1, 1)), [1, 1], [0, 0], [0, 0], [1, 1]
+        )
+    )
     assert found.get_type_name() == "Constant" and tuple(found.get_output_shape(0)) == (1, 5, 1, 1) and not found.get_data().any()
 
 

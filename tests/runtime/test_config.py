@@ -38,7 +38,14 @@ def test_facts_stay():
 
 @pytest.mark.parametrize(
     "options",
-    [{"target": "everything"}, {"threshold": 1.5}, {"opacity": -0.1}, {"colormap": "rainbow"}, {"interpolation": "sinc"}, {"style": "3d"}],
+    [
+        {"target": "everything"},
+        {"threshold": 1.5},
+        {"opacity": -0.1},
+        {"colormap": "rainbow"},
+        {"interpolation": "sinc"},
+        {"style": "3d"},
+    ],
 )
 def test_values_that_do_not_exist(options):
     with pytest.raises(OptionError):

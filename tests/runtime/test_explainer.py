@@ -7,9 +7,9 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from runtime_graphs import classifier, detector, encoded, picture
 
 import ovxai
+from helpers.runtime_graphs import classifier, detector, encoded, picture
 from ovxai import ExplainConfig, Explainer
 from ovxai.errors import NotExplainedError, OptionError, SourceError
 

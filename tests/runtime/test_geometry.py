@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovxai.runtime.geometry import _product, fit
+from ovxai.runtime.feed.geometry import _product, fit
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every form in which pictures come: see the rules on top of ovxai/runtime/images.py."""
+"""Every form in which pictures come: see the rules on top of ovxai/runtime/feed/images.py."""
 
 import base64
 import os
@@ -8,10 +8,10 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from runtime_graphs import encoded, picture
 
+from helpers.runtime_graphs import encoded, picture
 from ovxai.errors import SourceError
-from ovxai.runtime.images import decode_image, read_image, to_rgb
+from ovxai.runtime.feed.images import decode_image, read_image, to_rgb
 
 # 8 x 8, (C, M, Y, K) = (0, 255, 255, 0), that is red, as Photoshop stores it: inverted, with an Adobe marker.
 CMYK_JPEG = base64.b64decode(
@@ -33,7 +33,9 @@ def test_png_comes_out_as_it_went_in_rgb():
     assert (decode_image(encoded(picture()), "a.png") == picture()).all()
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(3, cv2.ROTATE_180), (6, cv2.ROTATE_90_CLOCKWISE), (8, cv2.ROTATE_90_COUNTERCLOCKWISE)])
+@pytest.mark.parametrize(
+    ("orientation", "turn"), [(3, cv2.ROTATE_180), (6, cv2.ROTATE_90_CLOCKWISE), (8, cv2.ROTATE_90_COUNTERCLOCKWISE)]
+)
 def test_exif_orientation_is_applied(orientation, turn):
     decoded = decode_image(with_exif(encoded(picture(), ".jpg"), orientation), "a.jpg")
     wanted = cv2.rotate(picture(), turn)

@@ -1,11 +1,11 @@
 """Names of classes: whose, how many, and in which order."""
 
 import pytest
-from runtime_graphs import HIERARCHY
 
+from helpers.runtime_graphs import HIERARCHY
 from ovxai.errors import OptionError
 from ovxai.metadata import ModelInfo
-from ovxai.runtime.labels import class_names, find_class, fit_names, read_labels
+from ovxai.runtime.predict.labels import class_names, find_class, fit_names, read_labels
 
 CLS, DET, SEG = "classification", "detection", "instance-segmentation"
 
@@ -56,7 +56,9 @@ def test_labels_from_a_file(tmp_path):
         read_labels(tmp_path / "none.txt")
 
 
-@pytest.mark.parametrize(("wanted", "index"), [("dog", 1), ("DOG", 1), ("big cat", 2), ("big_cat", 2), ("1", 1), (2, 2), ("7", 0)])
+@pytest.mark.parametrize(
+    ("wanted", "index"), [("dog", 1), ("DOG", 1), ("big cat", 2), ("big_cat", 2), ("1", 1), (2, 2), ("7", 0)]
+)
 def test_a_class_by_name_or_index(wanted, index):
     assert find_class(wanted, ("7", "dog", "Big_Cat"), 3) == index
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from runtime_graphs import detector
 
+from helpers.runtime_graphs import detector
 from ovxai.errors import UnsupportedModelError
 from ovxai.runtime.facts import read_facts
-from ovxai.runtime.geometry import fit
-from ovxai.runtime.instances import suppress
-from ovxai.runtime.predictions import objects
+from ovxai.runtime.feed.geometry import fit
+from ovxai.runtime.predict.boxes import suppress
+from ovxai.runtime.predict.predictions import objects
 
 GEOMETRY = fit((64, 128), (32, 32), "standard")  # x * 4, y * 2
 BOXES = np.float32([[4, 8, 8, 16], [0, 0, 32, 32], [1, 1, 2, 2]])

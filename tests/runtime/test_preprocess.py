@@ -4,12 +4,12 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from runtime_graphs import classifier, picture
 
+from helpers.runtime_graphs import classifier, picture
 from ovxai.errors import OptionError, UnsupportedModelError
+from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import ModelInfo
-from ovxai.runtime.picture_input import find_picture_input
-from ovxai.runtime.preprocess import PreprocessOptions, make_preprocessor
+from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 
 
 def model_of(*shapes, kind=np.float32, layout=None, info=None) -> ov.Model:
@@ -156,7 +156,9 @@ def test_options_that_make_no_sense(options):
 def test_every_channel_gets_its_own_mean_and_scale(shape, reverse):
     pixels = np.random.RandomState(0).randint(0, 256, (8, 14, 3), np.uint8)  # cropped: a view with gaps between its rows
     mean, scale = (10.5, 20.25, 30.0), (2.0, 3.0, 7.0)
-    tensor, _, _ = prepare(model_of(shape), pixels, mean=mean, scale_values=scale, resize_type="crop", reverse_input_channels=reverse)
+    tensor, _, _ = prepare(
+        model_of(shape), pixels, mean=mean, scale_values=scale, resize_type="crop", reverse_input_channels=reverse
+    )
     seen = pixels[:, 3:11, ::-1] if reverse else pixels[:, 3:11]
     wanted = (seen.astype(np.float32) - np.float32(mean)) / np.float32(scale)
     assert tensor.flags.c_contiguous and tensor.dtype == np.float32

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from runtime_graphs import picture
 
-from ovxai.runtime.colors import COLORMAPS, class_color, colorize
+from helpers.runtime_graphs import picture
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.draw import draw_predictions, fit_text, tag, text_width, to_ascii
-from ovxai.runtime.geometry import fit
-from ovxai.runtime.grid import make_grid
-from ovxai.runtime.predictions import Prediction
-from ovxai.runtime.render import heat_map, overlay, spread, to_grey
+from ovxai.runtime.feed.geometry import fit
+from ovxai.runtime.predict.predictions import Prediction
+from ovxai.runtime.show.colours import COLORMAPS, class_color, colorize
+from ovxai.runtime.show.draw import draw_predictions, fit_text, make_grid, tag, text_width, to_ascii
+from ovxai.runtime.show.render import heat_map, overlay, spread, to_grey
 
 
 def hot_corner() -> np.ndarray:
@@ -22,7 +21,11 @@ def hot_corner() -> np.ndarray:
 def shown(draw, geometry, config, values=None, pixels=None):
     """A low-resolution map, drawn by `heat_map` or `overlay`."""
     grey = spread(hot_corner() if values is None else values, geometry, config)
-    return draw(grey, geometry, config) if draw is heat_map else draw(picture() if pixels is None else pixels, grey, geometry, config)
+    return (
+        draw(grey, geometry, config)
+        if draw is heat_map
+        else draw(picture() if pixels is None else pixels, grey, geometry, config)
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from runtime_graphs import classifier, detector, encoded, picture
 
+from helpers.runtime_graphs import classifier, detector, encoded, picture
 from ovxai.cli.main import main
 from ovxai.errors import OutputError
 from ovxai.explainer import Explainer
-from ovxai.runtime import report as report_module
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.report import MOST_EMBEDDED, Report, start_report
-from ovxai.runtime.sources import Broken, Source
-from ovxai.runtime.write import Writer
+from ovxai.runtime.feed.sources import Broken, Source
+from ovxai.runtime.write.maps import Writer
+from ovxai.runtime.write import report as report_module
+from ovxai.runtime.write.report import MOST_EMBEDDED, Report, start_report
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'"
 
@@ -141,7 +141,9 @@ def test_boxes_and_outlines_in_shares_of_the_picture(tmp_path):
 
 
 def test_the_facts(explainer, tmp_path):
-    path = write(Report(tmp_path, 1), explainer, command="ovxai run m.xml rtsp://me:secret@cam/1 -o out", failed=[("b", "b: <bad>")])
+    path = write(
+        Report(tmp_path, 1), explainer, command="ovxai run m.xml rtsp://me:secret@cam/1 -o out", failed=[("b", "b: <bad>")]
+    )
     page = path.read_text(encoding="utf-8")
     for words in ("reciprocam", "grid", "openvino", "rtsp://me:***@cam/1", "1 source could not be explained", "b: &lt;bad&gt;"):
         assert words in page

@@ -6,11 +6,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from runtime_graphs import classifier, detector
 
+from helpers.runtime_graphs import classifier, detector
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.report import MOST_EMBEDDED, Report
+from ovxai.runtime.write.report import MOST_EMBEDDED, Report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
 from selenium.webdriver.common.by import By
@@ -27,7 +27,13 @@ EVIL = "</script><img src=x onerror=\"document.title='taken'\">"
 LABELS = ("red", EVIL, "blue")
 HEIGHT, WIDTH = 320, 480
 #: What fills a picture: class 0 and 2 share the last one.
-FILLS = {"red_1": (230, 20, 20), "green_1": (20, 230, 20), "blue_1": (20, 20, 230), "red_2": (200, 20, 20), "mixed": (140, 10, 120)}
+FILLS = {
+    "red_1": (230, 20, 20),
+    "green_1": (20, 230, 20),
+    "blue_1": (20, 20, 230),
+    "red_2": (200, 20, 20),
+    "mixed": (140, 10, 120),
+}
 
 
 def shown(fill) -> np.ndarray:
@@ -336,7 +342,9 @@ def test_typing_is_not_taken_for_keys(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark(browser, classes_page, scheme):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    ground = "const c = getComputedStyle(document.body); return [c.backgroundColor, c.color].map(t => t.match(/\\d+/g).map(Number))"
+    ground = (
+        "const c = getComputedStyle(document.body); return [c.backgroundColor, c.color].map(t => t.match(/\\d+/g).map(Number))"
+    )
     with opened(browser, classes_page[0]) as page:
         page.js("localStorage.clear()")
         (paper, ink), dark = page.js(ground), scheme == "dark"
@@ -371,7 +379,9 @@ def test_on_a_phone(browser, classes_page):
             assert page.js("return document.documentElement.scrollWidth <= innerWidth")
             assert len({card.rect["x"] for card in page.all(".card")}) == 1
             page.js("arguments[0].click()", page.one(".card"))
-            assert page.js("const v = document.getElementById('viewer'); return v.scrollWidth <= innerWidth && v.clientWidth >= 370")
+            assert page.js(
+                "const v = document.getElementById('viewer'); return v.scrollWidth <= innerWidth && v.clientWidth >= 370"
+            )
             assert page.one("#stage").rect["y"] < page.one("#classes").rect["y"]
             assert min(button.size["height"] for button in page.all("#viewer header button")) >= 44
             box = page.one("#stage").rect

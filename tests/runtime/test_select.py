@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from runtime_graphs import HIERARCHICAL, classifier, detector
 
+from helpers.runtime_graphs import HIERARCHICAL, classifier, detector
 from ovxai.errors import NotExplainedError, OptionError
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.facts import read_facts
-from ovxai.runtime.predictions import class_scores, sigmoid, softmax
-from ovxai.runtime.select import predicted_classes, settle
+from ovxai.runtime.predict.predictions import class_scores, sigmoid, softmax
+from ovxai.runtime.predict.select import predicted_classes, settle
 
 
 def facts(**changes):

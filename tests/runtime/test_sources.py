@@ -5,11 +5,11 @@ import io
 import cv2
 import numpy as np
 import pytest
-from runtime_graphs import encoded, picture
 
+from helpers.runtime_graphs import encoded, picture
 from ovxai.errors import SourceError
-from ovxai.runtime.sources import Broken, Frame, Source, count_pictures, find_sources, pictures
-from ovxai.runtime.video import VideoFile, frame_count, open_clip
+from ovxai.runtime.feed.sources import Broken, Frame, Source, count_pictures, find_sources, pictures
+from ovxai.runtime.feed.video import VideoFile, frame_count, open_clip
 
 
 @pytest.fixture
@@ -138,7 +138,10 @@ def test_a_link_that_leads_nowhere_is_reported(folder):
 def test_what_earlier_runs_have_written_is_no_source(folder):
     (folder / "inner" / "saliency_map").mkdir()
     (folder / "inner" / "saliency_map" / "c_class_0_overlay.png").write_bytes(encoded(picture()))
-    names = [source.name.rsplit("/", 1)[1] for source in find_sources([str(folder)], recursive=True, own=[folder / "inner" / "saliency_map"])]
+    names = [
+        source.name.rsplit("/", 1)[1]
+        for source in find_sources([str(folder)], recursive=True, own=[folder / "inner" / "saliency_map"])
+    ]
     assert names == ["a.png", "b.JPG", "clip.mp4", "c.png"]
     named = str(folder / "inner" / "saliency_map" / "c_class_0_overlay.png")
     assert find_sources([named], own=[folder / "inner" / "saliency_map"]) == [Source("image", named)]  # who names it, means it

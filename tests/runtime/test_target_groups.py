@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runtime_graphs import LABELS, classifier, detector, picture
 
 import ovxai
+from helpers.runtime_graphs import LABELS, classifier, detector, picture
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
 
@@ -37,7 +37,14 @@ def multi():
 
 
 def hierarchical():
-    return classifier(model_info={"hierarchical": "True", "hierarchical_config": json.dumps(TREE), "labels": "bright warm cold", "confidence_threshold": "0.6"})
+    return classifier(
+        model_info={
+            "hierarchical": "True",
+            "hierarchical_config": json.dumps(TREE),
+            "labels": "bright warm cold",
+            "confidence_threshold": "0.6",
+        }
+    )
 
 
 def found(model, target, image=None) -> list:

@@ -7,15 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from runtime_graphs import classifier, encoded, picture
 
+from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.errors import OptionError, OutputError
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.files import check_folder, encode_picture, write_bytes
-from ovxai.runtime.manifest import SCHEMA_VERSION, model_facts, write_manifest
-from ovxai.runtime.names import ImageNames, class_words, sanitize
-from ovxai.runtime.write import Writer
+from ovxai.runtime.write.files import check_folder, encode_picture, write_bytes
+from ovxai.runtime.write.manifest import SCHEMA_VERSION, model_facts, write_manifest
+from ovxai.runtime.write.maps import ImageNames, Writer, class_words, sanitize
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,12 @@ def test_names_of_earlier_runs_are_taken(tmp_path):
 
 
 def test_classes_that_look_the_same_get_their_index():
-    assert class_words(dict(enumerate(("crane", "cat", "crane", "", "Cat")))) == {0: "crane_0", 1: "cat_1", 2: "crane_2", 4: "Cat_4"}
+    assert class_words(dict(enumerate(("crane", "cat", "crane", "", "Cat")))) == {
+        0: "crane_0",
+        1: "cat_1",
+        2: "crane_2",
+        4: "Cat_4",
+    }
 
 
 def test_files_as_otx_names_them(explainer, tmp_path):

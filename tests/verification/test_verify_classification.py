@@ -6,8 +6,8 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from tiny_models import CLASSES, Pooled, Tokens, explain, named, numbers, scaled
 
+from helpers.tiny_models import CLASSES, Pooled, Tokens, explain, named, numbers, scaled
 from ovxai.errors import NotExplainedError, TargetLayerError, UnsupportedModelError
 from ovxai.verification import verify
 
@@ -54,11 +54,7 @@ def test_samples_and_image():
 def test_leaking_batch_fails():
     tiny = Pooled(batch=-1)
     leak = op.reduce_mean(tiny.saliency(), [0], True)
-    report = verify(
-        tiny.explained(
-            op.add(op.multiply(leak, np.float32(0)), op.broadcast(leak, op.shape_of(tiny.saliency())))
-        )
-    )
+    report = verify(tiny.explained(op.add(op.multiply(leak, np.float32(0)), op.broadcast(leak, op.shape_of(tiny.saliency())))))
     assert not report.ok and report.rows[0].ok and not report.rows[1].ok
 
 
@@ -212,9 +208,7 @@ def test_layout_must_fit():
 def test_sibling_branch_stays_ungated():
     # Squeeze-and-excite behind the features: a second way from the picture to the logits, not gated.
     image = op.parameter([1, 3, 8, 8], np.float32)
-    features = named(
-        op.relu(op.convolution(image, numbers(5, 3, 2, 2), [2, 2], [0, 0], [0, 0], [1, 1])), "features"
-    )
+    features = named(op.relu(op.convolution(image, numbers(5, 3, 2, 2), [2, 2], [0, 0], [0, 0], [1, 1])), "features")
     gate = op.sigmoid(op.reduce_mean(op.multiply(image, np.float32(3)), [1, 2, 3], True))
     pooled = op.squeeze(op.multiply(op.reduce_mean(features, [2, 3], True), gate), [2, 3])
     logits = op.matmul(pooled, numbers(5, 3), False, False)

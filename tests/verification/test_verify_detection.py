@@ -6,12 +6,12 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from tiny_detector import CLASSES, GRIDS, Detector
-from tiny_models import explain, named, numbers, scaled
 
+from helpers.tiny_detector import CLASSES, GRIDS, Detector
+from helpers.tiny_models import explain, named, numbers, scaled
 from ovxai.errors import UnsupportedModelError
 from ovxai.verification import verify
-from ovxai.verification.resize import bilinear
+from ovxai.verification.detection import bilinear
 
 
 @pytest.mark.parametrize("order", ["anchor", "class"])
@@ -81,10 +81,7 @@ def test_token_levels():
     model = ov.Model([op.result(op.sigmoid(logits))], [image], "queries")
     parts = op.variadic_split(logits, np.int64(1), np.array([96, 24]))
     grids = (8, 12), (4, 6)
-    maps = [
-        op.reshape(op.transpose(parts.output(i), [0, 2, 1]), [0, 3, *grid], True)
-        for i, grid in enumerate(grids)
-    ]
+    maps = [op.reshape(op.transpose(parts.output(i), [0, 2, 1]), [0, 3, *grid], True) for i, grid in enumerate(grids)]
     small = op.interpolate(
         maps[0],
         np.array([4, 6]),
@@ -101,9 +98,7 @@ def test_token_levels():
         "num_classes": 3,
         "class_activation": "softmax",
     }
-    report = verify(
-        explain(model, {"saliency_map": saliency}, target_layers=("logits",), levels="mean", **facts)
-    )
+    report = verify(explain(model, {"saliency_map": saliency}, target_layers=("logits",), levels="mean", **facts))
     assert report.ok, report
 
 
@@ -119,9 +114,9 @@ def test_resizing_is_the_runtime_s(size):
         axes=np.array([2, 3]),
         coordinate_transformation_mode="half_pixel",
     )
-    wanted = ov.Core().compile_model(
-        ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )(maps)[0]
+    wanted = ov.Core().compile_model(ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(maps)[
+        0
+    ]
     assert np.abs(bilinear(maps, *size) - wanted).max() < 1e-5
 
 
@@ -133,7 +128,5 @@ def test_one_class_on_one_level(nhwc):
     logits = named(op.transpose(heat, [0, 2, 3, 1]) if nhwc else heat, "heat")
     model = ov.Model([op.result(op.sigmoid(logits))], [image], "one")
     facts = {"task": "detection", "method": "det-class-probability-map", "mask": "", "num_classes": 1}
-    found = explain(
-        model, {"saliency_map": heat}, target_layers=("heat",), class_activation="softmax", **facts
-    )
+    found = explain(model, {"saliency_map": heat}, target_layers=("heat",), class_activation="softmax", **facts)
     assert verify(found).ok

@@ -8,15 +8,13 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from tiny_models import explain, named, numbers, scaled
 
+from helpers.tiny_models import explain, named, numbers, scaled
 from ovxai.verification import verify
-from ovxai.verification.suppression import suppress
+from ovxai.verification.instance_table import suppress
 
 HEIGHT, WIDTH, CLASSES = 32, 48, 3
-BOXES = np.float32(
-    [[4, 3, 30, 25], [20.5, 1.2, 44.9, 30], [2, 2, 9, 9], [5, 5, 5, 20], [10, 10, 40, 28], [0, 0, 9, 9]]
-)
+BOXES = np.float32([[4, 3, 30, 25], [20.5, 1.2, 44.9, 30], [2, 2, 9, 9], [5, 5, 5, 20], [10, 10, 40, 28], [0, 0, 9, 9]])
 LABELS = np.int64([0, 1, 1, 0, 1, -1])
 SCORES = np.float32([0.9, 0.8, 0.4, 0.7, 0.3, 0.5])
 REAL = [0, 1, 2, 4]
@@ -31,9 +29,7 @@ def smooth(count: int, height: int, width: int) -> np.ndarray:
 def tied(image: ov.Node, value: np.ndarray) -> ov.Node:
     """`value` as something that hangs on the picture, as a real head's outputs do."""
     if value.dtype == np.int64:
-        return op.add(
-            op.convert(op.multiply(op.reduce_mean(image, [0, 1, 2, 3], False), np.float32(0)), "i64"), value
-        )
+        return op.add(op.convert(op.multiply(op.reduce_mean(image, [0, 1, 2, 3], False), np.float32(0)), "i64"), value)
     return op.add(op.multiply(op.reduce_mean(image, [0, 1, 2, 3], False), np.float32(0)), value)
 
 
@@ -61,9 +57,7 @@ def box_value(mask: np.ndarray, index: int, y: float, x: float) -> float:
     return total
 
 
-def box_maps(
-    masks: np.ndarray, grid: tuple[int, int] = (8, 12), threshold: float = 0.5, shift: float = 0.5
-) -> np.ndarray:
+def box_maps(masks: np.ndarray, grid: tuple[int, int] = (8, 12), threshold: float = 0.5, shift: float = 0.5) -> np.ndarray:
     total, count = np.zeros((1, CLASSES, *grid), np.float32), np.zeros(CLASSES)
     for index in REAL:
         label = LABELS[index]

@@ -6,10 +6,10 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from tiny_models import CLASSES, explain, named, numbers, point_masks, scaled
 
+from helpers.tiny_models import CLASSES, explain, named, numbers, point_masks, scaled
 from ovxai.verification import verify
-from ovxai.verification.ties import between
+from ovxai.verification.compare import between
 
 #: One level of the quantiser behind the pool.
 STEP = 0.25

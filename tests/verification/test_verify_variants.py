@@ -6,8 +6,8 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-from tiny_models import CLASSES, Pooled, explain, named, numbers, scaled
 
+from helpers.tiny_models import CLASSES, Pooled, explain, named, numbers, scaled
 from ovxai.errors import OptionError, UnsupportedModelError
 from ovxai.verification import verify
 from ovxai.verification.keeping import flat_rt_info
@@ -50,12 +50,8 @@ def open_sizes(sides: tuple) -> ov.Model:
     logits = op.matmul(op.reduce_mean(features, [2, 3], False), numbers(5, 3), False, False)
     model = ov.Model([op.result(logits)], [image], "open")
     # One position in the mean over all of them: its share of the mean.
-    rows = op.convolution(
-        features, numbers(5, 3).T.reshape(3, 5, 1, 1).copy(), [1, 1], [0, 0], [0, 0], [1, 1]
-    )
-    cells = op.convert(
-        op.reduce_prod(op.gather(op.shape_of(features), np.array([2, 3]), np.int64(0)), [0], False), "f32"
-    )
+    rows = op.convolution(features, numbers(5, 3).T.reshape(3, 5, 1, 1).copy(), [1, 1], [0, 0], [0, 0], [1, 1])
+    cells = op.convert(op.reduce_prod(op.gather(op.shape_of(features), np.array([2, 3]), np.int64(0)), [0], False), "f32")
     return explain(
         model,
         {"saliency_map": op.divide(rows, cells), "feature_map": features},
@@ -162,9 +158,7 @@ def test_quantised_graphs_are_judged_in_floats():
     x = op.convolution(quantized(image, 0, 1), kernel, [4, 4], [0, 0], [0, 0], [1, 1])
     features = named(quantized(op.relu(x), 0, 4), "features")
     head = op.constant(numbers(8, 3))
-    model = ov.Model(
-        [op.result(op.matmul(op.reduce_mean(features, [2, 3], False), head, False, False))], [image], "int8"
-    )
+    model = ov.Model([op.result(op.matmul(op.reduce_mean(features, [2, 3], False), head, False, False))], [image], "int8")
     copies = op.multiply(features, np.eye(16, dtype=np.float32).reshape(16, 1, 4, 4))
     rows = op.matmul(op.reduce_mean(copies, [2, 3], False), head, False, False)
     saliency = op.reshape(op.transpose(rows, [1, 0]), [1, 3, 4, 4], False)

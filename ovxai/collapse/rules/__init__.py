@@ -7,17 +7,15 @@ raises `Refusal` with a reason. One family a file; all of them are in this one t
 from __future__ import annotations
 
 from ovxai.collapse.carry import BROADCASTING, REDUCTIONS, UNARY
-from ovxai.collapse.rules.concat import concat
-from ovxai.collapse.rules.convolution import convolution
-from ovxai.collapse.rules.merged import on_merged
+from ovxai.collapse.rules.flatten import convolution, on_merged
 from ovxai.collapse.rules.product import matmul
 from ovxai.collapse.rules.reduction import reduction
-from ovxai.collapse.rules.selection import gather, slice_, split, strided_slice
+from ovxai.collapse.rules.selection import concat, gather, slice_, split, strided_slice
 from ovxai.collapse.rules.softmax import softmax
 
 RULES = {
-    **{name: reduction for name in REDUCTIONS},
-    **{name: on_merged for name in (*UNARY, *BROADCASTING, "Reshape")},
+    **dict.fromkeys(REDUCTIONS, reduction),
+    **dict.fromkeys((*UNARY, *BROADCASTING, "Reshape"), on_merged),
     "Concat": concat,
     "Convolution": convolution,
     "MatMul": matmul,

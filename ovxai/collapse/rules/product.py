@@ -12,20 +12,29 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from ovxai.collapse import emit
-from ovxai.collapse.dims import ONE as ONE_ROW
-from ovxai.collapse.dims import Dim, Dims, product, sizes
-from ovxai.collapse.joined import gate_in_rows, gated_run, join_runs
-from ovxai.collapse.lift import lifted
+from ovxai.collapse.batched import lifted
+from ovxai.collapse.layout import change_of, flat_dims, laid_gate, level_gates, spread_over_masks, to_windowed
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import change_of, flat_dims, laid_gate, level_gates, spread_over_masks, to_windowed
-from ovxai.collapse.rules.merged import merged_matmul
+from ovxai.collapse.rules.flatten import merged_matmul
 from ovxai.collapse.rules.reduction import weighted_window
-from ovxai.collapse.segments import edges, restrict, segmented, with_axis
-from ovxai.collapse.values import (
-    ZERO, Dense, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
-)  # fmt: skip
+from ovxai.collapse.tokens import edges, gate_in_rows, gated_run, join_runs, restrict, segmented, with_axis
+from ovxai.collapse.values import (  # fmt: skip
+    ZERO,
+    Dense,
+    Leveled,
+    Mapped,
+    Merged,
+    Refusal,
+    Segments,
+    Shared,
+    Value,
+    Windowed,
+    once,
+)
+from ovxai.graph import emit
+from ovxai.graph.dims import ONE as ONE_ROW
+from ovxai.graph.dims import Dim, Dims, product, sizes
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -240,9 +249,7 @@ def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Le
         """A @ V_0: where all rows of V_0 are the same one, their weights together are enough."""
         if not b.flat:
             return against(a, b.levels[ZERO]())
-        together = Mapped(
-            with_axis(a.dims, inner[0], ONE_ROW), once(lambda: emit.reduce_sum(a.out(), [inner[0] + 1], True))
-        )
+        together = Mapped(with_axis(a.dims, inner[0], ONE_ROW), once(lambda: emit.reduce_sum(a.out(), [inner[0] + 1], True)))
         return against(together, b.levels[ZERO](), flat_dims(b.dims, b.positions))
 
     def build() -> ov.Output:
@@ -253,5 +260,3 @@ def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Le
         return reduce(emit.add, terms)
 
     return Mapped(operation.out_dims[0], once(build))
-
-

@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse import emit
 from ovxai.collapse.carry import axis_values
-from ovxai.collapse.dims import Dim, Dims, ints, product
+from ovxai.collapse.layout import level_rows, rows, spread_over_masks
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import level_rows, rows, spread_over_masks
-from ovxai.collapse.values import (
-    ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, once,
-)  # fmt: skip
+from ovxai.collapse.values import (  # fmt: skip
+    ONE,
+    ZERO,
+    Leveled,
+    Mapped,
+    Merged,
+    Refusal,
+    Segments,
+    Shared,
+    Value,
+    Windowed,
+    once,
+)
+from ovxai.graph import emit
+from ovxai.graph.dims import Dim, Dims, ints, product
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter

@@ -11,15 +11,13 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse import emit
 from ovxai.collapse.carry import ENDLESS, axis_values
-from ovxai.collapse.dims import Dim, ints
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.segments import edges, restrict, with_axis
-from ovxai.collapse.values import (
-    Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once,
-)  # fmt: skip
-from ovxai.ir.graph import constant_value
+from ovxai.collapse.tokens import edges, restrict, with_axis
+from ovxai.collapse.values import Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once  # fmt: skip
+from ovxai.graph import emit
+from ovxai.graph.dims import Dim, ints
+from ovxai.graph.graph import constant_value
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -67,7 +65,9 @@ def drop_axis(value: Value, axis: int) -> Value:
     if isinstance(value, Mapped):
         return Mapped(dims, once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense)
     if isinstance(value, Windowed):
-        return Windowed(dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense)
+        return Windowed(
+            dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense
+        )
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: once(lambda t=thunk: _squeezed(t(), axis)) for weight, thunk in value.levels.items()}
         return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, dense=value.dense)
@@ -188,3 +188,41 @@ def split(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
         found.append(pick(value, start, start + size))
         start += size
     return found
+
+
+# Concat makes runs: class token + patches -> Segments. Mapped tensors joined with each other are one again.
+#
+# Unless some of them were laid out densely: then they stay apart, for the head may read the others alone.
+
+
+def concat(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    dims = operation.out_dims[0]
+    axis = int(operation.attribute("axis")) % len(dims)
+    mixed = any(isinstance(value, Shared) for value in operation.inputs)
+    if not mixed and not any(_has_runs(value, axis) for value in operation.inputs):
+        return None
+    if mixed and any(isinstance(value, Leveled) and value.positions != (axis,) for value in operation.inputs):
+        return None  # channels side by side
+    sizes: list[Dim] = []
+    parts: list[Part] = []
+    for value in operation.inputs:
+        if isinstance(value, Segments) and value.axis == axis:
+            sizes.extend(value.sizes)
+            parts.extend(value.parts)
+        else:
+            sizes.append(value.dims[axis])
+            parts.append(Part(lambda value=value: value))
+    return [Segments(dims, axis, tuple(sizes), tuple(parts))]
+
+
+def _has_runs(value: Value, axis: int) -> bool:
+    """Whether joining along `axis` puts something beside positions (or beside runs that are there)."""
+    if isinstance(value, Shared):
+        return False
+    if isinstance(value, Mapped):
+        return bool(value.copied)
+    if isinstance(value, Leveled):
+        return value.positions == (axis,)
+    if isinstance(value, Segments):
+        return value.axis == axis
+    return isinstance(value, Windowed) and axis in value.axes

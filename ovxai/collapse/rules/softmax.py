@@ -12,17 +12,14 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse import emit
-from ovxai.collapse.dims import ONE, Dim
-from ovxai.collapse.joined import gated_run, join_runs
+from ovxai.collapse.layout import laid_out, spread_over_masks, to_windowed, window_dims
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.physical import laid_out, spread_over_masks, to_windowed, window_dims
 from ovxai.collapse.rules.reduction import along
-from ovxai.collapse.segments import dense_of, edges
-from ovxai.collapse.values import (
-    Leveled, Mapped, Merged, Part, Refusal, Segments, Shared, Value, Windowed, once,
-)  # fmt: skip
+from ovxai.collapse.tokens import dense_of, edges, gated_run, join_runs
+from ovxai.collapse.values import Leveled, Mapped, Merged, Part, Refusal, Segments, Shared, Value, Windowed, once  # fmt: skip
+from ovxai.graph import emit
+from ovxai.graph.dims import ONE, Dim
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -131,5 +128,3 @@ def _run(form: Value, axis: int, joint, start: Dim, stop: Dim, masks: Masks) -> 
         return emit.divide(piece(), along(many, axis + 1, form.rank + 1))
 
     return Windowed(form.dims, axes, once(each), piece if axes == (axis,) else None)
-
-

@@ -1,0 +1,320 @@
+"""Operations on tensors that carry the masks as one more axis in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import mul
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.collapse.carry import BROADCASTING, REDUCTIONS, UNARY, axis_values, is_pointwise_convolution
+from ovxai.collapse.layout import spread_over_masks, to_windowed, window_dims
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.values import Leveled, Mapped, Refusal, Shared, Value, Windowed, once
+from ovxai.errors import UnsupportedModelError
+from ovxai.graph import emit
+from ovxai.graph.dims import ONE, Dim, Dims, ints, sizes
+from ovxai.graph.graph import constant_value
+
+if TYPE_CHECKING:
+    from ovxai.collapse.interpreter import Interpreter
+
+#: Axis 0 of their data is a plain batch: masks can be folded into it.
+_FOLDED = (
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "AvgPool", "MaxPool", "AdaptiveAvgPool",
+    "AdaptiveMaxPool", "BatchNormInference", "GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "PRelu",
+)  # fmt: skip
+
+
+class Lift:
+    """One operation about to be applied to tensors [M, ...]: the tensors, their values, the result's extents."""
+
+    def __init__(self, operation: Operation, values: Sequence[Value], out: list[Dims], masks) -> None:
+        self.operation = operation
+        self.node = operation.node
+        self.values = values
+        self.out = out  # physical, without M
+        self.masks = masks
+        self.tensors = [value.out() for value in values]
+
+    def is_mapped(self, port: int) -> bool:
+        return not isinstance(self.values[port], Shared)
+
+    def rank(self, port: int) -> int:
+        return self.values[port].rank
+
+    def inside(self, port: int) -> Dims:
+        """Physical extents of an operand, without M."""
+        value = self.values[port]
+        return window_dims(value.dims, getattr(value, "axes", ()), self.masks)
+
+    def front(self, index: int = 0) -> list[Dim]:
+        return [self.masks.count, *self.out[index]]
+
+
+def lifted(interpreter: Interpreter, operation: Operation) -> list[Value]:
+    """Apply an operation to Mapped and Windowed values (and Leveled ones that join a window).
+
+    Raises:
+        Refusal: a windowed axis is mixed, or positions are still apart.
+    """
+    masks = interpreter.masks
+    values = _joined(operation, masks)
+    axes = [_window_axes(operation.with_inputs(values), index) for index in range(len(operation.out_dims))]
+    physical = [window_dims(dims, found, masks) for dims, found in zip(operation.out_dims, axes)]
+    shared = once(lambda: _apply(Lift(operation, values, physical, masks)))
+
+    def result(index: int) -> Value:
+        thunk = once(lambda: shared()[index])
+        dims = operation.out_dims[index]
+        return Windowed(dims, axes[index], thunk) if axes[index] else Mapped(dims, thunk)
+
+    return [result(index) for index in range(len(operation.out_dims))]
+
+
+def _joined(operation: Operation, masks) -> list[Value]:
+    """Leveled operands beside windowed ones become windowed too."""
+    windowed = any(isinstance(value, Windowed) for value in operation.inputs)
+    joined: list[Value] = []
+    for value in operation.inputs:
+        if isinstance(value, Leveled) and windowed and len(value.positions) == 1:
+            value = to_windowed(value, value.positions[0], masks)
+        if not isinstance(value, (Shared, Mapped, Windowed)):
+            raise Refusal("what is gated meets what is already mapped")
+        joined.append(value)
+    return joined
+
+
+def _window_axes(operation: Operation, index: int) -> tuple[int, ...]:
+    carried = operation.carried(index)
+    found: set[int] = set()
+    for port, value in enumerate(operation.inputs):
+        for axis in value.axes if isinstance(value, Windowed) else ():
+            if axis not in carried[port]:
+                raise Refusal("it mixes positions")
+            found.add(carried[port][axis])
+    for port, value in enumerate(operation.inputs):
+        held = value.axes if isinstance(value, Windowed) else ()
+        for axis, target in carried[port].items():
+            if target in found and axis not in held and value.dims[axis].size > 1:
+                raise Refusal("a term that depends on the position meets classes of positions")
+    return tuple(sorted(found))
+
+
+def _apply(lift: Lift) -> list[ov.Output]:
+    kind = lift.operation.kind
+    rule = _LIFTS.get(kind)
+    if rule is not None:
+        results = rule(lift)
+        return results if isinstance(results, list) else [results]
+    parameters = any(lift.is_mapped(port) for port in range(1, len(lift.values)))
+    places = any(output.get_target_inputs() for output in lift.node.outputs()[1:])  # of the largest, counted through the batch
+    if kind in _FOLDED and lift.is_mapped(0) and not parameters and not places:
+        return _fold(lift)
+    return _unroll(lift)
+
+
+def _aligned(lift: Lift, port: int, rank: int) -> ov.Output:
+    """A mapped operand of lower rank gets its missing axes behind M, where broadcasting wants them."""
+    tensor = lift.tensors[port]
+    if not lift.is_mapped(port) or lift.rank(port) == rank:
+        return tensor
+    return emit.unsqueeze(tensor, list(range(1, 1 + rank - lift.rank(port))))
+
+
+def _elementwise(lift: Lift) -> ov.Output:
+    rank = max(lift.rank(port) for port in range(len(lift.values)))
+    return emit.clone(lift.node, [_aligned(lift, port, rank) for port in range(len(lift.values))]).output(0)
+
+
+def _matmul(lift: Lift) -> ov.Output:
+    rank = max(lift.rank(0), lift.rank(1))
+    if 1 in (lift.rank(0), lift.rank(1)):
+        return _vector_product(lift, max(rank, 2))
+    if lift.is_mapped(0) and not lift.is_mapped(1) and any(d.size > 1 for d in lift.values[1].dims[:-2]):
+        return _masks_as_rows(lift, rank)
+    return emit.clone(lift.node, [_aligned(lift, 0, rank), _aligned(lift, 1, rank)]).output(0)
+
+
+def _vector_product(lift: Lift, rank: int) -> ov.Output:
+    """A vector is a row as the first operand and a column as the second, whatever is said of transposing."""
+    operands = []
+    for port, tensor in enumerate(lift.tensors):
+        mapped = lift.is_mapped(port)
+        if lift.rank(port) == 1:
+            tensor = emit.unsqueeze(tensor, [port + mapped])
+        missing = rank - max(lift.rank(port), 2)
+        operands.append(emit.unsqueeze(tensor, list(range(1, 1 + missing))) if mapped else tensor)
+    flips = [lift.rank(port) > 1 and lift.operation.attribute(f"transpose_{'ab'[port]}") for port in (0, 1)]
+    return emit.reshape(emit.matmul(*operands, *flips), lift.front())
+
+
+def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:
+    """[M, b, i, k] @ [b, k, j] as [b, M*i, k] @ [b, k, j]: one product a batch, not one a mask."""
+    first = _aligned(lift, 0, rank)
+    if lift.operation.attribute("transpose_a"):
+        first = emit.transpose(first, [*range(rank - 1), rank, rank - 1])
+    turned = emit.transpose(first, [*range(1, rank - 1), 0, rank - 1, rank])
+    inner = lift.inside(0)[-2 if lift.operation.attribute("transpose_a") else -1]
+    row = lift.out[0][-2]
+    batch = [ONE] * (rank - lift.rank(0)) + list(lift.inside(0)[:-2])
+    folded = emit.reshape(turned, [*batch, lift.masks.count * row, inner])
+    result = emit.matmul(folded, lift.tensors[1], False, lift.operation.attribute("transpose_b"))
+    apart = emit.reshape(result, [*lift.out[0][:-2], lift.masks.count, row, lift.out[0][-1]])
+    return emit.transpose(apart, [rank - 2, *range(rank - 2), rank - 1, rank])
+
+
+def _reshape(lift: Lift) -> ov.Output:
+    return emit.reshape(lift.tensors[0], lift.front())
+
+
+def _transpose(lift: Lift) -> ov.Output:
+    order = axis_values(lift.node, 1, lift.rank(0)) or list(reversed(range(lift.rank(0))))
+    return emit.transpose(lift.tensors[0], [0, *(axis + 1 for axis in order)])
+
+
+def _axes_input(lift: Lift) -> list[ov.Output]:
+    """Operations whose axes stand at port 1."""
+    if lift.is_mapped(1):
+        raise UnsupportedModelError(f"{lift.operation.name}: its axes depend on the picture")
+    axes = axis_values(lift.node, 1, lift.rank(0))
+    value = np.array([axis + 1 for axis in axes], np.int64)
+    shape = np.shape(constant_value(lift.node.input(1).get_source_output()))
+    inputs = [lift.tensors[0], op.constant(value.reshape(shape)).output(0), *lift.tensors[2:]]
+    return emit.clone(lift.node, inputs).outputs()
+
+
+def _normalisation(lift: Lift) -> list[ov.Output]:
+    """Axes that are kept become one, with the masks: the CPU has no MVN of its own for more than two beside those it takes the mean of."""
+    axes = axis_values(lift.node, 1, lift.rank(0))
+    kept = lift.rank(0) - len(axes or ())
+    if lift.is_mapped(1) or axes is None or sorted(axes) != list(range(kept, lift.rank(0))):
+        return _axes_input(lift)
+    rows = reduce(mul, lift.out[0][:kept], lift.masks.count)
+    folded = emit.reshape(lift.tensors[0], [rows, *lift.out[0][kept:]])
+    result = emit.clone(lift.node, [folded, ints(range(1, 1 + len(axes)))]).output(0)
+    return [emit.reshape(result, lift.front())]
+
+
+def _axis_attribute(lift: Lift) -> ov.Output:
+    axis = int(lift.operation.attribute("axis")) % lift.rank(0) + 1
+    return emit.clone(lift.node, lift.tensors, axis=axis).output(0)
+
+
+def _concat(lift: Lift) -> ov.Output:
+    axis = int(lift.operation.attribute("axis")) % lift.rank(0) + 1
+    tensors = [
+        tensor if lift.is_mapped(port) else spread_over_masks(tensor, lift.values[port].dims, lift.masks)
+        for port, tensor in enumerate(lift.tensors)
+    ]
+    return emit.concat(tensors, axis)
+
+
+def _gather(lift: Lift) -> ov.Output:
+    if not lift.is_mapped(0) or lift.is_mapped(1) or lift.node.get_attributes().get("batch_dims"):
+        return _unroll(lift)[0]
+    axis = axis_values(lift.node, 2, lift.rank(0))
+    return op.gather(lift.tensors[0], lift.tensors[1], op.constant(np.int64(axis[0] + 1))).output(0)
+
+
+def _slice(lift: Lift) -> ov.Output:
+    axes = axis_values(lift.node, 4, lift.rank(0))
+    if axes is None:
+        axes = list(range(lift.values[1].dims[0].size))
+    inputs = [*lift.tensors[:4], ints([axis + 1 for axis in axes])]
+    return emit.clone(lift.node, inputs).output(0)
+
+
+def _strided_slice(lift: Lift) -> ov.Output:
+    # Masks may be shorter than the slice, or left out; with one more axis they must agree.
+    count = lift.values[1].dims[0].size
+    lead = {}
+    for name in ("begin_mask", "end_mask", "shrink_axis_mask", "new_axis_mask", "ellipsis_mask"):
+        own = list(lift.operation.attribute(name))
+        lead[name] = [int(name in ("begin_mask", "end_mask")), *own, *[0] * (count - len(own))]
+    whole = [op.convert(op.constant(np.array([v], np.int64)), t.get_element_type()) for v, t in zip((0, 0), lift.tensors[1:3])]
+    ends = [op.concat([one, tensor], 0).output(0) for one, tensor in zip(whole, lift.tensors[1:3])]
+    steps = [op.concat([op.convert(ints([1]), t.get_element_type()), t], 0).output(0) for t in lift.tensors[3:4]]
+    return emit.clone(lift.node, [lift.tensors[0], *ends, *steps], **lead).output(0)
+
+
+def _broadcast(lift: Lift) -> ov.Output:
+    return emit.broadcast(_aligned(lift, 0, len(lift.out[0])), tuple(lift.front()))
+
+
+def _convolution(lift: Lift) -> ov.Output | list[ov.Output]:
+    """A 1x1 convolution is a product over channels: folding the masks into its batch would be far slower."""
+    weight = lift.values[1].dims
+    if lift.is_mapped(1) or not is_pointwise_convolution(lift.node, sizes(weight)):
+        return _fold(lift) if lift.is_mapped(0) and not lift.is_mapped(1) else _unroll(lift)
+    batch, channels, *spatial = lift.values[0].dims
+    flat = emit.reshape(lift.tensors[1], [weight[0], weight[1]])
+    if all(dim.size == 1 for dim in spatial):
+        # Rank 2: of a Reshape from rank 3 to 5 the CPU's low precision transformations can't take the scales along.
+        rows = emit.reshape(lift.tensors[0], [lift.masks.count * batch, channels])
+        return emit.reshape(emit.matmul(rows, flat, False, True), lift.front())
+    rank = lift.rank(0) + 1
+    last = emit.transpose(lift.tensors[0], [0, 1, *range(3, rank), 2])
+    product = emit.matmul(last, flat, False, True)
+    return emit.transpose(product, [0, 1, rank - 1, *range(2, rank - 1)])
+
+
+def _prelu(lift: Lift) -> ov.Output | list[ov.Output]:
+    """max(x, 0) + slope * min(x, 0); a slope of one axis lies along the channels (axis 1)."""
+    slope = lift.tensors[1]
+    rank = lift.rank(0)
+    if lift.rank(1) == 1 and lift.values[1].dims[0].size > 1 and rank > 1:
+        slope = emit.reshape(slope, [lift.values[1].dims[0], *[ONE] * (rank - 2)])
+    zero = emit.scalar(0.0, lift.tensors[0])
+    negative = emit.multiply(op.minimum(lift.tensors[0], zero).output(0), slope)
+    return op.add(op.maximum(lift.tensors[0], zero), negative).output(0)
+
+
+def _fold(lift: Lift) -> list[ov.Output]:
+    """Masks into the batch, and out of it again."""
+    batch, *rest = lift.inside(0)
+    folded = emit.reshape(lift.tensors[0], [lift.masks.count * batch, *rest])
+    results = emit.clone(lift.node, [folded, *lift.tensors[1:]]).outputs()
+    return [emit.reshape(result, lift.front(index)) for index, result in enumerate(results)]
+
+
+def _unroll(lift: Lift) -> list[ov.Output]:
+    """One operation a mask: right for any operation, and the slowest way there is."""
+    if not lift.masks.count.is_static:
+        raise UnsupportedModelError(
+            f"{lift.operation.name} ({lift.operation.kind}) has no rule for a map of dynamic size; give the model a fixed input size"
+        )
+    columns = [[] for _ in lift.out]
+    for mask in range(lift.masks.count.size):
+        row = op.constant(np.int64(mask))
+        inputs = [
+            op.gather(tensor, row, op.constant(np.int64(0))).output(0) if lift.is_mapped(port) else tensor
+            for port, tensor in enumerate(lift.tensors)
+        ]
+        for column, dims, index in zip(columns, lift.out, range(len(lift.out))):
+            column.append(emit.unsqueeze(lift.operation.remake(inputs, dims, index), [0]))
+    return [emit.concat(column, 0) for column in columns]
+
+
+_LIFTS: dict[str, Callable[[Lift], ov.Output | list[ov.Output]]] = {
+    **dict.fromkeys((*UNARY, *BROADCASTING), _elementwise),
+    **dict.fromkeys((*REDUCTIONS, "NormalizeL2", "Split", "VariadicSplit", "CumSum"), _axes_input),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _axis_attribute),
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), _reshape),
+    "MVN": _normalisation,
+    "MatMul": _matmul,
+    "Transpose": _transpose,
+    "Concat": _concat,
+    "Gather": _gather,
+    "Slice": _slice,
+    "StridedSlice": _strided_slice,
+    "Broadcast": _broadcast,
+    "Convolution": _convolution,
+    "PRelu": _prelu,
+    "RMS": _elementwise,
+    "GLU": _elementwise,
+}

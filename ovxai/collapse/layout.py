@@ -1,0 +1,206 @@
+"""From a value to the tensors that carry it: levels, rows, windows, the dense form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Refusal, Shared, Thunk, Value, Windowed, once  # fmt: skip
+from ovxai.graph import emit
+from ovxai.graph.dims import ONE as DIM_ONE
+from ovxai.graph.dims import Dim, Dims, ints
+
+
+def flat_dims(dims: Dims, positions: Sequence[int]) -> Dims:
+    """`dims` of a tensor that is the same at all positions: extent 1 there."""
+    return tuple(DIM_ONE if axis in positions else dim for axis, dim in enumerate(dims))
+
+
+def stacked_dims(dims: Dims, positions: Sequence[int], masks: Masks) -> Dims:
+    """`dims` of all the gate's levels but 0, joined along the first position axis."""
+    return tuple(dim * Dim(len(masks.levels)) if axis == positions[0] else dim for axis, dim in enumerate(dims))
+
+
+def unstacked(stack: Thunk, dims: Dims, positions: Sequence[int], masks: Masks) -> dict[float, Thunk]:
+    """Each level of a stack by itself."""
+    axis = positions[0]
+    edges = [dims[axis] * Dim(count) for count in range(len(masks.levels) + 1)]
+
+    def level(index: int) -> Thunk:
+        return once(lambda: emit.slice_axis(stack(), axis, edges[index], edges[index + 1]))
+
+    return {weight: level(index) for index, weight in enumerate(masks.levels)}
+
+
+def window_dims(dims: Dims, axes: Sequence[int], masks: Masks) -> Dims:
+    return tuple(Dim(masks.window + 1) if axis in axes else dim for axis, dim in enumerate(dims))
+
+
+def expand_levels(value: Leveled, masks: Masks) -> Leveled:
+    """All the gate's own levels, from the two that were enough while everything was affine."""
+    if not value.affine or masks.levels == (ONE,):
+        return value
+    zero = value.levels[ZERO]
+
+    def level(weight: float) -> Thunk:
+        def build() -> ov.Output:
+            base = zero()
+            change = emit.subtract(value.levels[ONE](), base)
+            return emit.add(emit.multiply(change, emit.scalar(weight, change)), base)
+
+        return once(build)
+
+    gated = {weight: level(weight) for weight in masks.levels}
+    stack = once(lambda: emit.concat([build() for build in gated.values()], value.positions[0]))
+    return Leveled(value.dims, value.positions, {ZERO: zero, **gated}, value.flat, stack=stack)
+
+
+def change_of(value: Leveled, level: float) -> ov.Output:
+    """V_level - V_0, with full extent on the positions."""
+    return emit.subtract(value.levels[level](), value.levels[ZERO]())
+
+
+def rows(tensor: ov.Output, value: Leveled, masks: Masks) -> ov.Output:
+    """`tensor` (of value's dims) with its positions brought to the front: [M, *dims without them].
+
+    Row m is the tensor at position m: all there is to do for the point mask.
+    """
+    rest = [axis for axis in range(value.rank) if axis not in value.positions]
+    # A single picture's axis may stay in front: NCHW -> NHWC is what the CPU often has in memory already.
+    single = rest[0] == 0 and value.dims[0] == DIM_ONE
+    order = [0, *value.positions, *rest[1:]] if single else [*value.positions, *rest]
+    turned = emit.transpose(tensor, order)
+    front = emit.reshape(turned, [masks.positions, *(value.dims[axis] for axis in rest)])
+    return front if masks.whole else emit.slice_axis(front, 0, masks.start, masks.stop)
+
+
+def level_rows(value: Leveled, masks: Masks) -> ov.Output:
+    """sum over p of T[m, p] - V_0[p]: [M, *dims without the positions], for sums over all positions."""
+    if masks.levels == (ONE,):
+        return rows(change_of(value, ONE), value, masks)
+    if value.affine:
+        return rows(_banded(change_of(value, ONE), value, masks, "blur", "blur"), value, masks)
+    corner, edge, centre = (change_of(value, level) for level in masks.levels)
+    total = emit.add(_banded(corner, value, masks, "near", "near"), centre)
+    total = emit.add(total, _banded(edge, value, masks, "near", None))
+    total = emit.add(total, _banded(edge, value, masks, None, "near"))
+    return rows(total, value, masks)
+
+
+def _banded(tensor: ov.Output, value: Leveled, masks: Masks, down: str | None, across: str | None) -> ov.Output:
+    """Sum neighbours along rows and columns of the grid: two small products, for the kernel is separable."""
+    rest = [axis for axis in range(value.rank) if axis not in value.positions]
+    order = [*rest, *value.positions]
+    grid = emit.reshape(emit.transpose(tensor, order), [*(value.dims[axis] for axis in rest), masks.h, masks.w])
+    if across:
+        grid = emit.matmul(grid, masks.band(masks.w, across))
+    if down:
+        grid = emit.matmul(masks.band(masks.h, down), grid)
+    back = emit.reshape(grid, [value.dims[axis] for axis in order])
+    return emit.transpose(back, [order.index(axis) for axis in range(value.rank)])
+
+
+def spread_over_masks(tensor: ov.Output, dims: Dims, masks: Masks) -> ov.Output:
+    """A tensor without masks, repeated for each: [M, *dims]."""
+    return emit.broadcast(emit.unsqueeze(tensor, [0]), (masks.count, *dims))
+
+
+def to_windowed(value: Value, axis: int, masks: Masks) -> Windowed:
+    """A Leveled value by window: exact where level 0 is flat.
+
+    Raises:
+        Refusal: level 0 is not flat, or the positions are not one axis.
+    """
+    if isinstance(value, Windowed) and axis in value.axes:
+        return value
+    if not isinstance(value, Leveled) or value.positions != (axis,):
+        raise Refusal("what is gated does not lie along one axis of tokens")
+    if not value.flat:
+        raise Refusal("ungated tokens differ by position (a position-dependent term), so they are no single class")
+    return Windowed(value.dims, (axis,), once(lambda: _window(value, axis, masks)))
+
+
+def _window(value: Leveled, axis: int, masks: Masks) -> ov.Output:
+    base = emit.unsqueeze(value.levels[ZERO](), [0])
+    if masks.levels == (ONE,):
+        live = emit.unsqueeze(rows(value.levels[ONE](), value, masks), [axis + 1])
+    elif value.affine:
+        change = _gathered(change_of(value, ONE), value, axis, masks.window_index)
+        weight = op.reshape(masks.window_weight, ints(_spots(value.rank, axis)), False).output(0)
+        live = emit.add(emit.multiply(change, weight), base)
+    else:
+        live = _live_by_level(value, axis, masks)
+    rest = emit.broadcast(base, (masks.count, *flat_dims(value.dims, (axis,))))
+    return emit.concat([live, rest], axis + 1)
+
+
+def _spots(rank: int, axis: int) -> list[int]:
+    """Shape that lays a window's weights along `axis` of a mapped tensor."""
+    return [-1 if place == axis + 1 else 1 for place in range(rank + 1)]
+
+
+def _live_by_level(value: Leveled, axis: int, masks: Masks) -> ov.Output:
+    pieces, start = [], 0
+    for level in masks.levels:
+        stop = start + sum(cell[2] == level for cell in masks.offsets)
+        index = emit.slice_axis(masks.window_index, 1, start, stop)
+        pieces.append(_gathered(value.levels[level](), value, axis, index))
+        start = stop
+    return emit.concat(pieces, axis + 1)
+
+
+def _gathered(tensor: ov.Output, value: Leveled, axis: int, index: ov.Output) -> ov.Output:
+    """[M, ..., cells, ...]: the tensor's entries at each mask's cells."""
+    rest = [place for place in range(value.rank) if place != axis]
+    front = emit.transpose(tensor, [axis, *rest])
+    cells = op.gather(front, index, ints([0])).output(0)  # [M, cells, *rest]
+    order = [0, *(2 + rest.index(place) if place != axis else 1 for place in range(value.rank))]
+    return emit.transpose(cells, order)
+
+
+def level_gates(value: Leveled, masks: Masks) -> dict[float, ov.Output]:
+    """level -> [M, h, w]: what share of V_level - V_0 every position has under every mask."""
+    return {ONE: masks.gate()} if value.affine else {level: masks.indicator(level) for level in masks.levels}
+
+
+def laid_out(value: Leveled, masks: Masks) -> ov.Output:
+    """[M, *dims]: V_0 + sum over levels of indicator * (V_level - V_0). The dense form."""
+    kind = value.levels[ZERO]().get_element_type()
+    if not kind.is_real():  # conditions and places: weighted as numbers, of which only one at a time counts
+        return emit.as_type(laid_out(_as_numbers(value), masks), kind)
+    total = emit.unsqueeze(value.levels[ZERO](), [0])
+    for level, gate in level_gates(value, masks).items():
+        change = emit.unsqueeze(change_of(value, level), [0])
+        total = emit.add(emit.multiply(change, laid_gate(value.dims, value.positions, masks, gate)), total)
+    return total
+
+
+def _as_numbers(value: Leveled) -> Leveled:
+    levels = {level: once(lambda t=thunk: emit.as_type(t(), ov.Type.f32)) for level, thunk in value.levels.items()}
+    return replace(value, levels=levels, stack=None)
+
+
+def laid_gate(dims: Dims, positions: Sequence[int], masks: Masks, gate: ov.Output | None = None) -> ov.Output:
+    """A gate [M, h, w] (by default the masks' own) laid along `positions` of a tensor [M, *dims]."""
+    gate = masks.gate() if gate is None else gate
+    grid = dict(zip(positions, (masks.h, masks.w))) if len(positions) == 2 else {positions[0]: masks.positions}
+    if list(positions) != sorted(positions):
+        gate = emit.transpose(gate, [0, 2, 1])
+    return emit.reshape(gate, [masks.count, *(grid.get(axis, DIM_ONE) for axis in range(len(dims)))])
+
+
+def as_mapped(value: Value, masks: Masks) -> Mapped:
+    """[M, *dims] for values that need no laying out.
+
+    Raises:
+        Refusal: the value is of another kind.
+    """
+    if isinstance(value, Mapped):
+        return value
+    if isinstance(value, Shared):
+        return Mapped(value.dims, once(lambda: spread_over_masks(value.out(), value.dims, masks)))
+    raise Refusal("positions are still apart here")

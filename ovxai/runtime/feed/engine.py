@@ -1,0 +1,212 @@
+"""A compiled model and its requests: tensors in, named arrays out."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import OptionError, OvxaiError, SourceError, UsageError
+from ovxai.graph.picture import PictureInput
+from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.feed.geometry import Geometry, Size
+
+HINTS = ("latency", "throughput")
+PRECISIONS = ("f32", "f16", "bf16")
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where and how to run.
+
+    device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
+    precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
+    batch: pictures an inference. cache_dir: where compiled models are kept for the next start.
+    threads: of a CPU, at most so many; None: as many as it has cores.
+    """
+
+    device: str = "CPU"
+    hint: str = "latency"
+    precision: str | None = None
+    batch: int | None = None
+    cache_dir: str | Path | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.hint not in HINTS:
+            raise UsageError(f"hint: there is no {self.hint!r}; choose one of {', '.join(HINTS)}")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise UsageError(f"precision: there is no {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(f"batch: {self.batch} is below 1")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads: {self.threads} is below 1")
+
+    def properties(self) -> dict[str, str]:
+        """The same in OpenVINO's words."""
+        found = {"PERFORMANCE_HINT": self.hint.upper()}
+        if self.precision:
+            found["INFERENCE_PRECISION_HINT"] = self.precision
+        if self.cache_dir:
+            found["CACHE_DIR"] = str(self.cache_dir)
+        if self.threads and self.device.upper().startswith("CPU"):  # other devices have no such property
+            found["INFERENCE_NUM_THREADS"] = str(self.threads)
+        return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One picture on its way in: [H, W, 3] u8 RGB, its tensor without batch axis, and where that came from."""
+
+    picture: np.ndarray
+    tensor: np.ndarray
+    geometry: Geometry
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """An inference under way, to be handed to `Engine.finish` once."""
+
+    request: ov.InferRequest
+    pictures: Sequence[Prepared]
+
+
+class Engine:
+    """A compiled model with a few requests. Every method may be called from any thread.
+
+    batch: pictures an inference takes; fewer are filled up when the model's batch is static.
+    skip: names of outputs that nobody will ask for.
+    """
+
+    def __init__(
+        self,
+        model: ov.Model,
+        facts: ModelFacts,
+        target: PictureInput,
+        options: DeviceOptions,
+        skip: frozenset[str] = frozenset(),
+    ) -> None:
+        self._facts = facts
+        self._skip = skip
+        self._target = target
+        self.batch = options.batch or target.batch or 1
+        if target.batch is not None and self.batch != target.batch:
+            model = _with_batch(model, target, self.batch)
+        self._static = target.batch is not None
+        self._compiled = compile_model(model, options)
+        self.parallel = _parallel(self._compiled) + 1  # one waits while the others work
+        self._free: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+        for _ in range(self.parallel):
+            self._free.put(self._compiled.create_infer_request())
+
+    def start(self, pictures: Sequence[Prepared]) -> Ticket:
+        """Begin an inference over 1 to `batch` pictures; waits while all requests are busy."""
+        tensors = [item.tensor for item in pictures]
+        if self._static:
+            tensors += [tensors[-1]] * (self.batch - len(tensors))
+        stacked = np.stack(tensors) if self._target.layout.startswith("N") else tensors[0]
+        inputs = {self._target.index: stacked}
+        for index, length in self._target.tuples:
+            inputs[index] = _sizes(self._compiled.inputs[index], pictures[0].geometry.canvas, length, len(tensors))
+        request = self._free.get()
+        try:
+            request.start_async(inputs)
+        except Exception as error:
+            self._free.put(request)
+            raise _inference_error(pictures, error) from error
+        return Ticket(request, pictures)
+
+    def finish(self, ticket: Ticket) -> list[dict[str, np.ndarray]]:
+        """Wait, and give each picture its outputs: name -> array without batch axis.
+
+        Raises:
+            SourceError: the device refused this input.
+        """
+        try:
+            try:
+                ticket.request.wait()
+            except Exception as error:
+                raise _inference_error(ticket.pictures, error) from error
+            # The request's memory is used again by the next picture, hence a copy.
+            tensors = zip(self._facts.outputs, ticket.request.output_tensors)
+            named = {name: np.array(tensor.data) for name, tensor in tensors if name not in self._skip}
+        finally:
+            self._free.put(ticket.request)
+        return [
+            {name: array[i] if name in self._facts.batched and array.ndim else array for name, array in named.items()}
+            for i in range(len(ticket.pictures))
+        ]
+
+
+def compile_model(model: ov.Model, options: DeviceOptions) -> ov.CompiledModel:
+    """Compile for a device.
+
+    Raises:
+        OptionError: no such device, or it refuses the model or a property.
+    """
+    core = ov.Core()
+    known = core.available_devices
+    base = options.device.split(":")[0].split(".")[0].upper()
+    if base not in ("AUTO", "MULTI", "HETERO", "BATCH") and base not in {name.split(".")[0] for name in known}:
+        raise OptionError(f"device: there is no {options.device} here; there is {', '.join(known) or 'none'}")
+    try:
+        return core.compile_model(model, options.device.upper(), options.properties())
+    except Exception as error:
+        raise OptionError(f"device {options.device} refuses the model: {_reason(error)}") from error
+
+
+def _with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
+    """A copy of a static-batch model with another batch.
+
+    Raises:
+        OptionError: the batch is baked into the graph.
+    """
+    before = [port.get_partial_shape() for port in model.outputs]
+    copy = model.clone()
+    shapes = {}
+    for i, port in enumerate(copy.inputs):
+        shape = port.get_partial_shape()
+        shape[0] = batch
+        shapes[i] = shape
+    refusal = OptionError(f"batch: the model is made for batches of {target.batch} and can't be changed to {batch}")
+    if not target.layout.startswith("N"):
+        raise refusal
+    try:
+        copy.reshape(shapes)
+    except Exception as error:
+        raise refusal from error
+    for old, port in zip(before, copy.outputs):
+        new = port.get_partial_shape()
+        wanted = [ov.Dimension(batch), *list(old)[1:]]
+        if len(new) != len(old) or any(a != b for a, b in zip(list(new), wanted)):
+            raise refusal
+    return copy
+
+
+def _parallel(compiled: ov.CompiledModel) -> int:
+    try:
+        return max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+    except RuntimeError:
+        return 1
+
+
+def _sizes(port: ov.Output, canvas: Size, length: int, batch: int) -> np.ndarray:
+    """A side input: (height, width, scale) for three values, (width, height) for two, as the exports that have them want."""
+    values = (canvas[0], canvas[1], 1) if length == 3 else (canvas[1], canvas[0])
+    return np.array([values] * batch, port.get_element_type().to_dtype())
+
+
+def _inference_error(pictures: Sequence[Prepared], error: Exception) -> OvxaiError:
+    names = ", ".join(item.source or "array" for item in pictures)
+    return SourceError(f"{names}: the model refused the picture: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "at "))]
+    return (said or [type(error).__name__])[0][:200]

@@ -1,0 +1,190 @@
+"""What the user names -> pictures, one after the other: files, folders, globs, videos, cameras, streams."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from ovxai.errors import SourceError
+from ovxai.runtime.feed.images import IMAGE_SUFFIXES, read_image
+from ovxai.runtime.feed.video import Clip, frames, open_clip
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".mp4",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".3gp",
+        ".ogv",
+        ".mjpeg",
+        ".mjpg",
+    ]
+)
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A source that can't be explained, and the line that says why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to come. load: gives [H, W, 3] u8 RGB or raises SourceError. clip: the video it belongs to."""
+
+    source: str
+    stem: str
+    load: Callable[[], np.ndarray]
+    clip: Clip | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, camera or stream. kind: "image" or "video"."""
+
+    kind: str
+    name: str
+
+    @property
+    def stem(self) -> str:
+        """What files made of it are called."""
+        if self.name.isdigit():
+            return f"camera_{self.name}"
+        return self.name.split("://", 1)[1].split("?")[0].rstrip("/") if _is_url(self.name) else Path(self.name).stem
+
+
+def find_sources(
+    names: Iterable[str], *, recursive: bool = False, stdin: TextIO | None = None, own: Iterable[Path] = ()
+) -> list[Source | Broken]:
+    """Everything that `names` mean, in order, files of a folder by name.
+
+    names: files, folders, globs, camera numbers, URLs, "-" (names from `stdin`, one a line).
+    own: folders of pictures that earlier runs have written; a search through folders leaves them out.
+    What does not exist becomes `Broken`, so that the rest can go on.
+    """
+    own = tuple(folder.resolve() for folder in own)
+    found: list[Source | Broken] = []
+    for name in names:
+        if name == STDIN and stdin is not None:
+            lines = [line.rstrip("\r\n") for line in stdin]
+            found += find_sources([line for line in lines if line and line != STDIN], recursive=recursive, own=own)
+        else:
+            found += _find(name, recursive, own)
+    return found
+
+
+def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Broken]:
+    path = Path(name)
+    if _is_url(name):
+        return [Source("video", name)]
+    if path.is_dir():
+        files = [source for source in _in_folder(path, recursive) if not _inside(Path(source.name), own)]
+        hint = "" if recursive else " (--recursive looks into its folders)"
+        return files or [Broken(name, f"{name}: no pictures or videos in this folder{hint}")]
+    if path.exists():
+        return [_file(path)]
+    if name.isdigit():
+        return [Source("video", name)]
+    if glob.has_magic(name):
+        hits = [Path(hit) for hit in sorted(glob.glob(name, recursive=True))]
+        files = [_file(hit) for hit in hits if hit.is_file()]
+        return files or [Broken(name, f"{name}: nothing matches")]
+    return [Broken(name, f"{name}: no such file, folder or camera")]
+
+
+def _in_folder(folder: Path, recursive: bool) -> list[Source]:
+    paths = folder.rglob("*") if recursive else folder.iterdir()
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    # Names that begin with a dot are drafts and thumbnails of other programs.
+    return [
+        _file(path)
+        for path in sorted(paths)
+        if path.suffix.lower() in known and not path.name.startswith(".") and (path.is_file() or _leads_nowhere(path))
+    ]
+
+
+def _inside(path: Path, folders: tuple[Path, ...]) -> bool:
+    parent = path.parent.resolve() if folders else path
+    return any(folder == parent or folder in parent.parents for folder in folders)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """A link whose picture is gone: it is reported as one that can't be read, not passed over."""
+    return path.is_symlink() and not path.exists()
+
+
+def _file(path: Path) -> Source:
+    return Source("video" if path.suffix.lower() in VIDEO_SUFFIXES else "image", str(path))
+
+
+def _is_url(name: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE) is not None
+
+
+def pictures(
+    sources: Iterable[Source | Broken],
+    *,
+    limit: int | None = None,
+    every: int = 1,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Frame | Broken]:
+    """Every picture of `sources`, videos frame by frame.
+
+    limit: at most so many pictures in all. every: only each N-th frame of a video. stop: asked before
+    each picture; once it says True no more come.
+    """
+    count = 0
+    for source in sources:
+        for item in [source] if isinstance(source, Broken) else _frames_of(source, every):
+            if stop() or (limit is not None and count >= limit):
+                return
+            yield item
+            count += isinstance(item, Frame)
+
+
+def _frames_of(source: Source, every: int) -> Iterator[Frame | Broken]:
+    if source.kind == "image":
+        yield Frame(source.name, source.stem, lambda: read_image(source.name))
+        return
+    try:
+        clip = open_clip(source.name, source.stem, every)
+    except SourceError as error:
+        yield Broken(source.name, str(error))
+        return
+    for number, picture in frames(clip, every):
+        yield Frame(f"{source.name}#{number}", f"{source.stem}_{number:06d}", lambda picture=picture: picture, clip)
+
+
+def count_pictures(sources: Iterable[Source | Broken], *, limit: int | None, every: int) -> int | None:
+    """How many pictures will come; None when a camera or stream is among them."""
+    from ovxai.runtime.feed.video import frame_count
+
+    total = 0
+    for source in sources:
+        if isinstance(source, Source) and source.kind == "video":
+            frames_here = frame_count(source.name)
+            if frames_here is None:
+                return limit
+            total += -(-frames_here // every)
+        else:
+            total += 1
+    return total if limit is None else min(total, limit)

@@ -1,0 +1,127 @@
+"""Which classes of a picture are to be explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ovxai.errors import OptionError
+from ovxai.metadata import CLASSIFICATION
+from ovxai.runtime.config import DEFAULT_THRESHOLD, ExplainConfig, TargetExplainGroup
+from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.predict.labels import find_class
+from ovxai.runtime.predict.predictions import Prediction, decodable
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a configuration means for one model.
+
+    target: IMAGE, ALL or PREDICTIONS. classes: indices asked for by name; then `target` is not used.
+    threshold: 0..1. notes: what was asked for and can't be had.
+    """
+
+    target: TargetExplainGroup
+    classes: tuple[int, ...]
+    threshold: float
+    notes: tuple[str, ...] = ()
+
+
+def settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
+    """Hold `config` against the model, once.
+
+    Raises:
+        OptionError: a class that the model does not have or does not map, IMAGE without a feature map.
+    """
+    threshold = _threshold(config, facts)
+    notes: tuple[str, ...] = ()
+    target = config.target
+    if facts.classless:
+        if config.classes:
+            raise OptionError(f"{facts.name}: its one map stands for no class; insert with another --method to explain classes")
+        if target != TargetExplainGroup.IMAGE:
+            notes = (f"the model gives one map for the picture, whatever the class: target image instead of {target}",)
+        return Wanted(TargetExplainGroup.IMAGE, (), threshold, notes)
+    if config.classes:
+        return Wanted(target, _indices(config, facts), threshold)
+    if target == TargetExplainGroup.IMAGE and not facts.has_feature_map:
+        raise OptionError(
+            f"{facts.name}: target image needs the feature_map output; insert with --feature-map, or explain classes"
+        )
+    if target == TargetExplainGroup.PREDICTIONS and not decodable(facts):
+        target = TargetExplainGroup.IMAGE if facts.has_feature_map else TargetExplainGroup.ALL
+        form = facts.explained.prediction_format or "unknown"
+        notes = (f"predictions can't be read from this model's outputs (format: {form}): target {target} instead",)
+    return Wanted(target, (), threshold, notes)
+
+
+def _threshold(config: ExplainConfig, facts: ModelFacts) -> float:
+    if config.threshold is not None:
+        return config.threshold
+    own = facts.info.confidence_threshold
+    several = facts.info.multilabel or facts.info.hierarchical or facts.explained.task != CLASSIFICATION
+    return own if own is not None and several else DEFAULT_THRESHOLD
+
+
+def _indices(config: ExplainConfig, facts: ModelFacts) -> tuple[int, ...]:
+    count = facts.explained.num_classes or len(facts.names) or len(facts.channels or ())
+    indices = tuple(dict.fromkeys(find_class(wanted, facts.names, count) for wanted in config.classes))
+    for index in indices:
+        if facts.channels is not None and index not in facts.channels:
+            raise OptionError(
+                f"class: {facts.label(index)} is not among the {len(facts.channels)} classes that the model maps "
+                f"(inserted with --classes {facts.explained.classes})"
+            )
+    return indices
+
+
+def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float) -> tuple[int, ...]:
+    """Classes that a classifier predicts, best first.
+
+    scores: [C] f32, 0..1. Single-label: the top class, and every other over the threshold. Multi-label:
+    every class over it. Hierarchical: the best of each level whose ancestors are predicted as well.
+    """
+    if facts.info.hierarchical and facts.info.hierarchy:
+        return _levels(scores, facts, threshold)
+    order = np.argsort(-scores, kind="stable")
+    over = [int(i) for i in order if scores[i] > threshold]
+    if facts.info.multilabel or over:
+        return tuple(over)
+    return (int(order[0]),) if order.size else ()
+
+
+def _levels(scores: np.ndarray, facts: ModelFacts, threshold: float) -> tuple[int, ...]:
+    heads = facts.info.hierarchy["cls_heads_info"]
+    best = []
+    for head in range(heads["num_multiclass_heads"]):
+        begin, end = heads["head_idx_to_logits_range"][str(head)]
+        best.append(begin + int(scores[begin:end].argmax()))
+    begin = heads["num_single_label_classes"]
+    best += [begin + int(i) for i in np.flatnonzero(scores[begin:] > threshold)]
+    return _with_their_ancestors(best, facts)
+
+
+def _with_their_ancestors(candidates: list[int], facts: ModelFacts) -> tuple[int, ...]:
+    """Model API's greedy rule: a label counts when all labels above it in the tree count."""
+    parents = {child: parent for child, parent in facts.info.hierarchy.get("label_tree_edges", ())}
+    names = {facts.label(index) for index in candidates}
+
+    def holds(label: str) -> bool:
+        seen = set()
+        while label in parents and label not in seen:  # a damaged tree may run in a circle
+            seen.add(label)
+            label = parents[label]
+            if label not in names:
+                return False
+        return True
+
+    return tuple(index for index in candidates if holds(facts.label(index)))
+
+
+def best_scores(predictions: tuple[Prediction, ...]) -> dict[int, float]:
+    """Class -> the score of its best object; `predictions` come best first."""
+    best: dict[int, float] = {}
+    for prediction in predictions:
+        best.setdefault(prediction.class_index, prediction.score)
+    return best

@@ -1,0 +1,190 @@
+"""Explanations -> files, named as OTX named them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovxai.errors import UsageError
+from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.show.render import to_grey
+from ovxai.runtime.write.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
+
+MAP_FOLDER = "saliency_map"
+GRID_FOLDER = "grid"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file and what it shows; `manifest.json` (and any report) is made from these.
+
+    path: relative to the output folder, with "/". kind: "saliency_map", "overlay", "array", "grid" or "video".
+    source: where the picture came from. image: its name in file names. class_index: None for maps of
+    the whole picture. map_shape: (h, w) of the map as the model gave it. size: (height, width) of the picture.
+    """
+
+    path: str
+    kind: str
+    source: str
+    image: str
+    class_index: int | None = None
+    label: str | None = None
+    score: float | None = None
+    map_shape: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+
+
+class Writer:
+    """Writes explanations into one folder; safe to use from several threads.
+
+    names: the names of all classes, to tell apart those that look the same in file names.
+    postprocess: write the map at the picture's size in colour, and an overlay beside it; else the
+        low-resolution grey map. grid: how many classes to put side by side; 0: no such file.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        names: tuple[str, ...] = (),
+        postprocess: bool = True,
+        form: str = "png",
+        npy: bool = False,
+        grid: int = 0,
+        force: bool = False,
+    ) -> None:
+        if form not in FORMATS:
+            raise UsageError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
+        self.folder = check_folder(Path(folder))
+        self._images = ImageNames(self.folder / MAP_FOLDER, self.folder, force=force)
+        self._words = class_words(dict(enumerate(names)))
+        self._postprocess = postprocess
+        self._form = form
+        self._npy = npy
+        self._grid = grid
+
+    def claim(self, stem: str) -> str:
+        """The name that a source will have in file names. In the order of the sources, it stays the same next time."""
+        return self._images.claim(stem)
+
+    def write(self, explanation: Explanation, image: str | None = None) -> tuple[WrittenFile, ...]:
+        """Write every map of `explanation`; each file appears whole.
+
+        Raises:
+            OutputError: the disk refused.
+        """
+        image = image or self.claim(_stem(explanation.source))
+        written: list[WrittenFile] = []
+        for key in explanation.raw_maps:
+            stem = f"{image}_map_per_image" if key == IMAGE_KEY else f"{image}_class_{self._word(explanation, key)}"
+            for kind, name, data in self._files(explanation, key, stem):
+                written.append(self._put(f"{MAP_FOLDER}/{name}", kind, data, image, explanation, key))
+        if self._grid and explanation.raw_maps:
+            data = encode_picture(explanation.grid(self._grid), self._form)
+            written.append(self._put(f"{GRID_FOLDER}/{image}_grid{self._suffix}", "grid", data, image, explanation, None))
+        return tuple(written)
+
+    @property
+    def _suffix(self) -> str:
+        return FORMATS[self._form][0]
+
+    def _word(self, explanation: Explanation, key: Key) -> str:
+        # Without the names of all classes, at least those of this picture must not meet in one file.
+        words = self._words or class_words(explanation.labels)
+        return words.get(key) or sanitize(explanation.labels[key])
+
+    def _files(self, explanation: Explanation, key: Key, stem: str):
+        """(kind, file name, bytes) of one map."""
+        values = explanation.raw_maps[key]
+        shown = explanation.heat_map(key) if self._postprocess else to_grey(values)
+        yield "saliency_map", f"{stem}_saliency_map{self._suffix}", encode_picture(shown, self._form, smooth=True)
+        if self._postprocess:
+            yield "overlay", f"{stem}_overlay{self._suffix}", encode_picture(explanation.overlay(key), self._form)
+        if self._npy:
+            yield "array", f"{stem}_saliency_map.npy", encode_array(values)
+
+    def _put(self, path: str, kind: str, data: bytes, image: str, explanation: Explanation, key: Key | None) -> WrittenFile:
+        target = self.folder / path
+        make_folder(target.parent)
+        write_bytes(target, data)
+        index = key if isinstance(key, int) else None
+        return WrittenFile(
+            path=path,
+            kind=kind,
+            source=explanation.source or "",
+            image=image,
+            class_index=index,
+            label=None if index is None else explanation.labels[index],
+            score=None if index is None else explanation.scores.get(index),
+            map_shape=None if key is None else explanation.raw_maps[key].shape,
+            size=explanation.picture.shape[:2],
+        )
+
+
+def own_folders(folder: Path) -> tuple[Path, ...]:
+    """Where a run into `folder` puts pictures, report included: none of them is to be explained by the next run."""
+    return (folder / MAP_FOLDER, folder / GRID_FOLDER, *folder.glob("report*_files"))
+
+
+def _stem(source: str | None) -> str:
+    return Path(source).stem if source else "image"
+
+
+# File names of what is written: safe everywhere, and never two the same.
+
+_WRITTEN = re.compile(r"^(.+?)_(?:class_.+|map_per_image)_(?:saliency_map|overlay)\.\w+$")
+_VIDEO = re.compile(r"^(.+)_overlay\.\w+$")
+_LONGEST = 100
+
+
+def sanitize(text: str) -> str:
+    """Every character that is not one of A-Z a-z 0-9 - _ becomes `_`."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:_LONGEST] or "_"
+
+
+class ImageNames:
+    """Gives every source a name of its own: its stem, then stem_2, stem_3 ...
+
+    folders: where earlier runs may have left files; their names are taken unless `force`.
+    """
+
+    def __init__(self, *folders: Path, force: bool) -> None:
+        standing = [] if force else [folder for folder in folders if folder.is_dir()]
+        self._taken = set().union(*(_names_in(folder) for folder in standing))
+        self._next: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def claim(self, stem: str) -> str:
+        """A name that nobody has yet. Ignores case, as some file systems do."""
+        base = sanitize(stem)
+        with self._lock:
+            while True:
+                self._next[base.lower()] += 1
+                number = self._next[base.lower()]
+                name = base if number == 1 else f"{base}_{number}"
+                if name.lower() not in self._taken:
+                    self._taken.add(name.lower())
+                    return name
+
+
+def _names_in(folder: Path) -> set[str]:
+    taken = set()
+    for path in folder.iterdir():
+        name = path.name.lower()
+        # A class name may hold "_class_" too, so every reading of the file name is taken.
+        parts = name.split("_class_")
+        taken.update("_class_".join(parts[:i]) for i in range(1, len(parts)))
+        if match := _WRITTEN.match(name) or _VIDEO.match(name):
+            taken.add(match[1])
+    return taken
+
+
+def class_words(names: Mapping[int, str]) -> dict[int, str]:
+    """Class index -> its word in file names; classes whose names look the same there get their index behind it."""
+    words = {index: sanitize(name) for index, name in names.items() if name}
+    count = Counter(word.lower() for word in words.values())
+    return {index: word if count[word.lower()] == 1 else f"{word}_{index}" for index, word in words.items()}
