@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from operator import mul
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.carry import BROADCASTING, REDUCTIONS, UNARY, axis_values, is_pointwise_convolution
+from ovxai.collapse.carry import axis_values, is_pointwise_convolution
 from ovxai.collapse.layout import spread_over_masks, to_windowed, window_dims
+from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import Leveled, Mapped, Refusal, Shared, Value, Windowed, once
+from ovxai.collapse.values import Leveled, Mapped, Refusal, Shared, Value, Windowed
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE, Dim, Dims, ints, sizes
@@ -22,12 +23,6 @@ from ovxai.graph.graph import constant_value
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
-
-#: Axis 0 of their data is a plain batch: masks can be folded into it.
-_FOLDED = (
-    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "AvgPool", "MaxPool", "AdaptiveAvgPool",
-    "AdaptiveMaxPool", "BatchNormInference", "GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "PRelu",
-)  # fmt: skip
 
 
 class Lift:
@@ -95,7 +90,7 @@ def _window_axes(operation: Operation, index: int) -> tuple[int, ...]:
     for port, value in enumerate(operation.inputs):
         for axis in value.axes if isinstance(value, Windowed) else ():
             if axis not in carried[port]:
-                raise Refusal("it mixes positions")
+                raise operation.mixes("positions")
             found.add(carried[port][axis])
     for port, value in enumerate(operation.inputs):
         held = value.axes if isinstance(value, Windowed) else ()
@@ -106,14 +101,13 @@ def _window_axes(operation: Operation, index: int) -> tuple[int, ...]:
 
 
 def _apply(lift: Lift) -> list[ov.Output]:
-    kind = lift.operation.kind
-    rule = _LIFTS.get(kind)
-    if rule is not None:
-        results = rule(lift)
+    facts = lift.operation.facts
+    if facts.lift is not None:
+        results = facts.lift(lift)
         return results if isinstance(results, list) else [results]
     parameters = any(lift.is_mapped(port) for port in range(1, len(lift.values)))
     places = any(output.get_target_inputs() for output in lift.node.outputs()[1:])  # of the largest, counted through the batch
-    if kind in _FOLDED and lift.is_mapped(0) and not parameters and not places:
+    if facts.batched and lift.is_mapped(0) and not parameters and not places:
         return _fold(lift)
     return _unroll(lift)
 
@@ -126,12 +120,12 @@ def _aligned(lift: Lift, port: int, rank: int) -> ov.Output:
     return emit.unsqueeze(tensor, list(range(1, 1 + rank - lift.rank(port))))
 
 
-def _elementwise(lift: Lift) -> ov.Output:
+def elementwise(lift: Lift) -> ov.Output:
     rank = max(lift.rank(port) for port in range(len(lift.values)))
     return emit.clone(lift.node, [_aligned(lift, port, rank) for port in range(len(lift.values))]).output(0)
 
 
-def _matmul(lift: Lift) -> ov.Output:
+def matmul(lift: Lift) -> ov.Output:
     rank = max(lift.rank(0), lift.rank(1))
     if 1 in (lift.rank(0), lift.rank(1)):
         return _vector_product(lift, max(rank, 2))
@@ -168,16 +162,16 @@ def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:
     return emit.transpose(apart, [rank - 2, *range(rank - 2), rank - 1, rank])
 
 
-def _reshape(lift: Lift) -> ov.Output:
+def reshape(lift: Lift) -> ov.Output:
     return emit.reshape(lift.tensors[0], lift.front())
 
 
-def _transpose(lift: Lift) -> ov.Output:
+def transpose(lift: Lift) -> ov.Output:
     order = axis_values(lift.node, 1, lift.rank(0)) or list(reversed(range(lift.rank(0))))
     return emit.transpose(lift.tensors[0], [0, *(axis + 1 for axis in order)])
 
 
-def _axes_input(lift: Lift) -> list[ov.Output]:
+def axes_input(lift: Lift) -> list[ov.Output]:
     """Operations whose axes stand at port 1."""
     if lift.is_mapped(1):
         raise UnsupportedModelError(f"{lift.operation.name}: its axes depend on the picture")
@@ -188,24 +182,24 @@ def _axes_input(lift: Lift) -> list[ov.Output]:
     return emit.clone(lift.node, inputs).outputs()
 
 
-def _normalisation(lift: Lift) -> list[ov.Output]:
+def normalisation(lift: Lift) -> list[ov.Output]:
     """Axes that are kept become one, with the masks: the CPU has no MVN of its own for more than two beside those it takes the mean of."""
     axes = axis_values(lift.node, 1, lift.rank(0))
     kept = lift.rank(0) - len(axes or ())
     if lift.is_mapped(1) or axes is None or sorted(axes) != list(range(kept, lift.rank(0))):
-        return _axes_input(lift)
+        return axes_input(lift)
     rows = reduce(mul, lift.out[0][:kept], lift.masks.count)
     folded = emit.reshape(lift.tensors[0], [rows, *lift.out[0][kept:]])
     result = emit.clone(lift.node, [folded, ints(range(1, 1 + len(axes)))]).output(0)
     return [emit.reshape(result, lift.front())]
 
 
-def _axis_attribute(lift: Lift) -> ov.Output:
+def axis_attribute(lift: Lift) -> ov.Output:
     axis = int(lift.operation.attribute("axis")) % lift.rank(0) + 1
     return emit.clone(lift.node, lift.tensors, axis=axis).output(0)
 
 
-def _concat(lift: Lift) -> ov.Output:
+def concat(lift: Lift) -> ov.Output:
     axis = int(lift.operation.attribute("axis")) % lift.rank(0) + 1
     tensors = [
         tensor if lift.is_mapped(port) else spread_over_masks(tensor, lift.values[port].dims, lift.masks)
@@ -214,14 +208,14 @@ def _concat(lift: Lift) -> ov.Output:
     return emit.concat(tensors, axis)
 
 
-def _gather(lift: Lift) -> ov.Output:
+def gather(lift: Lift) -> ov.Output:
     if not lift.is_mapped(0) or lift.is_mapped(1) or lift.node.get_attributes().get("batch_dims"):
         return _unroll(lift)[0]
     axis = axis_values(lift.node, 2, lift.rank(0))
     return op.gather(lift.tensors[0], lift.tensors[1], op.constant(np.int64(axis[0] + 1))).output(0)
 
 
-def _slice(lift: Lift) -> ov.Output:
+def slice_(lift: Lift) -> ov.Output:
     axes = axis_values(lift.node, 4, lift.rank(0))
     if axes is None:
         axes = list(range(lift.values[1].dims[0].size))
@@ -229,7 +223,7 @@ def _slice(lift: Lift) -> ov.Output:
     return emit.clone(lift.node, inputs).output(0)
 
 
-def _strided_slice(lift: Lift) -> ov.Output:
+def strided_slice(lift: Lift) -> ov.Output:
     # Masks may be shorter than the slice, or left out; with one more axis they must agree.
     count = lift.values[1].dims[0].size
     lead = {}
@@ -242,11 +236,11 @@ def _strided_slice(lift: Lift) -> ov.Output:
     return emit.clone(lift.node, [lift.tensors[0], *ends, *steps], **lead).output(0)
 
 
-def _broadcast(lift: Lift) -> ov.Output:
+def broadcast(lift: Lift) -> ov.Output:
     return emit.broadcast(_aligned(lift, 0, len(lift.out[0])), tuple(lift.front()))
 
 
-def _convolution(lift: Lift) -> ov.Output | list[ov.Output]:
+def convolution(lift: Lift) -> ov.Output | list[ov.Output]:
     """A 1x1 convolution is a product over channels: folding the masks into its batch would be far slower."""
     weight = lift.values[1].dims
     if lift.is_mapped(1) or not is_pointwise_convolution(lift.node, sizes(weight)):
@@ -263,7 +257,7 @@ def _convolution(lift: Lift) -> ov.Output | list[ov.Output]:
     return emit.transpose(product, [0, 1, rank - 1, *range(2, rank - 1)])
 
 
-def _prelu(lift: Lift) -> ov.Output | list[ov.Output]:
+def prelu(lift: Lift) -> ov.Output | list[ov.Output]:
     """max(x, 0) + slope * min(x, 0); a slope of one axis lies along the channels (axis 1)."""
     slope = lift.tensors[1]
     rank = lift.rank(0)
@@ -298,23 +292,3 @@ def _unroll(lift: Lift) -> list[ov.Output]:
         for column, dims, index in zip(columns, lift.out, range(len(lift.out))):
             column.append(emit.unsqueeze(lift.operation.remake(inputs, dims, index), [0]))
     return [emit.concat(column, 0) for column in columns]
-
-
-_LIFTS: dict[str, Callable[[Lift], ov.Output | list[ov.Output]]] = {
-    **dict.fromkeys((*UNARY, *BROADCASTING), _elementwise),
-    **dict.fromkeys((*REDUCTIONS, "NormalizeL2", "Split", "VariadicSplit", "CumSum"), _axes_input),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _axis_attribute),
-    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), _reshape),
-    "MVN": _normalisation,
-    "MatMul": _matmul,
-    "Transpose": _transpose,
-    "Concat": _concat,
-    "Gather": _gather,
-    "Slice": _slice,
-    "StridedSlice": _strided_slice,
-    "Broadcast": _broadcast,
-    "Convolution": _convolution,
-    "PRelu": _prelu,
-    "RMS": _elementwise,
-    "GLU": _elementwise,
-}

@@ -48,15 +48,15 @@ def all_but(axes: Sequence[int], ins: Sequence[Sizes]) -> Carried:
     return _data_only({a: a for a in range(len(ins[0])) if a not in axes}, len(ins))
 
 
-def _data(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def data(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return all_but((), ins)
 
 
-def _batch(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def batch(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({0: 0}, len(ins))
 
 
-def _matmul(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def matmul(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     a, b = ins
     if len(a) < 2 or len(b) < 2:
         return [{}, {}]
@@ -81,14 +81,14 @@ def is_pointwise_convolution(node: ov.Node, weight: Sizes) -> bool:
     return ones and all(s == 1 for s in attributes["strides"]) and (not any(pads) or attributes["auto_pad"] == "same_upper")
 
 
-def _convolution(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def convolution(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axes = {0: 0}
     if is_pointwise_convolution(node, ins[1]):
         axes.update({a: a for a in range(2, len(ins[0]))})
     return _data_only(axes, len(ins))
 
 
-def _transpose(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def transpose(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     order = axis_values(node, 1, len(ins[0])) or list(reversed(range(len(ins[0]))))
     return _data_only({a: place for place, a in enumerate(order)}, len(ins))
 
@@ -113,12 +113,12 @@ def runs(before: Sizes, after: Sizes) -> list[tuple[list[int], list[int]]]:
     return found
 
 
-def _reshape(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def reshape(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axes = {one[0]: two[0] for one, two in runs(ins[0], out) if len(one) == len(two) == 1}
     return _data_only(axes, len(ins))
 
 
-def _squeeze(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def squeeze(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     rank = len(ins[0])
     gone = axis_values(node, 1, rank) if len(ins) > 1 else None
     if gone is None:
@@ -128,13 +128,13 @@ def _squeeze(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({a: place for place, a in enumerate(kept)}, len(ins))
 
 
-def _unsqueeze(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def unsqueeze(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     new = axis_values(node, 1, len(out)) or []
     kept = [place for place in range(len(out)) if place not in new]
     return _data_only(dict(enumerate(kept)), len(ins))
 
 
-def _slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def slice_(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     steps = constant_value(source(node, 3))
     axes = axis_values(node, 4, len(ins[0])) if node.get_input_size() > 4 else list(range(ins[1][0]))
     if steps is None or axes is None:
@@ -143,7 +143,7 @@ def _slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({a: a for a in range(len(ins[0])) if ins[0][a] == out[a] and a not in turned}, len(ins))
 
 
-def _strided_slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def strided_slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     attributes = node.get_attributes()
     if any(attributes["ellipsis_mask"]) or any(attributes["new_axis_mask"]):
         return _data_only({}, len(ins))
@@ -155,7 +155,7 @@ def _strided_slice(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only(axes, len(ins))
 
 
-def _gather(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def gather(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axis = axis_values(node, 2, len(ins[0]))
     if axis is None or node.get_attributes().get("batch_dims"):
         return _data_only({}, len(ins))
@@ -164,21 +164,21 @@ def _gather(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only(axes, len(ins))
 
 
-def _but_axis_input(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def but_axis_input(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axes = axis_values(node, 1, len(ins[0]))
     return all_but(range(len(ins[0])) if axes is None else axes, ins)
 
 
-def _but_axis_attribute(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def but_axis_attribute(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return all_but((int(node.get_attributes()["axis"]) % len(ins[0]),), ins)
 
 
-def _concat(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def concat(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axis = int(node.get_attributes()["axis"]) % len(out)
     return [{a: a for a in range(len(out)) if a != axis} for _ in ins]
 
 
-def _reduce(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def reduce(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     axes = axis_values(node, 1, len(ins[0]))
     if axes is None:
         return _data_only({}, len(ins))
@@ -188,20 +188,20 @@ def _reduce(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({a: place for place, a in enumerate(kept)}, len(ins))
 
 
-def _broadcast(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def broadcast(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     lead = len(out) - len(ins[0])
     if node.get_attributes().get("mode") not in ("numpy", "bidirectional"):
         return _data_only({}, len(ins))
     return _data_only({a: a + lead for a, size in enumerate(ins[0]) if size == out[a + lead]}, len(ins))
 
 
-def _same_size(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def same_size(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     if len(out) != len(ins[0]):
         return _data_only({}, len(ins))
     return _data_only({a: a for a in range(len(out)) if ins[0][a] == out[a]}, len(ins))
 
 
-def _pad(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def pad(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     """An axis that gains and loses nothing at either end stays in place; the same extent may have been shifted."""
     ends = [constant_value(source(node, port)) for port in (1, 2)]
     if any(end is None for end in ends):
@@ -209,123 +209,15 @@ def _pad(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return all_but([axis for axis, counts in enumerate(zip(*ends)) if any(counts)], ins)
 
 
-def _along_channels(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def along_channels(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     """PRelu, BatchNormInference: a parameter of one axis lies along axis 1, others broadcast."""
-    data, *parameters = ins
+    whole, *parameters = ins
 
     def one(shape: Sizes) -> dict[int, int]:
         return {0: 1} if len(shape) == 1 and shape[0] > 1 else elementwise(node, [shape], out)[0]
 
-    return [{a: a for a in range(len(data))}, *map(one, parameters)]
+    return [{a: a for a in range(len(whole))}, *map(one, parameters)]
 
 
-def _pool(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
+def pool(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
     return _data_only({0: 0, 1: 1}, len(ins))
-
-
-def _last_axis(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
-    return all_but((len(ins[0]) - 1,), ins)
-
-
-UNARY = [
-    "Abs",
-    "Acos",
-    "Acosh",
-    "Asin",
-    "Asinh",
-    "Atan",
-    "Atanh",
-    "Ceiling",
-    "Clamp",
-    "Convert",
-    "ConvertLike",
-    "Cos",
-    "Cosh",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Floor",
-    "Gelu",
-    "HSigmoid",
-    "HSwish",
-    "HardSigmoid",
-    "Identity",
-    "IsFinite",
-    "IsInf",
-    "IsNaN",
-    "Log",
-    "LogicalNot",
-    "Mish",
-    "Negative",
-    "Relu",
-    "Round",
-    "SELU",
-    "Selu",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Sinh",
-    "SoftPlus",
-    "SoftSign",
-    "Sqrt",
-    "Swish",
-    "Tan",
-    "Tanh",
-]
-BINARY = [
-    "Add",
-    "Subtract",
-    "Multiply",
-    "Divide",
-    "Maximum",
-    "Minimum",
-    "Power",
-    "SquaredDifference",
-    "Mod",
-    "FloorMod",
-    "Equal",
-    "NotEqual",
-    "Greater",
-    "GreaterEqual",
-    "Less",
-    "LessEqual",
-    "LogicalAnd",
-    "LogicalOr",
-    "LogicalXor",
-]
-#: What a family's other ports hold (slopes, ranges, betas) broadcasts like numpy too.
-BROADCASTING = ["Select", "FakeQuantize", *BINARY]
-REDUCTIONS = ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"]
-POOLS = ["AvgPool", "MaxPool", "AdaptiveAvgPool", "AdaptiveMaxPool"]
-
-TABLE: dict[str, Follow] = {
-    **dict.fromkeys(UNARY, _data),
-    **dict.fromkeys(BROADCASTING, elementwise),
-    **dict.fromkeys(REDUCTIONS, _reduce),
-    **dict.fromkeys(POOLS, _pool),
-    **dict.fromkeys(("GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "ConvolutionBackpropData"), _batch),
-    **dict.fromkeys(("Convolution", "GroupConvolution"), _convolution),
-    **dict.fromkeys(("MVN", "NormalizeL2", "Split", "VariadicSplit", "CumSum"), _but_axis_input),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _but_axis_attribute),
-    **dict.fromkeys(("PRelu", "BatchNormInference"), _along_channels),
-    "Tile": _same_size,
-    "Pad": _pad,
-    "MatMul": _matmul,
-    "Transpose": _transpose,
-    "Reshape": _reshape,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
-    "Slice": _slice,
-    "StridedSlice": _strided_slice,
-    "Gather": _gather,
-    "Concat": _concat,
-    "Broadcast": _broadcast,
-    "RMS": _last_axis,
-    "GLU": _last_axis,
-}
-
-
-def carried(node: ov.Node, ins: Sequence[Sizes], out: Sizes) -> Carried:
-    """Per input port, which of its axes reach the output index by index; nothing for unknown operations."""
-    follow = TABLE.get(node.get_type_name())
-    return follow(node, ins, out) if follow else [{} for _ in ins]

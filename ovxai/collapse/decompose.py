@@ -35,13 +35,7 @@ class Witness:
         self.noted[key_of(output)] = shape
 
 
-def lower(node: ov.Node, witness: Witness) -> ov.Output | None:
-    """A tensor equal to `node`'s first output, made of simpler nodes; None where it is simple already."""
-    rule = _RULES.get(node.get_type_name())
-    return rule(node, witness) if rule else None
-
-
-def _attention(node: ov.Node, witness: Witness) -> ov.Output | None:
+def attention(node: ov.Node, witness: Witness) -> ov.Output | None:
     if node.get_attributes().get("causal"):
         return None
     query, key, value, *rest = sources(node)
@@ -74,7 +68,7 @@ def _covers_map(node: ov.Node, witness: Witness, kernel: list[int]) -> bool:
     return list(witness(sources(node)[0])[2:]) == list(kernel) and not any(pads) and not dilated
 
 
-def _pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Output | None]:
+def pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Output | None]:
     def rule(node: ov.Node, witness: Witness) -> ov.Output | None:
         if not _covers_map(node, witness, list(node.get_attributes()["kernel"])):
             return None
@@ -84,7 +78,7 @@ def _pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Out
     return rule
 
 
-def _adaptive_pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Output | None]:
+def adaptive_pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Output | None]:
     def rule(node: ov.Node, witness: Witness) -> ov.Output | None:
         data, target = sources(node)
         size = constant_value(target)
@@ -98,7 +92,7 @@ def _adaptive_pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness
     return rule
 
 
-def _depthwise(node: ov.Node, witness: Witness) -> ov.Output | None:
+def depthwise(node: ov.Node, witness: Witness) -> ov.Output | None:
     """[g, 1, 1, kh, kw] weights over a map of kh x kw: a weighted sum a channel."""
     data, weight = sources(node)
     groups, outs, ins, *kernel = witness(weight)
@@ -109,7 +103,7 @@ def _depthwise(node: ov.Node, witness: Witness) -> ov.Output | None:
     return op.reduce_sum(op.multiply(data, table), ints(spatial), True).output(0)
 
 
-def _pad(node: ov.Node, witness: Witness) -> ov.Output | None:
+def pad(node: ov.Node, witness: Witness) -> ov.Output | None:
     """Constant padding of one axis: Concat with a constant on either side."""
     data, begin, end, *fill = sources(node)
     before, after = constant_value(begin), constant_value(end)
@@ -131,7 +125,7 @@ def _pad(node: ov.Node, witness: Witness) -> ov.Output | None:
     return op.concat([*edge(int(before[axis])), data, *edge(int(after[axis]))], axis).output(0)
 
 
-def _slice(node: ov.Node, witness: Witness) -> ov.Output | None:
+def slice_(node: ov.Node, witness: Witness) -> ov.Output | None:
     data, *bounds = sources(node)
     values = [constant_value(bound) for bound in bounds]
     if any(value is None for value in values):
@@ -146,7 +140,7 @@ def _slice(node: ov.Node, witness: Witness) -> ov.Output | None:
     return op.slice(data, *(ints([line[i] for i in cut]) for line in (starts, stops, steps, axes))).output(0)
 
 
-def _strided_slice(node: ov.Node, witness: Witness) -> ov.Output | None:
+def strided_slice(node: ov.Node, witness: Witness) -> ov.Output | None:
     attributes = node.get_attributes()
     data, *bounds = sources(node)
     values = [constant_value(bound) for bound in bounds]
@@ -180,16 +174,3 @@ def _is_whole(data: ov.Output, axis: int, start: int, stop: int, step: int, witn
     shape = data.get_partial_shape()
     known = stop >= ENDLESS or (shape.rank.is_static and shape[axis].is_static)
     return known and step == 1 and (start == 0 or start <= -size) and stop >= size
-
-
-_RULES: dict[str, Callable[[ov.Node, Witness], ov.Output | None]] = {
-    "ScaledDotProductAttention": _attention,
-    "AvgPool": _pool(op.reduce_mean),
-    "MaxPool": _pool(op.reduce_max),
-    "AdaptiveAvgPool": _adaptive_pool(op.reduce_mean),
-    "AdaptiveMaxPool": _adaptive_pool(op.reduce_max),
-    "GroupConvolution": _depthwise,
-    "Pad": _pad,
-    "Slice": _slice,
-    "StridedSlice": _strided_slice,
-}

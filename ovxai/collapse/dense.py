@@ -9,8 +9,9 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.layout import as_mapped, laid_out
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import Leveled, Mapped, Merged, Segments, Shared, Value, Windowed, once
+from ovxai.collapse.values import Leveled, Mapped, Merged, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims, ints
 

@@ -1,19 +1,18 @@
-"""Put the gate on a tensor: the value with which the walk begins."""
+"""Put the gate on a tensor, and walk from there to whatever is asked for."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import openvino as ov
 
 from ovxai.collapse.interpreter import Interpreter
 from ovxai.collapse.layout import flat_dims
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.rules import RULES
+from ovxai.collapse.ops import OPS
 from ovxai.collapse.tokens import cut, edges, join, with_axis
-from ovxai.collapse.values import ONE, ZERO, Leveled, Part, Segments, Shared, Thunk, Value, once
+from ovxai.collapse.values import ONE, ZERO, Leveled, Part, Segments, Shared, Thunk, Value
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, Dims, dims_of
 from ovxai.graph.graph import Graph, Key, key_of
@@ -57,26 +56,12 @@ def _leveled(dims: Dims, axes: tuple[int, ...], tensor: Thunk) -> Leveled:
     return Leveled(dims, axes, {ZERO: zero, ONE: tensor}, flat=True)
 
 
-# From gated tensors down to any other: the one entry to the collapse.
+def walk(graph: Graph, taps: Sequence[Tap], goal: ov.Output, masks: Masks, known: dict[Key, Value] | None = None) -> Value:
+    """From the gated taps down to `goal`, the one entry to the collapse: what `goal` is under the masks.
 
-
-def walk(
-    graph: Graph, taps: Sequence[Tap], goal: ov.Output, masks: Masks, known: dict[Key, Value] | None = None
-) -> tuple[Interpreter, Value]:
-    """The interpreter after its walk from the gated taps to `goal`, and what `goal` is under the masks."""
+    known: tensors below the gate that stay what they are for the plain picture.
+    """
     start = {key_of(tap.port): gated(tap, graph) for tap in taps}
-    interpreter = Interpreter(graph, masks, start, RULES, known)
-    with deep_recursion():
-        value = interpreter.value(goal)
-        return interpreter, join(interpreter, value) if isinstance(value, Segments) else value
-
-
-@contextmanager
-def deep_recursion() -> Iterator[None]:
-    """Values call each other along the head; heads with several blocks are deeper than Python's default."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 20_000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+    interpreter = Interpreter(graph, masks, start, OPS, known)
+    value = interpreter.value(goal)
+    return join(interpreter, value) if isinstance(value, Segments) else value

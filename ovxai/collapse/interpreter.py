@@ -8,44 +8,39 @@ masked copy beside the other), the reason is kept, and the walk goes on with ord
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import openvino as ov
 
 from ovxai.collapse.batched import lifted
-from ovxai.collapse.decompose import Witness, lower
+from ovxai.collapse.decompose import Witness
 from ovxai.collapse.dense import densify
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.operation import Operation, infer_shape
+from ovxai.collapse.operation import UNKNOWN, Op, Operation, infer_shape
 from ovxai.collapse.pointwise import pointwise
-from ovxai.collapse.tokens import dense_of, join, segmented
-from ovxai.collapse.values import Dense, Mapped, Refusal, Segments, Shared, Value, once
+from ovxai.collapse.tokens import history, join, segmented
+from ovxai.collapse.values import Dense, Mapped, Refusal, Segments, Shared, Value
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.dims import dims_of, sizes
 from ovxai.graph.graph import Graph, Key, key_of, sources
-
-#: They hand on runs as they are, with what those remember.
-PICKING = ("Gather", "Slice", "StridedSlice", "Split", "VariadicSplit")
-Rule = Callable[["Interpreter", Operation], "list[Value] | None"]
 
 
 class Interpreter:
     """Evaluates the part of `graph` between gated tensors and whatever is asked for.
 
     gated: the values with which the walk begins. known: tensors that stay what they are for the plain
-    picture although they lie below the gate (which classes are on top, say).
+    picture although they lie below the gate (which classes are on top, say). ops: what is known of operations, by type.
     """
 
     def __init__(
-        self, graph: Graph, masks: Masks, gated: dict[Key, Value], rules: dict[str, Rule], known: dict[Key, Value] | None = None
+        self, graph: Graph, masks: Masks, gated: dict[Key, Value], ops: Mapping[str, Op], known: dict[Key, Value] | None = None
     ) -> None:
         self.graph = graph
         self.masks = masks
-        #: Whether a softmax over gated tokens was met.
-        self.attended = False
-        self._rules = rules
+        self._ops = ops
         self._values: dict[Key, Value] = {**gated, **(known or {})}
         self._origins: dict[str, str] = {}
         self._shapes = Witness(self._witness_of)
@@ -86,7 +81,8 @@ class Interpreter:
     def _enter(self, node: ov.Node) -> None:
         # What else an operation has to say (which entry was the largest) is not in the simpler form.
         others = any(output.get_target_inputs() for output in node.outputs()[1:])
-        simpler = None if others else lower(node, self._shapes)
+        simplify = self._facts(node).simpler
+        simpler = simplify(node, self._shapes) if simplify and not others else None
         if simpler is not None:
             self._note_origin(simpler.get_node(), self._origins.get(node.get_name(), node.get_friendly_name()))
             self._values[key_of(node.output(0))] = self.value(simpler)
@@ -103,12 +99,15 @@ class Interpreter:
         for feed in sources(node):
             self._note_origin(feed.get_node(), origin)
 
+    def _facts(self, node: ov.Node) -> Op:
+        return self._ops.get(node.get_type_name(), UNKNOWN)
+
     def operation(self, node: ov.Node) -> Operation:
         inputs = tuple(self._input(feed) for feed in sources(node))
         real = self.graph.knows(node)
         dims = tuple(dims_of(output, self._witness(output, inputs)) for output in node.outputs())
         plain = tuple((lambda output=output: output) if real else None for output in node.outputs())
-        return Operation(node, inputs, dims, plain, whole=True, origin=self._origins.get(node.get_name(), ""))
+        return Operation(node, inputs, dims, plain, self._facts(node), whole=True, origin=self._origins.get(node.get_name(), ""))
 
     def _witness(self, output: ov.Output, inputs: Sequence[Value]) -> tuple[int, ...]:
         node = output.get_node()
@@ -144,17 +143,16 @@ class Interpreter:
         return [self._remember(value, operation) for value in results]
 
     def _remember(self, value: Value, operation: Operation) -> Value:
-        """Hand on what was dense above. Runs remember for themselves, and so does a run picked out."""
-        if isinstance(value, Segments) or (any(isinstance(feed, Segments) for feed in operation.inputs) and value.dense):
+        """Hand on what was dense above, and what was seen. Runs remember for themselves, and so does a run picked out."""
+        apart = any(isinstance(feed, Segments) for feed in operation.inputs)
+        if isinstance(value, Segments) or (apart and (value.dense or value.seen)):
             return value
-        found = dict.fromkeys(value.dense)
-        for feed in operation.inputs:
-            if operation.kind not in PICKING or not isinstance(feed, Segments):
-                found.update(dict.fromkeys(dense_of(feed)))
-        return replace(value, dense=tuple(found)) if found else value
+        feeds = [feed for feed in operation.inputs if not (operation.facts.picks and isinstance(feed, Segments))]
+        dense, seen = history((value, *feeds))
+        return replace(value, dense=dense, seen=seen) if dense or seen else value
 
     def _exactly(self, operation: Operation) -> list[Value]:
-        rule = self._rules.get(operation.kind)
+        rule = operation.facts.meet
         results = rule(self, operation) if rule else None
         if results is None and any(isinstance(value, Segments) for value in operation.inputs):
             results = segmented(self, operation)
@@ -163,8 +161,8 @@ class Interpreter:
     def _densely(self, operation: Operation, reason: str) -> list[Value]:
         inputs = [self.laid_out(value, operation, reason) for value in operation.inputs]
         results = lifted(self, operation.with_inputs(inputs))
-        notes = dict.fromkeys(note for value in inputs for note in value.dense)
-        return [replace(value, dense=(*value.dense, *notes)) for value in results]
+        dense, seen = history(inputs)
+        return [replace(value, dense=(*value.dense, *dense), seen=value.seen | seen) for value in results]
 
     def laid_out(self, value: Value, operation: Operation, reason: str) -> Value:
         """A value in its dense form, with a note that says for which operation and why."""
@@ -173,7 +171,8 @@ class Interpreter:
         if isinstance(value, (Shared, Mapped)):
             return value
         note = Dense(operation.name, operation.kind, reason, math.prod(sizes(value.dims)))
-        return replace(densify(self, value), dense=(*dense_of(value), note))
+        dense, seen = history([value])
+        return replace(densify(self, value), dense=(*dense, note), seen=seen)
 
 
 def _shared_results(operation: Operation) -> list[Value]:

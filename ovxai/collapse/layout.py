@@ -8,8 +8,9 @@ from dataclasses import replace
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Refusal, Shared, Thunk, Value, Windowed, once  # fmt: skip
+from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Refusal, Shared, Thunk, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE as DIM_ONE
 from ovxai.graph.dims import Dim, Dims, ints

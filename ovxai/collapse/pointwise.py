@@ -10,24 +10,15 @@ import openvino as ov
 from ovxai.collapse.batched import lifted
 from ovxai.collapse.carry import runs
 from ovxai.collapse.layout import expand_levels, flat_dims, stacked_dims, unstacked
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value, once  # fmt: skip
+from ovxai.collapse.values import ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims, sizes
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
-
-#: Linear in one varying operand while all others are shared, or in all of them together.
-_LINEAR_IN_ONE = ("Multiply", "MatMul", "Convolution", "GroupConvolution")
-_LINEAR_IN_ALL = (
-    "Add", "Subtract", "Negative", "Concat", "Split", "VariadicSplit", "Reshape", "Transpose", "Squeeze",
-    "Unsqueeze", "Slice", "StridedSlice", "Gather", "ReduceMean", "ReduceSum", "Broadcast", "BatchNormInference",
-)  # fmt: skip
-
-#: Flat operands beside others with an extent do not broadcast by themselves here.
-_NOT_BROADCAST = ("Concat", "PRelu", "BatchNormInference")
 
 
 def pointwise(interpreter: Interpreter, operation: Operation) -> list[Value]:
@@ -40,18 +31,6 @@ def pointwise(interpreter: Interpreter, operation: Operation) -> list[Value]:
     if all(isinstance(value, Leveled) for value in varying):
         return [_leveled(interpreter, operation, index) for index in range(len(operation.out_dims))]
     return lifted(interpreter, operation)
-
-
-def is_affine(operation: Operation) -> bool:
-    """Whether the result at level l is V_0 + l * (V_1 - V_0) if the inputs' are."""
-    varying = [port for port, value in enumerate(operation.inputs) if not isinstance(value, Shared)]
-    if operation.kind in _LINEAR_IN_ALL:
-        return True
-    if operation.kind in _LINEAR_IN_ONE:
-        return len(varying) == 1
-    if operation.kind == "Convert":
-        return operation.node.get_output_element_type(0).is_real()
-    return operation.kind == "Divide" and varying == [0]
 
 
 def _leveled(interpreter: Interpreter, operation: Operation, index: int) -> Value:
@@ -74,7 +53,7 @@ def _moved(operation: Operation, port: int, value: Leveled, carried: dict[int, i
     if all(axis in carried for axis in value.positions):
         return tuple(carried[axis] for axis in value.positions)
     if operation.kind != "Reshape" or port != 0:
-        raise Refusal("it mixes positions")
+        raise operation.mixes("positions")
     return _reshaped(value, sizes(out))
 
 
@@ -109,7 +88,9 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
     if len(positions) == 2 and (dims[positions[0]].size, dims[positions[1]].size) != (masks.h.size, masks.w.size):
         raise Refusal("a Reshape takes positions apart")
     inputs = operation.inputs
-    kept = masks.levels == (ONE,) or (is_affine(operation) and all(v.affine for v in inputs if isinstance(v, Leveled)))
+    kept = masks.levels == (ONE,) or (
+        operation.facts.linear(operation) and all(v.affine for v in inputs if isinstance(v, Leveled))
+    )
     if not kept:
         inputs = tuple(expand_levels(v, masks) if isinstance(v, Leveled) else v for v in inputs)
     flat = _stays_flat(operation, index, positions)
@@ -167,6 +148,6 @@ def _stays_flat(operation: Operation, index: int, positions: Sequence[int]) -> b
 
 def _at_level(operation: Operation, inputs: Sequence[Value], weight: float, dims: Dims, index: int) -> ov.Output:
     tensors = [value.levels[weight]() if isinstance(value, Leveled) else value.out() for value in inputs]
-    if operation.kind in _NOT_BROADCAST and weight == ZERO and dims == operation.out_dims[index]:
+    if not operation.facts.spreads and weight == ZERO and dims == operation.out_dims[index]:
         tensors = [emit.broadcast(t, v.dims) if isinstance(v, Leveled) and v.flat else t for t, v in zip(tensors, inputs)]
     return operation.remake(tensors, dims, index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,23 +10,10 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.layout import as_mapped, change_of, laid_gate, level_gates
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import (  # fmt: skip
-    ONE,
-    ZERO,
-    Dense,
-    Leveled,
-    Mapped,
-    Part,
-    Refusal,
-    Segments,
-    Shared,
-    Thunk,
-    Value,
-    Windowed,
-    once,
-)
+from ovxai.collapse.values import ONE, ZERO, Dense, Leveled, Mapped, Part, Refusal, Seen, Segments, Shared, Thunk, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, Dims, ints
 
@@ -64,16 +51,15 @@ def restrict(value: Value, axis: int, start: Dim, stop: Dim) -> Value:
     """
     size = Dim(stop.size - start.size) if start.is_static and stop.is_static else _difference(stop, start)
     dims = with_axis(value.dims, axis, size)
-    dense = value.dense
     if isinstance(value, Shared):
         return Shared(dims, cut(value.out, axis, start, stop))
     if isinstance(value, Mapped):
-        return Mapped(dims, cut(value.out, axis + 1, start, stop), dense=dense)
+        return Mapped(dims, cut(value.out, axis + 1, start, stop), dense=value.dense, seen=value.seen)
     if isinstance(value, Windowed) and axis not in value.axes:
-        return Windowed(dims, value.axes, cut(value.out, axis + 1, start, stop), dense=dense)
+        return Windowed(dims, value.axes, cut(value.out, axis + 1, start, stop), dense=value.dense, seen=value.seen)
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: cut(thunk, axis, start, stop) for weight, thunk in value.levels.items()}
-        return Leveled(dims, value.positions, levels, value.flat, dense=dense)
+        return Leveled(dims, value.positions, levels, value.flat, dense=value.dense, seen=value.seen)
     raise Refusal("single positions are picked out of what is gated")
 
 
@@ -102,14 +88,15 @@ def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
     ]
 
 
-def dense_of(value: Value) -> tuple[Dense, ...]:
-    """What was laid out densely for a value, all of its runs included."""
-    if not isinstance(value, Segments):
-        return value.dense
-    found: dict[Dense, None] = {}
-    for part in value.parts:
-        found.update(dict.fromkeys(dense_of(part())))
-    return tuple(found)
+def history(values: Iterable[Value]) -> tuple[tuple[Dense, ...], frozenset[Seen]]:
+    """What was laid out densely for `values` and what happened on their way, all of their runs included."""
+    dense: dict[Dense, None] = {}
+    seen: set[Seen] = set()
+    for value in values:
+        own = history(part() for part in value.parts) if isinstance(value, Segments) else (value.dense, value.seen)
+        dense.update(dict.fromkeys(own[0]))
+        seen |= own[1]
+    return tuple(dense), frozenset(seen)
 
 
 def join(interpreter: Interpreter, value: Segments) -> Value:
@@ -122,7 +109,8 @@ def join(interpreter: Interpreter, value: Segments) -> Value:
     def build():
         return emit.concat([as_mapped(part, masks).out() for part in parts], value.axis + 1)
 
-    return Mapped(value.dims, once(build), dense=dense_of(value))
+    dense, seen = history([value])
+    return Mapped(value.dims, once(build), dense=dense, seen=seen)
 
 
 class _Results:
@@ -138,7 +126,7 @@ def _leading(operation: Operation) -> tuple[int, int]:
     for port, value in enumerate(operation.inputs):
         if isinstance(value, Segments):
             if value.axis not in carried[port]:
-                raise Refusal("it mixes tokens of different kinds")
+                raise operation.mixes("tokens of different kinds")
             return port, carried[port][value.axis]
     raise Refusal("nothing here is made of runs")
 
@@ -157,7 +145,7 @@ def _piece(interpreter: Interpreter, operation: Operation, target: int, sizes: D
             inputs.append(_own_run(interpreter, operation, value, axis, (start, stop)))
     dims = tuple(with_axis(out, target, size) for out in operation.out_dims)
     plain = tuple(None if one is None else cut(one, target, start, stop) for one in operation.plain)
-    return Operation(operation.node, tuple(inputs), dims, plain)
+    return Operation(operation.node, tuple(inputs), dims, plain, operation.facts)
 
 
 def _own_run(interpreter: Interpreter, operation: Operation, value: Value, axis: int, run: tuple[Dim, Dim]) -> Value:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import openvino as ov
 
+from ovxai.collapse.lazy import Lazy
 from ovxai.graph.dims import Dims
 
 Thunk = Callable[[], ov.Output]
+
 ZERO = 0.0
 ONE = 1.0
 
@@ -22,24 +25,18 @@ class Refusal(Exception):
     """A rule does not apply; the text says to what and why."""
 
 
-def once(build: Callable[[], ov.Output]) -> Thunk:
-    """Build at the first call only."""
-    kept: list = []
+class Seen(Enum):
+    """What happened to a gated value on its way, beside what it is."""
 
-    def call():
-        if not kept:
-            kept.append(build())
-        return kept[0]
-
-    return call
+    #: A softmax over gated tokens.
+    SOFTMAX = "softmax"
+    #: Gated tokens asked what other tokens know.
+    QUERIES = "queries"
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Where the exact collapse stopped and why; `elements` counts what one mask's copy lays out.
-
-    No elements: nothing was laid out, but gated tokens ask here for what other tokens know.
-    """
+    """Where the exact collapse stopped and why; `elements` counts what one mask's copy lays out."""
 
     name: str
     kind: str
@@ -49,19 +46,15 @@ class Dense:
 
 @dataclass(frozen=True)
 class Value:
-    """dims: the plain tensor's extents. dense: what was laid out densely on the way here."""
+    """dims: the plain tensor's extents. dense: what was laid out densely on the way here. seen: what else happened."""
 
     dims: Dims
     dense: tuple[Dense, ...] = field(default=(), kw_only=True)
+    seen: frozenset[Seen] = field(default=frozenset(), kw_only=True)
 
     @property
     def rank(self) -> int:
         return len(self.dims)
-
-    @property
-    def copied(self) -> tuple[Dense, ...]:
-        """The notes of `dense` where something was laid out."""
-        return tuple(note for note in self.dense if note.elements)
 
 
 @dataclass(frozen=True)
@@ -123,17 +116,8 @@ class Merged(Value):
     run: tuple[int, ...]
 
 
-class Part:
-    """A value that is worked out when it is first looked at."""
-
-    def __init__(self, work: Callable[[], Value]) -> None:
-        self._work = work
-        self._value: Value | None = None
-
-    def __call__(self) -> Value:
-        if self._value is None:
-            self._value = self._work()
-        return self._value
+#: A value that is worked out when it is first looked at.
+Part = Lazy[Value]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import partial
 
 import openvino as ov
 
-from ovxai.collapse.gate import deep_recursion, grid_dims, walk
+from ovxai.collapse.gate import grid_dims, walk
 from ovxai.collapse.head.class_maps import class_maps
 from ovxai.collapse.head.classes import Selection, picked, pushed, select_classes
 from ovxai.collapse.masks import Masks
@@ -50,9 +50,8 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     chosen = None if selection is None else pushed(logits, selection, graph)
     goal = logits if chosen is None else chosen
     width = classes if chosen is None else selection.count
-    with deep_recursion():
-        head = Head(graph, site, goal, {} if selection is None else selection.fixed())
-        maps, dense = _maps(head, dims[0], width, options.memory_budget)
+    head = Head(graph, site, goal, {} if selection is None else selection.fixed())
+    maps, dense = _maps(head, dims[0], width, options.memory_budget)
     if selection is not None and chosen is None:
         maps = picked(maps, selection)
     return Branch(
@@ -104,14 +103,14 @@ def _maps(head: Head, batch: Dim, classes: int, budget: int) -> tuple[ov.Output,
         raise TargetLayerError(f"the scores do not depend on the positions of {names}; choose another --target-layer")
     pieces = [
         class_maps(head.goal, partial(_walk, head, masks), head.graph, masks, (batch, Dim(classes)))
-        for masks in _chunks(whole, scores.copied, budget)
+        for masks in _chunks(whole, scores.dense, budget)
     ]
     maps = emit.reshape(emit.concat(pieces, 2), [batch, Dim(classes), *grid])
-    return as_float(maps), scores.copied
+    return as_float(maps), scores.dense
 
 
 def _walk(head: Head, masks: Masks, goal: ov.Output) -> Value:
-    return walk(head.graph, head.site.taps, goal, masks, head.known)[1]
+    return walk(head.graph, head.site.taps, goal, masks, head.known)
 
 
 #: Copies of a dense tensor that are alive at once: what is laid out, what the operation makes of it, and one on the way.

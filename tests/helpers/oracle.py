@@ -123,13 +123,11 @@ def _cut(case: Case) -> ov.Model:
 
 def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     """A model with the maps as its only output, and what was dense. chunk: so many masks at a time."""
-    from ovxai.collapse.gate import gated, grid_dims
-    from ovxai.collapse.interpreter import Interpreter
+    from ovxai.collapse.gate import grid_dims
+    from ovxai.collapse.gate import walk as collapse
     from ovxai.collapse.masks import Masks
-    from ovxai.collapse.rules import RULES
-    from ovxai.collapse.tokens import join
-    from ovxai.collapse.values import Mapped, Segments
-    from ovxai.graph.graph import Graph, key_of
+    from ovxai.collapse.values import Mapped
+    from ovxai.graph.graph import Graph
     from ovxai.graph.tap import Tap
 
     model = case.model.clone()
@@ -140,10 +138,7 @@ def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     taps = [Tap(port, case.layout, grid, case.prefix) for port in ports]
 
     def walk(masks):
-        start = {key_of(tap.port): gated(tap, graph) for tap in taps}
-        interpreter = Interpreter(graph, masks, start, RULES)
-        value = interpreter.value(goal)
-        value = join(interpreter, value) if isinstance(value, Segments) else value
+        value = collapse(graph, taps, goal, masks)
         assert isinstance(value, Mapped), f"the walk ended in {type(value).__name__}"
         return value
 
@@ -155,7 +150,7 @@ def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     else:
         values = [walk(Masks(*sides, case.mask, start, stop)) for start, stop in zip(edges, edges[1:])]
     results = [op.result(value.out()) for value in values]
-    return ov.Model(results, model.get_parameters(), "maps"), values[0].copied
+    return ov.Model(results, model.get_parameters(), "maps"), values[0].dense
 
 
 def outcome(case: Case, chunk: int | None = None) -> Outcome:

@@ -11,8 +11,9 @@ import openvino as ov
 
 from ovxai.collapse.carry import is_pointwise_convolution
 from ovxai.collapse.layout import change_of, flat_dims, level_rows
+from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import ZERO, Leveled, Mapped, Merged, Refusal, Shared, Thunk, Value, once  # fmt: skip
+from ovxai.collapse.values import ZERO, Leveled, Mapped, Merged, Refusal, Shared, Thunk, Value
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims, product, sizes
 
@@ -34,7 +35,7 @@ def on_merged(interpreter: Interpreter, operation: Operation) -> list[Value] | N
     inputs = tuple(
         value.inner if one is value else Shared((), once(lambda o=one: emit.reshape(o.out(), ()))) for one in operation.inputs
     )
-    inner = Operation(operation.node, inputs, (value.inner.dims,), (None,))
+    inner = Operation(operation.node, inputs, (value.inner.dims,), (None,), operation.facts)
     return [Merged(operation.out_dims[0], value.axis, interpreter.evaluate(inner)[0], value.run)]
 
 

@@ -14,24 +14,13 @@ import openvino as ov
 
 from ovxai.collapse.batched import lifted
 from ovxai.collapse.layout import change_of, flat_dims, laid_gate, level_gates, spread_over_masks, to_windowed
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.rules.flatten import merged_matmul
 from ovxai.collapse.rules.reduction import weighted_window
 from ovxai.collapse.tokens import edges, gate_in_rows, gated_run, join_runs, restrict, segmented, with_axis
-from ovxai.collapse.values import (  # fmt: skip
-    ZERO,
-    Dense,
-    Leveled,
-    Mapped,
-    Merged,
-    Refusal,
-    Segments,
-    Shared,
-    Value,
-    Windowed,
-    once,
-)
+from ovxai.collapse.values import ZERO, Leveled, Mapped, Merged, Refusal, Seen, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE as ONE_ROW
 from ovxai.graph.dims import Dim, Dims, product, sizes
@@ -100,8 +89,7 @@ def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     scores = lifted(interpreter, operation.with_inputs(inputs))
     if not isinstance(a, (Leveled, Windowed)):
         return scores
-    note = Dense(operation.name, operation.kind, "gated tokens ask for what other tokens know", 0)
-    return [replace(value, dense=(*value.dense, note)) for value in scores]
+    return [replace(value, seen=value.seen | {Seen.QUERIES}) for value in scores]
 
 
 def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled) -> Value:

@@ -15,21 +15,10 @@ from openvino import opset13 as op
 
 from ovxai.collapse.carry import axis_values
 from ovxai.collapse.layout import level_rows, rows, spread_over_masks
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import (  # fmt: skip
-    ONE,
-    ZERO,
-    Leveled,
-    Mapped,
-    Merged,
-    Refusal,
-    Segments,
-    Shared,
-    Value,
-    Windowed,
-    once,
-)
+from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, Dims, ints, product
 

@@ -12,9 +12,10 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.carry import ENDLESS, axis_values
+from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.tokens import edges, restrict, with_axis
-from ovxai.collapse.values import Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed, once  # fmt: skip
+from ovxai.collapse.values import Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, ints
 from ovxai.graph.graph import constant_value
@@ -63,14 +64,14 @@ def drop_axis(value: Value, axis: int) -> Value:
     if isinstance(value, Shared):
         return Shared(dims, once(lambda: emit.reshape(value.out(), dims)))
     if isinstance(value, Mapped):
-        return Mapped(dims, once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense)
+        return Mapped(dims, once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense, seen=value.seen)
     if isinstance(value, Windowed):
         return Windowed(
             dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense
         )
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: once(lambda t=thunk: _squeezed(t(), axis)) for weight, thunk in value.levels.items()}
-        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, dense=value.dense)
+        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, dense=value.dense, seen=value.seen)
     if isinstance(value, Segments) and value.axis != axis:
         parts = tuple(Part(lambda part=part: drop_axis(part(), axis)) for part in value.parts)
         return Segments(dims, down(value.axis), value.sizes, parts)
@@ -220,7 +221,7 @@ def _has_runs(value: Value, axis: int) -> bool:
     if isinstance(value, Shared):
         return False
     if isinstance(value, Mapped):
-        return bool(value.copied)
+        return bool(value.dense)
     if isinstance(value, Leveled):
         return value.positions == (axis,)
     if isinstance(value, Segments):

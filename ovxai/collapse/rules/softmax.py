@@ -13,11 +13,12 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.layout import laid_out, spread_over_masks, to_windowed, window_dims
+from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.rules.reduction import along
-from ovxai.collapse.tokens import dense_of, edges, gated_run, join_runs
-from ovxai.collapse.values import Leveled, Mapped, Merged, Part, Refusal, Segments, Shared, Value, Windowed, once  # fmt: skip
+from ovxai.collapse.tokens import edges, gated_run, history, join_runs
+from ovxai.collapse.values import Leveled, Mapped, Merged, Part, Refusal, Seen, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE, Dim
 
@@ -35,7 +36,6 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     parts = _runs(value, axis)
     if parts is None:
         return None
-    interpreter.attended = True
     masks = interpreter.masks
     forms = _same_windows([_form(part, axis, masks) for part in parts], axis, masks)
     every = all(isinstance(form, (Shared, Mapped)) for form in forms)  # a weight for every token
@@ -44,11 +44,11 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     sizes = [window_dims(form.dims, getattr(form, "axes", ()), masks)[axis] for form in forms]
     bounds = edges(sizes)
     results = [_run(form, axis, joint, bounds[i], bounds[i + 1], masks) for i, form in enumerate(forms)]
+    dense, seen = history([value])  # every run's weights rest on the scores of all
+    results = [replace(result, dense=dense, seen=seen | {Seen.SOFTMAX}) for result in results]
     if not isinstance(value, Segments):
         return results
     dims = operation.out_dims[0]
-    notes = dense_of(value)  # every run's weights rest on the scores of all
-    results = [replace(result, dense=notes) for result in results]
     parts = tuple(Part(lambda r=result: r) for result in results)
     single = at_once and axis == value.rank - 1 > 0 and dims[-2] == ONE
     return [Segments(dims, axis, value.sizes, parts, rows=once(lambda: _weights_in_rows(value, masks)) if single else None)]

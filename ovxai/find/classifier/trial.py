@@ -10,7 +10,7 @@ import openvino as ov
 
 from ovxai.collapse.gate import grid_dims, walk
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import Dense, Mapped
+from ovxai.collapse.values import Dense, Mapped, Seen
 from ovxai.errors import TargetLayerError
 from ovxai.find.site import No
 from ovxai.graph.graph import Graph
@@ -38,9 +38,8 @@ class Trial:
 
 
 def attempt(graph: Graph, tap: Tap, logits: ov.Output, mask: str) -> Trial:
-    interpreter, value = walk(graph, [tap], logits, Masks(*grid_dims(tap, graph), mask))
-    mixed = len(value.copied) < len(value.dense)
-    return Trial(tap, isinstance(value, Mapped), value.copied, mixed, interpreter.attended)
+    value = walk(graph, [tap], logits, Masks(*grid_dims(tap, graph), mask))
+    return Trial(tap, isinstance(value, Mapped), value.dense, Seen.QUERIES in value.seen, Seen.SOFTMAX in value.seen)
 
 
 # Target layers that the user names.
