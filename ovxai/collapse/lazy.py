@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 #: Lazy calls inside one another. Each takes up to a dozen of Python's own, of which a thread has 1000 by default.
 DEPTH = 24
+#: How much deeper work may go that is started again: what it builds anew it then finds standing on finished work.
+FURTHER = 6
 
 
 class _TooDeep(Exception):
@@ -26,9 +28,10 @@ class _TooDeep(Exception):
 
 
 class _Depth(threading.local):
-    """How many lazy calls the present thread is inside."""
+    """How many lazy calls the present thread is inside, and how many it may be."""
 
     inside = 0
+    limit = DEPTH
 
 
 _depth = _Depth()
@@ -45,7 +48,7 @@ class Lazy(Generic[T]):
 
     def __call__(self) -> T:
         if not self._result:
-            if _depth.inside >= DEPTH:
+            if _depth.inside >= _depth.limit:
                 raise _TooDeep(self)  # type: ignore[arg-type]  # a Lazy of anything
             if _depth.inside:
                 self._finish()
@@ -65,14 +68,19 @@ class Lazy(Generic[T]):
 
 
 def _from_the_bottom(first: Lazy[T]) -> None:
-    stack: list[Lazy[object]] = [first]  # type: ignore[list-item]  # of any results
-    while stack:
-        try:
-            stack[-1]._finish()
-        except _TooDeep as deeper:
-            stack.append(deeper.waiting)
-        else:
-            stack.pop()
+    stack: list[tuple[Lazy[object], int]] = [(first, DEPTH)]  # type: ignore[list-item]  # of any results
+    try:
+        while stack:
+            lazy, _depth.limit = stack[-1]
+            try:
+                lazy._finish()
+            except _TooDeep as deeper:
+                stack[-1] = (lazy, _depth.limit + FURTHER)
+                stack.append((deeper.waiting, DEPTH))
+            else:
+                stack.pop()
+    finally:
+        _depth.limit = DEPTH
 
 
 def once(work: Callable[[], T]) -> Lazy[T]:
