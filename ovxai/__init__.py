@@ -10,7 +10,7 @@ The names below are imported on first use, so that `import ovxai` alone loads no
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ovxai.errors import (
     AlreadyExplainedError,
@@ -22,6 +22,8 @@ from ovxai.errors import (
     SourceError,
     TargetLayerError,
     UnsupportedModelError,
+    UsageError,
+    VerificationError,
 )
 from ovxai.version import __version__
 
@@ -34,27 +36,50 @@ if TYPE_CHECKING:
     from ovxai.runtime.show.explanation import Explanation
     from ovxai.verification import verify
 
+#: Where the names that are imported on first use live.
 _HOME = {
+    "ExplainConfig": "ovxai.runtime.config:ExplainConfig",
+    "Explainer": "ovxai.explainer:Explainer",
+    "Explanation": "ovxai.runtime.show.explanation:Explanation",
+    "TargetExplainGroup": "ovxai.runtime.config:TargetExplainGroup",
     "insert": "ovxai.insertion:insert",
     "save_model": "ovxai.graph.save:save_model",
     "strip": "ovxai.graph.surgery:strip_model",
     "verify": "ovxai.verification:verify",
-    "Explainer": "ovxai.explainer:Explainer",
-    "ExplainConfig": "ovxai.runtime.config:ExplainConfig",
-    "TargetExplainGroup": "ovxai.runtime.config:TargetExplainGroup",
-    "Explanation": "ovxai.runtime.show.explanation:Explanation",
 }
 
 __all__ = [
-    "AlreadyExplainedError", "ModelReadError", "NotExplainedError", "OptionError", "OutputError",
-    "OvxaiError", "SourceError", "TargetLayerError", "UnsupportedModelError", "__version__", *_HOME,
-]  # fmt: skip
+    "AlreadyExplainedError",
+    "ExplainConfig",
+    "Explainer",
+    "Explanation",
+    "ModelReadError",
+    "NotExplainedError",
+    "OptionError",
+    "OutputError",
+    "OvxaiError",
+    "SourceError",
+    "TargetExplainGroup",
+    "TargetLayerError",
+    "UnsupportedModelError",
+    "UsageError",
+    "VerificationError",
+    "__version__",
+    "insert",
+    "save_model",
+    "strip",
+    "verify",
+]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'ovxai' has no attribute {name!r}")
     module, _, attribute = _HOME[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute)
+    value: object = getattr(importlib.import_module(module), attribute)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

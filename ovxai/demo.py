@@ -16,13 +16,13 @@ class DemoResult:
     """What the demo wrote.
 
     model: the explained IR. pictures: the explained pictures. predictions: photo -> label and score.
-    page: report.html, to open in a browser.
+    page: report.html, to open in a browser; None where there was no picture to show.
     """
 
     model: Path
     pictures: tuple[Path, ...]
     predictions: dict[str, tuple[str, float]]
-    page: Path | None = None
+    page: Path | None
 
 
 def fixtures() -> Path:
@@ -72,7 +72,11 @@ def run_demo(folder: str | Path) -> DemoResult:
         raise SourceError(result.broken[0].reason)
     write_manifest(folder, model_facts(str(model), explainer.facts), result.written, [], {})
     page = report.write(explainer.facts, model=str(model), settings={})
-    files = [item for item in result.written if item.kind in ("overlay", "grid")]
+    shown = [item for item in result.written if item.kind in ("overlay", "grid")]
     # Of each photograph the best class is written first.
-    best = {Path(item.source).name: (item.label, item.score) for item in reversed(files) if item.kind == "overlay"}
-    return DemoResult(model, tuple(folder / item.path for item in files), dict(sorted(best.items())), page)
+    best = {
+        Path(item.source).name: (item.label, item.score)
+        for item in reversed(shown)
+        if item.kind == "overlay" and item.label is not None and item.score is not None
+    }
+    return DemoResult(model, tuple(folder / item.path for item in shown), dict(sorted(best.items())), page)

@@ -1,4 +1,4 @@
-"""What can go wrong, one class a kind. Every message is one line: what is wrong, where, and what to do."""
+"""What can go wrong, one class per kind. Every message is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ class OptionError(OvxaiError, ValueError):
 
 
 class UsageError(OptionError):
-    """An option's value that no model could take: no such choice, no number, below the least (exit code 2)."""
+    """Wrong usage (exit code 2): a value that no model could take, or an option that the chosen method does not read."""
+
+
+class VerificationError(OvxaiError, RuntimeError):
+    """The maps of an explained model are not what their definition says."""
 
 
 class OutputError(OvxaiError, RuntimeError):

@@ -11,6 +11,7 @@ import openvino as ov
 
 from ovxai.errors import OptionError, SourceError
 from ovxai.graph.picture import find_picture_input
+from ovxai.labels import given_labels
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.facts import ModelFacts, read_facts
@@ -20,7 +21,6 @@ from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.interpret import Interpreter
 from ovxai.runtime.pipeline import Pipeline
-from ovxai.runtime.predict.labels import read_labels
 from ovxai.runtime.predict.select import settle
 from ovxai.runtime.show.explanation import Explanation
 
@@ -70,7 +70,7 @@ class Explainer:
         preprocessing = PreprocessOptions(
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
-        names = _names(labels)
+        names = given_labels(labels)
         explained, notes = open_explained(model)
         self.config = config or ExplainConfig()
         self.facts = read_facts(explained, names)
@@ -171,12 +171,6 @@ def _values(values: Iterable[float] | float | None) -> tuple[float, ...] | None:
     if values is None:
         return None
     return (float(values),) if np.isscalar(values) else tuple(float(value) for value in values)
-
-
-def _names(labels: Iterable[str] | str | Path | None) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    return read_labels(labels) if isinstance(labels, (str, Path)) else tuple(labels)
 
 
 def _unused(facts: ModelFacts, target: TargetExplainGroup) -> frozenset[str]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError
+from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError, VerificationError
+from ovxai.find.classifier.readout import output_index
+from ovxai.find.classifier.trial import port_named
+from ovxai.find.site import ClassifierSite, No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
 from ovxai.graph.normalise import fold_parameters
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs
-from ovxai.metadata import (  # fmt: skip
+from ovxai.labels import fitted_names, given_labels
+from ovxai.metadata import (
+    ACTIVATION_MAP,
+    CLASSIFICATION,
     EMBEDDED_MAP,
     EMBEDDED_OVERLAY,
     FEATURE_MAP,
@@ -29,9 +37,29 @@ from ovxai.methods.activation_map import activation_map
 from ovxai.methods.embedding import embed
 from ovxai.methods.outputs import Branch, as_float, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
-from ovxai.options import InsertOptions
+from ovxai.options import AUTO, InsertOptions, method_for, refuse_unread
 from ovxai.probe import probe
 from ovxai.version import __version__
+
+if TYPE_CHECKING:
+    from ovxai.verification import VerifyReport
+
+
+class TorchModel(Protocol):
+    """What a `torch.nn.Module` and a `torch.export.ExportedProgram` have in common; torch need not be installed."""
+
+    def named_parameters(self) -> Iterator[tuple[str, object]]:
+        """Names and tensors."""
+        ...
+
+
+class Tensor(Protocol):
+    """A `torch.Tensor`, or an array like one."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Sizes of its axes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +68,7 @@ class Insertion:
 
     why: how the site was chosen. notes: what a person should know (what is dense, say). warnings: what
     the probe saw (flat maps, the same map for every class). candidates: tensors considered.
+    verified: what the verification measured, where one was asked for.
     """
 
     model: ov.Model
@@ -48,34 +77,95 @@ class Insertion:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    verified: VerifyReport | None = None
 
 
-def insert(model: str | Path | ov.Model, **options: object) -> ov.Model:
-    """Add explanation outputs to a model.
+def insert(
+    model: str | Path | ov.Model | TorchModel,
+    *,
+    task: str = "auto",
+    method: str = "auto",
+    target_layer: str | Sequence[str] = (),
+    output: str | int | None = None,
+    mask: str = "auto",
+    blocks: int = 1,
+    scale: bool = True,
+    classes: str = "all",
+    embed: str | None = None,
+    feature_vector: bool = False,
+    feature_map: bool | None = None,
+    labels: str | Path | Sequence[str] | None = None,
+    num_classes: int | None = None,
+    map_size: str | None = None,
+    class_activation: str | None = None,
+    levels: str = "mean",
+    memory_budget: int = 512,
+    probe: bool = True,
+    verify: bool = False,
+    example_input: Tensor | tuple[Tensor, ...] | None = None,
+) -> ov.Model:
+    """Add explanation outputs to a model. The keywords are the long options of `ovxai insert`, with `_` for `-`.
 
     model: path of anything OpenVINO reads, an `ov.Model` (which is not changed), or a PyTorch module or
-    exported program (then `example_input` is a tensor such as it takes; no hooks, it is converted).
-    options: the long options of `ovxai insert`, with `_` for `-` (see `InsertOptions`).
+        exported program, which is converted, without hooks.
+    task: "auto", "classification", "detection" or "instance-segmentation".
+    method: "auto", "reciprocam", "vit-reciprocam", "det-class-probability-map", "inst-seg" or "activation-map".
+    target_layer: which tensors are gated, or hold a detector's class logits: friendly node names or tensor
+        names, `name:port` where the port is not 0; one, or several.
+    output: name or index of the output whose scores are explained. Default: the first that looks like scores.
+    mask: what is left of the feature map: "point", one position, or "gaussian", its neighbourhood too. "auto":
+        gaussian for ViT Recipro-CAM, else point.
+    blocks: how many transformer blocks before the end the gate sits, from 1.
+    scale: maps are u8, min-max scaled to 0..255 each; False: f32, in the units of the scores.
+    classes: "all", "top:K" or indices such as "0,3,7".
+    embed: "map" adds `saliency_map_resized` u8 [N, C, H, W] at the input's size, "overlay" `saliency_overlay`
+        u8 [N, H, W, 3] RGB, the map of the strongest class over the picture.
+    feature_vector: also `feature_vector` f32 [N, c]. feature_map: also `feature_map` f32 [N, c, h, w];
+        None: yes, except for instance segmentation.
+    labels: class names, one per class, or the path of a file with one per line; stored in rt_info `model_info`.
+    num_classes: how many classes there are, where the graph leaves that open.
+    map_size: "HxW", grid of the maps of detectors and instance segmentation, in cells.
+    class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax.
+    levels: "mean" or "max" over a detector's pyramid levels.
+    memory_budget: MB that may be used at once where the maps can only be computed densely.
+    probe: see in two inferences whether the result runs and its maps carry anything; `insert_with_report` hands
+        on what they show.
+    verify: compare the maps with their definition, one masked copy at a time, before the model is handed out.
+    example_input: for a PyTorch module: a tensor, or several, such as it takes.
 
     Returns a new `ov.Model`: the model's own outputs first and unchanged, then `saliency_map`
-    [N, C, h, w] (u8 scaled to 0..255 per map, or f32 with scale=False), `feature_map` [N, c, h, w] f32,
-    and on request `feature_vector` [N, c], `saliency_index` [N, 1, K] i64 and an embedded picture.
+    [N, C, h, w] (u8, or f32 with scale=False), `feature_map`, `feature_vector`, `saliency_index`
+    [N, 1, K] i64 (which classes the maps are of, unless all) and the embedded picture.
 
     Methods: Recipro-CAM (arXiv 2209.14074), ViT Recipro-CAM (arXiv 2310.02588), OTX's
     DetClassProbabilityMap and InstSegExplainAlgo.
 
     Raises:
         ModelReadError: the file is not there or is no model.
+        AlreadyExplainedError: the model carries explanation outputs already.
         UnsupportedModelError: nothing in the model can be explained this way; says what was looked for.
-        AlreadyExplainedError, TargetLayerError, OptionError: see their messages.
+        TargetLayerError: a target layer that the model does not have, or that can't be gated.
+        OptionError: an option's value does not fit the model; `UsageError`, a kind of it: no model could take
+            the value, or the method does not read the option.
+        VerificationError: with verify=True, the maps are not what their definition says.
     """
-    return insert_with_report(model, **options).model
+    options = InsertOptions(
+        task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
+        output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
+        feature_map=feature_map, labels=given_labels(labels), num_classes=num_classes, map_size=map_size,
+        class_activation=class_activation, levels=levels, memory_budget=memory_budget, probe=probe, verify=verify,
+    )  # fmt: skip
+    return insert_with_report(model, options, example_input=example_input).model
 
 
-def insert_with_report(model: str | Path | ov.Model, **options: object) -> Insertion:
-    """Like `insert`, but also says what was found and done."""
-    example_input = options.pop("example_input", None)
-    wishes = make_options(options)
+def insert_with_report(
+    model: str | Path | ov.Model | TorchModel,
+    options: InsertOptions | None = None,
+    *,
+    example_input: Tensor | tuple[Tensor, ...] | None = None,
+) -> Insertion:
+    """Like `insert`, with its keywords in one object; also says what was found and done."""
+    wishes = options or InsertOptions()
     working = as_model(model, example_input)
     name = str(model) if isinstance(model, (str, Path)) else "the model"
     if is_explained(working):
@@ -86,16 +176,20 @@ def insert_with_report(model: str | Path | ov.Model, **options: object) -> Inser
         working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
     model_info = ModelInfo.read(working)
     graph = Graph(working)
+    _check_names(working, graph, wishes)
     plan = find_plan(working, graph, wishes, model_info)
     if isinstance(plan, str):
         raise UnsupportedModelError(f"{name}: {plan}")
+    refuse_unread(wishes, [(plan.task, _method_of(plan, wishes))])
     branch = build_branch(graph, plan, wishes)
+    _check_counts(branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
-    return Insertion(working, info, plan.why, (*branch.notes, *notes), warnings, plan.candidates)
+    verified = _verified(working, name) if wishes.verify else None
+    return Insertion(working, info, plan.why, (*branch.notes, *notes), warnings, plan.candidates, verified)
 
 
-def as_model(model: str | Path | ov.Model | object, example_input: object = None) -> ov.Model:
+def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | tuple[Tensor, ...] | None = None) -> ov.Model:
     """A model of its own to work on: read from a path, cloned, or converted from a PyTorch module.
 
     Raises:
@@ -108,23 +202,64 @@ def as_model(model: str | Path | ov.Model | object, example_input: object = None
     return convert_module(model, example_input)
 
 
-def make_options(options: dict[str, object]) -> InsertOptions:
-    """Keywords -> `InsertOptions`; a single target layer may be given as text.
+def _check_names(model: ov.Model, graph: Graph, options: InsertOptions) -> None:
+    """What the user named is looked up before anything is searched for.
 
     Raises:
-        OptionError: an option that there is not, or a value that it can't have.
+        TargetLayerError: no such node or tensor. OptionError: no such output.
     """
-    known = {field.name for field in fields(InsertOptions)}
-    unknown = set(options) - known
-    if unknown:
-        raise OptionError(f"there is no option {min(unknown)!r}; there are: {', '.join(sorted(known))}")
-    values = dict(options)
-    for name in ("target_layer", "labels"):
-        if isinstance(values.get(name), str):
-            values[name] = (values[name],)
-        elif values.get(name) is not None:
-            values[name] = tuple(values[name])
-    return InsertOptions(**values)
+    for name in options.target_layer:
+        port_named(graph, name)
+    if options.output is not None:
+        index = output_index(model, options.output)
+        if isinstance(index, No):
+            raise OptionError(f"output: {index.reason}")
+
+
+def _method_of(plan: Plan, options: InsertOptions) -> str:
+    if options.method != AUTO:
+        return options.method
+    return plan.site.method if isinstance(plan.site, ClassifierSite) else method_for(plan.task)
+
+
+def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
+    """Refuse numbers of labels or classes that are not the classifier's; detectors are searched by theirs.
+
+    Raises:
+        OptionError: says both numbers.
+    """
+    count = branch.info["num_classes"]
+    if options.labels is not None:
+        fitted_names(options.labels, count, plan.task)
+    if plan.task == CLASSIFICATION and options.num_classes not in (None, count):
+        raise OptionError(
+            f"num classes: {options.num_classes}, but the output that is explained has {count}; --output names another"
+        )
+
+
+def _verified(model: ov.Model, name: str) -> VerifyReport:
+    """The verification of an explained `model`, which is called `name` in messages.
+
+    Raises:
+        VerificationError: it failed; says where first.
+    """
+    from ovxai.verification import verify
+
+    report = verify(model)
+    if report.ok:
+        return report
+    row = next((row for row in report.rows if not row.ok), None)
+    check = next((check for check in report.checks if check.ok is False), None)
+    if row is not None:
+        units = "grey levels" if report.scaled else "in raw maps"
+        reason = row.detail or (
+            f"map {row.worst_class}, cell {row.worst_cell} is {row.deviation:.3g} {units} off, {row.tolerance:.3g} allowed"
+        )
+    else:
+        reason = f"{check.name}: {check.detail}" if check is not None else "a check failed"
+    raise VerificationError(
+        f"{name}: the maps are not what their definition says ({reason}); ovxai verify says more of the saved model"
+    )
 
 
 def _attach(
@@ -134,17 +269,19 @@ def _attach(
     maps = branch.saliency
     details = dict(branch.info)
     index = branch.index
-    if options.method == "activation-map":
+    if options.method == ACTIVATION_MAP:
         if branch.feature_map is None:
             raise UnsupportedModelError("activation map: this model has no feature map that could be averaged")
         maps, index = activation_map(branch.feature_map), None
-        details.update(method="activation-map", classes="all", collapse="exact", collapse_reason="")
+        details.update(method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason="")
     outputs = {SALIENCY_MAP: to_grey(maps) if options.scale else as_float(maps)}
     wanted = options.feature_map if options.feature_map is not None else plan.shows_features
-    if wanted and branch.feature_map is not None:
-        outputs[FEATURE_MAP] = branch.feature_map
-    if options.feature_vector and branch.feature_vector is not None:
-        outputs[FEATURE_VECTOR] = branch.feature_vector
+    features = _there(FEATURE_MAP, branch.feature_map, asked=options.feature_map is True)
+    if wanted and features is not None:
+        outputs[FEATURE_MAP] = features
+    vector = _there(FEATURE_VECTOR, branch.feature_vector, asked=options.feature_vector)
+    if options.feature_vector and vector is not None:
+        outputs[FEATURE_VECTOR] = vector
     if index is not None:
         outputs[SALIENCY_INDEX] = index
     if options.embed:
@@ -159,6 +296,19 @@ def _attach(
     )
     info.write(model)
     return info, notes
+
+
+def _there(name: str, port: ov.Output | None, *, asked: bool) -> ov.Output | None:
+    """`port`, which a model without such features lacks.
+
+    Raises:
+        OptionError: it was asked for and is not there.
+    """
+    if port is None and asked:
+        raise OptionError(
+            f"{name.replace('_', ' ')}: no features of this model were found that it could be made from; leave it out"
+        )
+    return port
 
 
 def _leave_out_taken(model: ov.Model, outputs: dict[str, ov.Output], options: InsertOptions) -> tuple[str, ...]:

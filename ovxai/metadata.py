@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openvino as ov
+if TYPE_CHECKING:  # the command line lists tasks and methods without waiting for OpenVINO
+    import openvino as ov
 
 SECTION = "ovxai"
 SALIENCY_MAP = "saliency_map"
@@ -25,6 +26,8 @@ EXTRA_OUTPUTS = (SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, EMBE
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 INSTANCE_SEGMENTATION = "instance-segmentation"
+#: The method whose one map stands for no class.
+ACTIVATION_MAP = "activation-map"
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ class ExplainedInfo:
         """The facts of a model that we explained; None for a plain one, and for one that another tool explained."""
         if not model.has_rt_info([SECTION, "version"]):
             return None
-        found = {}
+        found: dict[str, Any] = {}
         for field in fields(cls):
             if model.has_rt_info([SECTION, field.name]):
                 text = model.get_rt_info([SECTION, field.name]).astype(str)
-                found[field.name] = _from_text(field.type, text)
+                found[field.name] = _from_text(str(field.type), text)
         return cls(**found)
 
 
@@ -90,7 +93,7 @@ def is_explained(model: ov.Model) -> bool:
     return any(SALIENCY_MAP in output.get_names() for output in model.outputs)
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -101,6 +104,7 @@ def _to_text(value: Any) -> str:
 
 
 def _from_text(kind: str, text: str) -> Any:
+    """A field's value; `kind` is its annotation."""
     if kind == "bool":
         return text == "YES"
     if kind.startswith("int"):
@@ -116,7 +120,7 @@ def _from_text(kind: str, text: str) -> Any:
 class ModelInfo:
     """`model_info` of rt_info as OTX and Model API write it; None where the model does not say.
 
-    mean and scale are in the units of the picture as fed (0..255), one value a channel in the order
+    mean and scale are in the units of the picture as fed (0..255), one value per channel in the order
     in which the model wants the channels, or a single one for all.
     """
 
@@ -130,11 +134,12 @@ class ModelInfo:
     iou_threshold: float | None = None
     multilabel: bool = False
     hierarchical: bool = False
-    hierarchy: dict | None = None
+    hierarchy: dict[str, Any] | None = None
     embedded_processing: bool = False
 
     @classmethod
     def read(cls, model: ov.Model) -> ModelInfo:
+        """What `model` says; also of ONNX metadata in OTX style."""
         entry = {key: _model_info_entry(model, key) for key in _KEYS}
         return cls(
             labels=_words(entry["labels"]),

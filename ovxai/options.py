@@ -1,33 +1,67 @@
-"""What may be asked of an insertion: the long options of `ovxai insert`, checked once."""
+"""What may be asked of an insertion: every option, which method reads it, and the one place where both are checked."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from ovxai.errors import UsageError
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION
 
-TASKS = ("auto", "classification", "detection", "instance-segmentation")
-METHODS = (
-    "auto", "reciprocam", "vit-reciprocam", "det-class-probability-map", "inst-seg", "activation-map",
-)  # fmt: skip
+AUTO = "auto"
+#: What the search for the place to explain reads, by task.
+SEARCHES = {
+    CLASSIFICATION: frozenset({"target_layer", "output", "num_classes"}),
+    DETECTION: frozenset({"target_layer", "num_classes"}),
+    INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """tasks: what it explains. reads: its own options, beside those of the search and those that concern any map."""
+
+    tasks: tuple[str, ...]
+    reads: frozenset[str] = frozenset()
+
+
+#: The methods by name, and what each of them reads.
+READS = {
+    "reciprocam": Method((CLASSIFICATION,), frozenset({"mask", "classes", "memory_budget"})),
+    "vit-reciprocam": Method((CLASSIFICATION,), frozenset({"mask", "classes", "memory_budget", "blocks"})),
+    "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
+    "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
+    ACTIVATION_MAP: Method((CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION)),
+}
+#: Methods that nothing but their name asks for.
+ON_REQUEST = (ACTIVATION_MAP,)
+#: What is read whatever the method: these concern the search as a whole, or what is made of any map.
+ALWAYS_READ = frozenset({"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "probe", "verify"})
+
+TASKS = (AUTO, *SEARCHES)
+METHODS = (AUTO, *READS)
+MASKS = (AUTO, "point", "gaussian")
+EMBEDDINGS = ("map", "overlay")
+CLASS_ACTIVATIONS = ("softmax", "sigmoid", "none")
+LEVELS = ("mean", "max")
 
 
 @dataclass(frozen=True)
 class InsertOptions:
-    """Keyword for keyword the long options of `ovxai insert`, with `_` for `-`.
+    """Keyword for keyword the long options of `ovxai insert`, with `_` for `-`; `ovxai.insert` describes them.
 
-    target_layer: friendly node names or tensor names, `name:port` where the port is not 0.
-    output: name or index of the output to explain; None: the one that looks like the task's scores.
-    classes: "all", "top:K" or "0,3,7". map_size: "HxW". memory_budget: MB for what is done densely.
-    class_activation, levels: detection only. labels: class names (or a file that holds one a line).
+    target_layer and labels stand here as tuples of names, whatever form they were given in.
+
+    Raises:
+        UsageError: a value that no model could take, or an option that the chosen task or method does not read.
     """
 
-    task: str = "auto"
-    method: str = "auto"
+    task: str = AUTO
+    method: str = AUTO
     target_layer: tuple[str, ...] = ()
     output: str | int | None = None
-    mask: str = "auto"
+    mask: str = AUTO
     blocks: int = 1
     scale: bool = True
     classes: str = "all"
@@ -41,37 +75,108 @@ class InsertOptions:
     levels: str = "mean"
     memory_budget: int = 512
     probe: bool = True
+    verify: bool = False
 
     def __post_init__(self) -> None:
         _one_of("task", self.task, TASKS)
         _one_of("method", self.method, METHODS)
-        _one_of("mask", self.mask, ("auto", "point", "gaussian"))
-        _one_of("embed", self.embed, (None, "map", "overlay"))
-        _one_of("class_activation", self.class_activation, (None, "softmax", "sigmoid", "none"))
-        _one_of("levels", self.levels, ("mean", "max"))
+        _one_of("mask", self.mask, MASKS)
+        _one_of("embed", self.embed, (None, *EMBEDDINGS))
+        _one_of("class_activation", self.class_activation, (None, *CLASS_ACTIVATIONS))
+        _one_of("levels", self.levels, LEVELS)
         if self.blocks < 1:
             raise UsageError(f"blocks: {self.blocks} is below 1; give how many transformer blocks before the end to gate")
+        if self.num_classes is not None and self.num_classes < 1:
+            raise UsageError(f"num classes: {self.num_classes} is below 1")
         if self.memory_budget < 1:
             raise UsageError(f"memory budget: {self.memory_budget} MB is below 1")
         if self.map_size is not None:
             parse_size(self.map_size)
         parse_classes(self.classes)
+        if self.blocks > 1 and self.target_layer:
+            raise UsageError("blocks: --target-layer names the gated tensors already; give one of the two")
+        refuse_unread(self, _possible(self.task, self.method))
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of the options that are set away from their defaults."""
+        return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
 
 
-def _one_of(name: str, value: object, allowed: tuple) -> None:
+def options_read(task: str, method: str) -> frozenset[str]:
+    """Names of the options that `method` reads when it explains `task`."""
+    return ALWAYS_READ | SEARCHES[task] | READS[method].reads
+
+
+def method_for(task: str) -> str:
+    """The method that explains `task` unless another is asked for; of classifiers their form decides between two."""
+    return next(name for name, facts in READS.items() if task in facts.tasks and name not in ON_REQUEST)
+
+
+def refuse_unread(options: InsertOptions, pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse an option that would be ignored. pairs: (task, method), those that may still come about.
+
+    Raises:
+        UsageError: names the option, the method, and the methods that read it.
+    """
+    for name in options.given:
+        if not any(name in options_read(task, method) for task, method in pairs):
+            raise UsageError(
+                f"{_words(name)}: not read by {_who(pairs)}, only by {', '.join(_readers(name))}; "
+                "leave it out, or choose another --method"
+            )
+
+
+def _who(pairs: Sequence[tuple[str, str]]) -> str:
+    tasks, methods = dict.fromkeys(task for task, _ in pairs), dict.fromkeys(method for _, method in pairs)
+    if len(methods) > 1:
+        return f"the methods for {' and '.join(tasks)}"
+    method = next(iter(methods))
+    return f"{method} for {next(iter(tasks))}" if len(tasks) < len(READS[method].tasks) else method
+
+
+def _possible(task: str, method: str) -> tuple[tuple[str, str], ...]:
+    """The (task, method) pairs that are left when `task` and `method`, each perhaps auto, are asked for.
+
+    Raises:
+        UsageError: none, because the method explains other tasks.
+    """
+    names = [name for name in READS if name not in ON_REQUEST] if method == AUTO else [method]
+    pairs = tuple((one, name) for name in names for one in READS[name].tasks if task in (AUTO, one))
+    if not pairs:
+        raise UsageError(f"method: {method} explains {' and '.join(READS[method].tasks)}, not {task}")
+    return pairs
+
+
+def _readers(name: str) -> list[str]:
+    return [method for method, facts in READS.items() if any(name in options_read(task, method) for task in facts.tasks)]
+
+
+def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     if value not in allowed:
-        names = ", ".join(str(item) for item in allowed if item is not None)
-        raise UsageError(f"{name.replace('_', ' ')}: there is no {value!r}; choose one of {names}")
+        names = ", ".join(item for item in allowed if item is not None)
+        raise UsageError(f"{_words(name)}: there is no {value!r}; choose one of {names}")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def height_width(text: str) -> tuple[int, int] | None:
+    """ "HxW" -> (H, W); None where it is not two positive whole numbers with an x between them."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    return None if 0 in size else size
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """ "HxW" -> (H, W).
+    """The map's size, "HxW" -> (H, W).
 
     Raises:
         UsageError: not two positive whole numbers with an x between them.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or 0 in (size := (int(match[1]), int(match[2]))):
+    size = height_width(text)
+    if size is None:
         raise UsageError(f"map size: {text!r} is not HxW, such as 40x40")
     return size
 

@@ -8,7 +8,10 @@ import openvino as ov
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import concrete_twin
 from ovxai.graph.read import first_reason
-from ovxai.metadata import SALIENCY_MAP, ExplainedInfo, ModelInfo
+from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ExplainedInfo, ModelInfo
+
+#: Maps of all classes that differ by less than this share of their largest value are the same.
+SAME = 1e-6
 
 
 def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[str, ...]:
@@ -19,47 +22,48 @@ def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[
     """
     try:
         compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        maps = [compiled(_inputs(model, model_info, seed))[SALIENCY_MAP].astype(np.float64) for seed in (0, 1)]
+        first, second = (compiled(_feeds(model, model_info, seed))[SALIENCY_MAP].astype(np.float64) for seed in (0, 1))
     except RuntimeError as error:
         raise UnsupportedModelError(f"the explained model does not run on a probe picture: {first_reason(error)}") from error
-    return tuple(_warnings(maps, info))
+    return _warnings(first, second, info)
 
 
-def _warnings(maps: list[np.ndarray], info: ExplainedInfo) -> list[str]:
-    found = []
-    first = maps[0]
+def _warnings(first: np.ndarray, second: np.ndarray, info: ExplainedInfo) -> tuple[str, ...]:
+    """What is odd about the maps [N, C, h, w] of two pictures."""
     if not np.isfinite(first).all():
-        return ["the maps hold values that are not numbers; the model itself may overflow on noise"]
+        return ("the maps hold values that are not numbers; the model itself may overflow on noise",)
     spread = first.reshape(*first.shape[:2], -1).std(-1)
     if first.shape[1] and not spread.any():
-        if info.task == "classification":
-            found.append("every map is constant on a probe picture: the scores may not depend on where a feature lies")
-        return found  # a detector that finds nothing in noise has empty maps, and rightly so
-    if first.shape[1] > 1 and np.ptp(first, axis=1).max() <= 1e-6 * np.abs(first).max():
-        found.append("the maps of all classes are the same on a probe picture: the layer may lie behind the classifier")
-    if first.shape == maps[1].shape and np.array_equal(first, maps[1]):
-        found.append("two different probe pictures gave the same maps: the layer may not depend on the picture")
-    return found
+        if info.task != CLASSIFICATION:
+            return ()  # a detector that finds nothing in noise has empty maps, and rightly so
+        return ("every map is constant on a probe picture: the scores may not depend on where a feature lies",)
+    warnings = []
+    if first.shape[1] > 1 and np.ptp(first, axis=1).max() <= SAME * np.abs(first).max():
+        warnings.append("the maps of all classes are the same on a probe picture: the layer may lie behind the classifier")
+    if first.shape == second.shape and np.array_equal(first, second):
+        warnings.append("two different probe pictures gave the same maps: the layer may not depend on the picture")
+    return tuple(warnings)
 
 
-def _inputs(model: ov.Model, model_info: ModelInfo, seed: int) -> list[np.ndarray]:
+def _feeds(model: ov.Model, model_info: ModelInfo, seed: int) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
-    return [_one(port, sizes, model_info, random) for port, sizes in zip(model.inputs, _sizes(model), strict=True)]
+    return [_noise(port, sizes, model_info, random) for port, sizes in zip(model.inputs, _input_sizes(model), strict=True)]
 
 
-def _sizes(model: ov.Model) -> list[list[int]]:
+def _input_sizes(model: ov.Model) -> list[list[int]]:
     """Of every input; where some are open, what a copy with concrete shapes takes."""
     whole = concrete_twin(model, 1) if model.is_dynamic() else model
     return [list(parameter.get_partial_shape().get_min_shape()) for parameter in whole.get_parameters()]
 
 
-def _one(port: ov.Output, sizes: list[int], model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:
-    coarse = random.random([max(1, size // 16) if size > 64 else size for size in sizes])
+def _noise(port: ov.Output, sizes: list[int], model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:
+    """Blocks of one value along long axes, in the range that the input takes."""
+    values = random.random([max(1, size // 16) if size > 64 else size for size in sizes])
     for axis, size in enumerate(sizes):
-        coarse = np.take(coarse, np.arange(size) * coarse.shape[axis] // size, axis)
+        values = np.take(values, np.arange(size) * values.shape[axis] // size, axis)
     kind = port.get_element_type()
     if kind.is_integral() or model_info.scale or model_info.mean:
-        coarse = coarse * 255
+        values = values * 255
         if kind.is_real() and model_info.scale:
-            coarse = (coarse - 127.5) / np.mean(model_info.scale)
-    return coarse.astype(kind.to_dtype())
+            values = (values - 127.5) / np.mean(model_info.scale)
+    return values.astype(kind.to_dtype())

@@ -19,6 +19,7 @@ from openvino import opset13 as op
 
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
+from ovxai.options import InsertOptions
 from ovxai.quantization.measure import calibration_feeds, find_pictures
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
@@ -45,7 +46,7 @@ def main() -> None:
 def _correlations(path: Path, folder: Path, options: argparse.Namespace) -> list[tuple[float, float, float]]:
     """(branch, trunk, both) for each picture."""
     plain = read_model(path)
-    done = insert_with_report(plain, probe=False, scale=False)
+    done = insert_with_report(plain, InsertOptions(probe=False, scale=False))
     pictures = find_pictures(folder, plain, PreprocessOptions())
     paths = tuple(one for one in pictures.paths if "mask" not in one)[: options.count]
     low, branch, exact = _three(done.model, done.info.target_layers, options.precision)

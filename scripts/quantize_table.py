@@ -22,6 +22,7 @@ from ovxai.bench import alternate
 from ovxai.errors import OvxaiError
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
+from ovxai.options import InsertOptions
 from ovxai.quantization.measure import calibration_feeds, find_pictures
 from ovxai.quantization.nncf_ptq import Recipe, is_transformer, load_nncf, post_training
 from ovxai.runtime.feed.preprocess import PreprocessOptions
@@ -60,12 +61,12 @@ def row(name: str, options: argparse.Namespace) -> dict:
         quantised = _compressed(plain, options.weights) if options.weights else post_training(
             plain, lambda: calibration_feeds(pictures, paths, plain), len(paths), Recipe(), quiet=True
         )  # fmt: skip
-        found["ratio float"] = _ratio(plain, insert_with_report(plain, probe=False).model, feeds, options.seconds)
-        done = insert_with_report(quantised, probe=False)
+        found["ratio float"] = _ratio(plain, insert_with_report(plain, InsertOptions(probe=False)).model, feeds, options.seconds)
+        done = insert_with_report(quantised, InsertOptions(probe=False))
         found |= {"method": done.info.method, "collapse": done.info.collapse}
         found["ratio"] = _ratio(quantised, done.model, feeds, options.seconds)
         for scale in (True, False):
-            model = insert_with_report(quantised, probe=False, scale=scale).model
+            model = insert_with_report(quantised, InsertOptions(probe=False, scale=scale)).model
             report = verify(model, pictures.load(paths[0]).picture)
             found["verified" if scale else "verified raw"] = report.ok
             found["of tolerance" if scale else "of tolerance raw"] = round(report.units, 3)

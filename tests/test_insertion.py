@@ -1,5 +1,7 @@
 """`ovxai.insert`: what an explained model holds beside what the plain one held."""
 
+from dataclasses import replace
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -7,9 +9,13 @@ from openvino import opset13 as op
 
 import ovxai
 from helpers import classifiers as toys
+from helpers import detectors, instances
+from helpers.explained import info_of
+from ovxai import errors
 from ovxai.errors import OptionError
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import ExplainedInfo
+from ovxai.methods.registry import build_branch
+from ovxai.options import InsertOptions
 from ovxai.verification import verify
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -88,7 +94,7 @@ def test_rt_info_and_friendly_name_are_kept():
 
 
 def test_what_it_says_about_itself():
-    info = ExplainedInfo.read(ovxai.insert(toys.vit(), probe=False))
+    info = info_of(ovxai.insert(toys.vit(), probe=False))
     assert (info.task, info.method, info.mask, info.layout, info.grid, info.prefix_tokens) == (
         "classification",
         "vit-reciprocam",
@@ -105,7 +111,7 @@ def test_what_it_says_about_itself():
 
 @pytest.mark.parametrize("activation, due", [("softmax", "none"), ("sigmoid", "none"), ("log", "softmax")])
 def test_activation_that_is_still_due(activation, due):
-    assert ExplainedInfo.read(ovxai.insert(toys.cnn_with_softmax_and_wrapping(activation), probe=False)).score_activation == due
+    assert info_of(ovxai.insert(toys.cnn_with_softmax_and_wrapping(activation), probe=False)).score_activation == due
 
 
 def test_maps_are_of_logits_not_of_what_the_softmax_makes_of_them():
@@ -135,25 +141,145 @@ def test_an_output_of_our_name_counts_as_explained():
         ovxai.insert(model)
 
 
-def test_unknown_option():
-    with pytest.raises(ovxai.OptionError, match="no option 'clases'"):
-        ovxai.insert(toys.cnn(), clases="all")
-
-
 @pytest.mark.parametrize("wrong, words", [
-    ({"classes": "top:0"}, "starts at 1"), ({"classes": "1;2"}, "neither all"), ({"classes": "1,1"}, "twice"), ({"classes": "9"}, "0 to 3, not 9"),
-    ({"classes": "top:5"}, "more than the model's 4"), ({"mask": "square"}, "point, gaussian"), ({"blocks": 0}, "below 1"), ({"memory_budget": 0}, "below 1"),
-    ({"method": "gradcam"}, "reciprocam"), ({"task": "pose"}, "classification"), ({"map_size": "4"}, "HxW"), ({"embed": "both"}, "overlay"),
+    ({"classes": "top:0"}, "starts at 1"), ({"classes": "1;2"}, "neither all"), ({"classes": "1,1"}, "twice"),
+    ({"classes": "9"}, "0 to 3, not 9"), ({"classes": "top:5"}, "more than the model's 4"),
+    ({"mask": "square"}, "point, gaussian"),
+    ({"blocks": 0}, "below 1"), ({"memory_budget": 0}, "below 1"), ({"num_classes": 0}, "below 1"), ({"map_size": "4"}, "HxW"),
+    ({"method": "gradcam"}, "reciprocam"), ({"task": "pose"}, "classification"), ({"embed": "both"}, "overlay"),
 ])  # fmt: skip
 def test_wrong_values(wrong, words):
     with pytest.raises(ovxai.OptionError, match=words):
         ovxai.insert(toys.cnn(), **wrong)
 
 
+CLASSIFIER_ONLY = {"mask": "point", "output": 0, "blocks": 2, "memory_budget": 64}
+DETECTOR_ONLY = {"levels": "max", "class_activation": "sigmoid"}
+
+
+@pytest.mark.parametrize("build, options, method", [
+    (toys.cnn, DETECTOR_ONLY | {"map_size": "8x8", "blocks": 2}, "reciprocam"),
+    (toys.vit, DETECTOR_ONLY | {"map_size": "8x8"}, "vit-reciprocam"),
+    (detectors.anchored, {key: CLASSIFIER_ONLY[key] for key in ("mask", "output", "memory_budget")}, "det-class-probability-map"),
+    (instances.yolo_seg, DETECTOR_ONLY | {"mask": "point", "output": 0, "memory_budget": 64}, "inst-seg"),
+])  # fmt: skip
+def test_an_option_that_the_found_method_does_not_read_is_refused(build, options, method):
+    model = build()
+    for name, value in options.items():
+        with pytest.raises(ovxai.UsageError, match=f"^{name.replace('_', ' ')}: not read by {method}, only by "):
+            ovxai.insert(model, probe=False, **{name: value})
+
+
+def test_a_layer_of_an_instance_segmenter_is_not_gated():
+    with pytest.raises(ovxai.UsageError, match="target layer: not read by inst-seg"):
+        ovxai.insert(instances.yolo_seg(), target_layer="cls0", probe=False)
+
+
+@pytest.mark.parametrize("name, value", [("levels", "max"), ("map_size", "6x6"), ("class_activation", "none")])
+def test_an_activation_map_of_a_detector_reads_nothing_of_the_class_map(name, value):
+    assert getattr(info_of(ovxai.insert(detectors.anchored(), probe=False, **{name: value})), name) == value
+    with pytest.raises(ovxai.UsageError, match=f"{name.replace('_', ' ')}: not read by activation-map"):
+        ovxai.insert(detectors.anchored(), probe=False, method="activation-map", **{name: value})
+
+
+def test_how_many_classes_a_classifier_has():
+    """The number tells outputs apart; one that no output has is refused, not forgotten."""
+    assert info_of(ovxai.insert(toys.two_outputs(), num_classes=5, probe=False)).score_output == "fine"
+    assert info_of(ovxai.insert(annotated(), num_classes=5, probe=False)).score_output == "fine"  # whatever rt_info names
+    with pytest.raises(ovxai.OptionError, match="num classes: 7, but the output that is explained has 4"):
+        ovxai.insert(toys.cnn(), num_classes=7)
+
+
+@pytest.mark.parametrize("options, words", [
+    (InsertOptions(feature_map=True), "feature map"), (InsertOptions(feature_vector=True), "feature vector"),
+])  # fmt: skip
+def test_what_is_asked_for_and_can_not_be_made(options, words):
+    """A bare Mask R-CNN without a pyramid has no features to hand out."""
+    with pytest.raises(ovxai.OptionError, match=f"{words}: no features of this model"):
+        insert_with_report(instances.listed(classes=3), options)
+
+
+# --- names that the user gives: labels, outputs, layers -------------------------------------------
+
+
+def test_labels_are_names_or_a_file(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("cat\nbig dog\nowl\nemu\n", encoding="utf-8")
+    for labels in (path, str(path), ["cat", "big dog", "owl", "emu"]):
+        model = ovxai.insert(toys.cnn(), labels=labels, probe=False)
+        assert text(model, "model_info", "labels") == "cat big_dog owl emu"
+    with pytest.raises(ovxai.OptionError, match=r"labels: none\.txt can't be read"):
+        ovxai.insert(toys.cnn(), labels="none.txt")
+
+
+def test_labels_that_are_not_as_many_as_the_classes():
+    for count in (2, 5):
+        with pytest.raises(ovxai.OptionError, match=f"labels: {count} names for a model with 4 classes; give one per class"):
+            ovxai.insert(toys.cnn(), labels=[f"class {i}" for i in range(count)], probe=False)
+
+
+@pytest.mark.parametrize("labels", [("cat", "dog", "owl"), ("otx_empty_lbl", "cat", "dog", "owl", "emu")])
+def test_labels_without_the_background_and_with_the_empty_one(labels):
+    model = ovxai.insert(toys.cnn(), labels=labels, probe=False)
+    assert text(model, "model_info", "labels") == " ".join(labels)
+
+
+def test_labels_that_the_file_itself_brings_are_not_refused():
+    """`run` says that they do not fit; the model is as it is."""
+    model = toys.cnn()
+    model.set_rt_info("cat dog", ["model_info", "labels"])
+    assert text(ovxai.insert(model, probe=False), "model_info", "labels") == "cat dog"
+
+
+@pytest.mark.parametrize("build", [toys.cnn, detectors.anchored, instances.yolo_seg])
+def test_names_that_the_model_does_not_have(build):
+    """Each kind by its own error, whatever is searched for afterwards."""
+    with pytest.raises(ovxai.TargetLayerError, match="no node or tensor named 'none of these'"):
+        ovxai.insert(build(), target_layer="none of these")
+    with pytest.raises(ovxai.OptionError, match="output: there is no output named 'none of these'"):
+        ovxai.insert(build(), output="none of these")
+    with pytest.raises(ovxai.OptionError, match="output: there is no output 9"):
+        ovxai.insert(build(), output=9)
+
+
+# --- the verification that may follow -------------------------------------------------------------
+
+
+@pytest.fixture
+def wrong_maps(monkeypatch):
+    """Insertion builds maps with the wrong sign."""
+
+    def turned(graph, plan, options):
+        branch = build_branch(graph, plan, options)
+        return replace(branch, saliency=op.negative(branch.saliency).output(0))
+
+    monkeypatch.setattr("ovxai.insertion.build_branch", turned)
+
+
+def test_verified_where_asked_for():
+    assert insert_with_report(toys.cnn(), InsertOptions(probe=False)).verified is None
+    done = insert_with_report(toys.cnn(), InsertOptions(probe=False, verify=True))
+    assert done.verified is not None and done.verified.ok
+
+
+@pytest.mark.usefixtures("wrong_maps")
+@pytest.mark.parametrize("scale, unit", [(True, "grey levels"), (False, "in raw maps")])
+def test_maps_that_are_not_what_the_definition_says(scale, unit):
+    assert ovxai.insert(toys.cnn(), scale=scale, probe=False)
+    with pytest.raises(ovxai.VerificationError, match=rf"the model: .*map \d, cell \(\d, \d\) is .* {unit} off.*ovxai verify"):
+        ovxai.insert(toys.cnn(), scale=scale, probe=False, verify=True)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
 def test_errors_are_builtin_errors_too():
     assert issubclass(ovxai.UnsupportedModelError, ValueError) and issubclass(ovxai.ModelReadError, RuntimeError)
-    for name in ("AlreadyExplainedError", "TargetLayerError", "OptionError", "OutputError", "NotExplainedError"):
-        assert issubclass(getattr(ovxai, name), ovxai.OvxaiError)
+    assert issubclass(ovxai.VerificationError, RuntimeError) and issubclass(ovxai.UsageError, ovxai.OptionError)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.OvxaiError)]
+    for kind in kinds:
+        assert getattr(ovxai, kind.__name__) is kind
+        assert kind is errors.OvxaiError or issubclass(kind, (ValueError, RuntimeError))
 
 
 # --- batches --------------------------------------------------------------------------------------
@@ -248,7 +374,9 @@ def test_activation_map():
 
 def test_activation_map_needs_no_head():
     """The 3x3 convolution behind the layer would be laid out densely."""
-    done = insert_with_report(with_a_kernel_behind(), target_layer="asked", method="activation-map", probe=False)
+    done = insert_with_report(
+        with_a_kernel_behind(), InsertOptions(target_layer=("asked",), method="activation-map", probe=False)
+    )
     assert done.info.collapse == "exact" and done.notes == ()
 
 
@@ -261,15 +389,17 @@ def with_an_output(name):
 
 
 def test_a_feature_map_of_the_model_itself_stays():
-    done = insert_with_report(with_an_output("feature_map"), probe=False)
-    assert [found for found in names(done.model)].count(["feature_map"]) == 1 and done.info.extra_outputs == ("saliency_map",)
+    done = insert_with_report(with_an_output("feature_map"), InsertOptions(probe=False))
+    assert names(done.model).count(["feature_map"]) == 1 and done.info.extra_outputs == ("saliency_map",)
     assert any("feature_map" in note for note in done.notes)
 
 
-@pytest.mark.parametrize("name", ["feature_map", "feature_vector"])
-def test_a_name_that_is_taken_can_not_be_asked_for(name):
+@pytest.mark.parametrize("name, options", [
+    ("feature_map", InsertOptions(feature_map=True)), ("feature_vector", InsertOptions(feature_vector=True)),
+])  # fmt: skip
+def test_a_name_that_is_taken_can_not_be_asked_for(name, options):
     with pytest.raises(OptionError, match=f"output {name} of its own"):
-        ovxai.insert(with_an_output(name), probe=False, **{name: True})
+        insert_with_report(with_an_output(name), options)
 
 
 # --- what is printed ------------------------------------------------------------------------------
@@ -289,7 +419,7 @@ def with_a_kernel_behind():
 
 
 def test_dense_is_told():
-    done = insert_with_report(with_a_kernel_behind(), target_layer="asked", memory_budget=1)
+    done = insert_with_report(with_a_kernel_behind(), InsertOptions(target_layer=("asked",), memory_budget=1))
     assert done.info.collapse == "dense" and "neighbouring" in done.info.collapse_reason
     assert any("not collapsed" in note and "Convolution" in note for note in done.notes)
     assert verify(ovxai.insert(with_a_kernel_behind(), target_layer="asked", scale=False)).ok
@@ -301,7 +431,9 @@ def test_what_was_said_in_simpler_operations_goes_by_the_models_name():
     x = toys.named(toys.trunk(image), "asked")
     padded = op.pad(op.relu(x), np.array([0, 0, 0, 1]), np.array([0, 0, 0, 1]), "constant", np.float32(0.5))
     padded.set_friendly_name("padded")
-    done = insert_with_report(toys.finished(toys.linear(toys.mean(padded)), image), target_layer="asked", probe=False)
+    done = insert_with_report(
+        toys.finished(toys.linear(toys.mean(padded)), image), InsertOptions(target_layer=("asked",), probe=False)
+    )
     assert "padded" in done.info.collapse_reason
 
 
@@ -309,29 +441,32 @@ def test_partial_is_told():
     image = toys.picture()
     x = toys.named(toys.trunk(image), "asked")
     scores = toys.linear(toys.mean(op.relu(toys.conv(op.relu(op.multiply(x, np.float32(-1))), 5, seed=9))))
-    assert insert_with_report(toys.finished(scores, image), target_layer="asked").info.collapse == "partial"
+    assert insert_with_report(toys.finished(scores, image), InsertOptions(target_layer=("asked",))).info.collapse == "partial"
 
 
 def test_probe_warns_of_maps_that_say_nothing():
     """The mean of a softmax over positions is the same wherever the picture is bright."""
     image = toys.picture()
     x = op.multiply(toys.trunk(image), np.float32(0))
-    done = insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features")
+    done = insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), InsertOptions(target_layer=("features",)))
     assert any("constant" in warning for warning in done.warnings)
     assert (
-        insert_with_report(toys.finished(toys.linear(toys.mean(x)), image), target_layer="features", probe=False).warnings == ()
+        insert_with_report(
+            toys.finished(toys.linear(toys.mean(x)), image), InsertOptions(target_layer=("features",), probe=False)
+        ).warnings
+        == ()
     )
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_inputs_that_are_open_on_every_axis(channels_last, tmp_path):
+def test_inputs_that_are_open_on_every_axis(channels_last):
     """As some exporters write them: [?, ?, ?, ?], and only the operations tell where the channels are."""
     entry = op.parameter([1, *toys.SIZE, 3] if channels_last else [1, 3, *toys.SIZE], np.float32)
     picture = op.transpose(entry, [0, 3, 1, 2]) if channels_last else entry
     model = ov.Model([op.result(toys.linear(toys.mean(toys.trunk(picture))))], [entry], "open")
     entry.set_partial_shape(ov.PartialShape([-1] * 4))
     model.validate_nodes_and_infer_types()
-    insertion = insert_with_report(model, scale=False)
+    insertion = insert_with_report(model, InsertOptions(scale=False))
     assert insertion.warnings == ()
     report = verify(insertion.model)
     assert report.ok, report

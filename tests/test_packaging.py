@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import ovxai
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = (
@@ -38,6 +41,7 @@ def test_the_wheel_holds_what_the_demo_needs(built):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ovxai").rglob("*") if path.is_file()}
     assert {name for name in modules if "__pycache__" not in name} <= names
     assert all(name.startswith(("ovxai/", "ovxai-")) for name in names)
+    assert "ovxai/py.typed" in names
 
 
 def test_the_source_distribution_can_be_tested(built):
@@ -64,6 +68,53 @@ def test_the_demo_runs_from_the_wheel(built, tmp_path):
     assert all((tmp_path / path).is_file() for path in document["pictures"])
 
 
+# The public names.
+
+
+def test_dir_lists_the_public_names_and_each_is_there():
+    assert dir(ovxai) == sorted(ovxai.__all__) and len(set(ovxai.__all__)) == len(ovxai.__all__)
+    assert {"insert", "Explainer", "save_model", "strip", "verify", "OvxaiError", "__version__"} <= set(dir(ovxai))
+    for name in dir(ovxai):
+        assert getattr(ovxai, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'explain'"):
+        ovxai.explain  # noqa: B018
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, ovxai; print([name for name in ('numpy', 'openvino', 'cv2', 'click') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+_CLIENT = """
+import ovxai
+
+model = ovxai.insert("model.xml", classes="top:3", labels=["cat", "dog"])
+reveal_type(ovxai.insert)
+reveal_type(ovxai.Explainer(model)("photo.jpg"))
+ovxai.insert("model.xml", clases="all")
+ovxai.insert("model.xml", classes=3)
+"""
+
+
+def test_a_client_is_checked_against_the_types_that_the_wheel_brings(built, tmp_path):
+    """Imports on first use hide nothing from mypy; a wrong keyword and a wrong value are found."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    zipfile.ZipFile(next(built.glob("*.whl"))).extractall(tmp_path / "site")
+    (tmp_path / "client.py").write_text(_CLIENT)
+    # Without the types of NumPy and OpenVINO, which take mypy half a minute and change nothing here.
+    options = ["--strict", "--config-file", "", "--no-site-packages", "--ignore-missing-imports", "--follow-imports", "silent"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "--cache-dir", tmp_path / "cache", "client.py"],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": str(tmp_path / "site")}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if line.startswith("client.py")]
+    errors = [line.partition("error: ")[2] for line in told if "error: " in line]
+    assert len(errors) == 2, done.stdout
+    assert 'Unexpected keyword argument "clases"' in errors[0] and 'incompatible type "int"; expected "str"' in errors[1]
+    assert any("target_layer: str |" in line for line in told) and any("Explanation" in line for line in told)
+
+
 # The scripts, with a stand-in for Python that writes down what it is asked for.
 
 _STAND_IN = """#!/bin/sh
@@ -83,6 +134,11 @@ esac
 TOOLS = ("sh", "cat", "cp", "dirname", "mkdir", "rm")
 
 
+def found_tools() -> dict[str, str]:
+    """Those of `TOOLS` that are on PATH, and where."""
+    return {tool: path for tool in TOOLS if (path := shutil.which(tool))}
+
+
 class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a check out"
@@ -92,8 +148,8 @@ class Checkout:
         shutil.copy(ROOT / "pyproject.toml", self.root)
         self.bin = folder / "bin"
         self.bin.mkdir()
-        for tool in TOOLS:
-            (self.bin / tool).symlink_to(shutil.which(tool))
+        for tool, path in found_tools().items():
+            (self.bin / tool).symlink_to(path)
         self.log = folder / "log"
 
     def python(self, name: str = "python3") -> None:
@@ -117,7 +173,7 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path) -> Checkout:
-    if not all(map(shutil.which, TOOLS)):
+    if len(found_tools()) < len(TOOLS):
         pytest.skip(f"one of {', '.join(TOOLS)} is not on PATH")
     return Checkout(tmp_path)
 

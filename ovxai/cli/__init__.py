@@ -1,1 +1,1 @@
-"""The command line: one small file a command. Each parses, calls, prints."""
+"""The command line. Each command parses, calls the package, prints; files hold one command, or a few of one kind."""

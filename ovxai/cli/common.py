@@ -1,4 +1,4 @@
-"""What every command shares: --json, --debug, one-line errors, log lines on stderr."""
+"""What every command shares: --json, --debug, --quiet, one-line errors, log lines on stderr."""
 
 from __future__ import annotations
 
@@ -7,36 +7,43 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TextIO
 
 import click
-import openvino as ov
 
 from ovxai.errors import OvxaiError, UsageError
-from ovxai.graph.cost import branch_share
-from ovxai.insertion import Insertion
-from ovxai.metadata import SALIENCY_MAP
+
+#: What --json prints: plain JSON values by name. A key "ok" that is False makes the exit code 1.
+Document = Mapping[str, object]
+#: Lines about broken files on the screen; the document of --json has them all.
+MOST_LINES = 20
 
 
-def command_options(function: Callable[..., dict | None]) -> Callable[..., None]:
-    """Wrap a command's body: adds --json, --debug and --quiet, turns `OvxaiError` into one line and exit code 1 (2 for wrong usage).
+class Say(Protocol):
+    """Prints a line for people on stdout, or nowhere with --json and --quiet."""
 
-    The body gets `say`, a function that prints a line for people, and returns the document that
-    `--json` prints. With `--json` nothing but that document goes to stdout.
-    A key `"ok": False` in the document makes the exit code 1.
+    def __call__(self, message: str, /) -> None:
+        """Print `message`."""
+        ...
+
+
+def command_options(function: Callable[..., Document]) -> Callable[..., None]:
+    """Wrap a command's body: adds --json, --debug and --quiet, turns an `OvxaiError` into one line and exit code 1.
+
+    Wrong usage is exit code 2. The body gets `say` and returns the document that `--json` prints.
+    With `--json` nothing but that document goes to stdout.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
     @click.option("--debug", is_flag=True, help="Show log lines, and the traceback when something fails.")
     @click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
     @functools.wraps(function)
-    def wrapped(*args: Any, as_json: bool, debug: bool, quiet: bool, **kwargs: Any) -> None:
+    def wrapped(*args: object, as_json: bool, debug: bool, quiet: bool, **kwargs: object) -> None:
         logging.basicConfig(
             stream=sys.stderr, level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(message)s"
         )
-        say = _silent if as_json or quiet else click.echo
+        say: Say = _silent if as_json or quiet else click.echo
         try:
             document = function(*args, say=say, **kwargs)
         except OvxaiError as error:
@@ -52,22 +59,42 @@ def command_options(function: Callable[..., dict | None]) -> Callable[..., None]
             if debug:
                 raise
             _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", as_json)
-        if as_json and document is not None:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        if document is not None and document.get("ok") is False:
-            sys.exit(1)
+        else:
+            if as_json:
+                click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            if document.get("ok") is False:
+                sys.exit(1)
 
     return wrapped
 
 
-def _silent(*_args: Any, **_kwargs: Any) -> None:
+def _silent(_message: str, /) -> None:
     return None
 
 
+def asked(option: str) -> bool:
+    """Whether one of the options that every command has was given: "as_json", "debug" or "quiet"."""
+    return bool(click.get_current_context().params.get(option))
+
+
 def warn(text: str) -> None:
-    """A line on stderr, unless only errors are asked for."""
-    if not click.get_current_context().params.get("quiet"):
+    """A warning on stderr, unless only errors are asked for."""
+    if not asked("quiet"):
         click.echo(f"Warning: {text}", err=True)
+
+
+def note(text: str) -> None:
+    """A remark on stderr, unless only errors are asked for."""
+    if not asked("quiet"):
+        click.echo(f"note: {text}", err=True)
+
+
+def complain(reasons: Sequence[str], listed: str) -> None:
+    """Errors that do not end the work, on stderr. listed: where the rest of a long list stands."""
+    for reason in reasons[:MOST_LINES]:
+        click.echo(f"Error: {' '.join(reason.split())}", err=True)
+    if len(reasons) > MOST_LINES:
+        click.echo(f"Error: and {len(reasons) - MOST_LINES} more; {listed} lists them", err=True)
 
 
 def _fail(message: str, as_json: bool, code: int = 1) -> None:
@@ -78,45 +105,6 @@ def _fail(message: str, as_json: bool, code: int = 1) -> None:
     sys.exit(code)
 
 
-def color_allowed(stream: Any) -> bool:
+def color_allowed(stream: TextIO) -> bool:
     """Whether escape codes may go to `stream`: a terminal, and NO_COLOR (https://no-color.org) not set or empty."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
-
-
-# What `insert` and `inspect` print about an insertion.
-
-
-@dataclass(frozen=True)
-class CostLine:
-    share: float | None
-    text: str
-
-
-def summary(done: Insertion) -> list[str]:
-    """task, method, target layer, gate, map size, collapse: one line each."""
-    info = done.info
-    lines = [
-        f"task          {info.task}",
-        f"method        {info.method}" + (f" ({info.mask} mask)" if info.mask else ""),
-        f"target layer  {', '.join(info.target_layers)}" + (f" [{info.layout}]" if info.layout else ""),
-        f"why           {done.why}",
-        f"map           {_shape(done.model)}, " + ("u8 scaled to 0..255 per map" if info.scaled else "f32, not scaled"),
-        f"classes       {info.classes}" + (f" of {info.num_classes}" if info.num_classes else ""),
-        f"collapse      {info.collapse}",
-    ]
-    return [*lines, *(f"note          {note}" for note in done.notes)]
-
-
-def cost_line(model: ov.Model) -> CostLine:
-    """Predicted extra cost: multiply-adds of the branch over the model's own."""
-    share = branch_share(model)
-    if share is None:
-        return CostLine(None, "extra cost    not predicted (sizes depend on the picture)")
-    return CostLine(round(share, 4), f"extra cost    {100 * share:.1f} % more multiply-adds")
-
-
-def _shape(model: ov.Model) -> str:
-    for output in model.outputs:
-        if SALIENCY_MAP in output.get_names():
-            return str(output.get_partial_shape())
-    return "?"

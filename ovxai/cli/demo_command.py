@@ -1,4 +1,4 @@
-"""`ovxai demo`."""
+"""`ovxai demo`: the whole way on what ships with the package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from ovxai.cli.common import command_options
+from ovxai.cli.common import Document, Say, command_options
 
 
 @click.command()
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), default="demo-output", show_default=True,
               metavar="DIR", help="Folder for the explained model and the pictures.")  # fmt: skip
 @command_options
-def command(out: Path, say) -> dict:
+def demo(out: Path, say: Say) -> Document:
     """Insert into the shipped ImageNet classifier and explain the shipped photographs."""
     from ovxai.demo import run_demo
 

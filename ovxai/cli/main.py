@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+from dataclasses import dataclass
 
 import click
 
 from ovxai.version import __version__
 
-#: command -> the line that `ovxai --help` shows; the module is ovxai.cli.<command>.
+
+@dataclass(frozen=True)
+class Entry:
+    """A command before it is loaded: its module, where it goes by its own name, and its line in `ovxai --help`."""
+
+    module: str
+    line: str
+
+
 COMMANDS = {
-    "insert": "Add explanation outputs to a model.",
-    "run": "Explain images, folders, globs, video files, a camera.",
-    "inspect": "What is it, what would be inserted and where, at what cost.",
-    "verify": "Check an explained model against the definition, independently.",
-    "strip": "Give the plain model back.",
-    "quantize": "INT8 by NNCF, explanation kept exact.",
-    "bench": "Plain against explained: latency, throughput, memory.",
-    "eval": "How good are the maps: metrics on annotated data.",
-    "demo": "The whole way on the model and photo that ship with the package.",
+    "insert": Entry("insertion_commands", "Add explanation outputs to a model."),
+    "run": Entry("run_command", "Explain images, folders, globs, video files, a camera."),
+    "inspect": Entry("insertion_commands", "What is it, what would be inserted and where, at what cost."),
+    "verify": Entry("verify_command", "Check an explained model against the definition, independently."),
+    "strip": Entry("insertion_commands", "Give the plain model back."),
+    "quantize": Entry("quantize_command", "INT8 by NNCF, explanation kept exact."),
+    "bench": Entry("bench_command", "Plain against explained: latency, throughput, memory."),
+    "demo": Entry("demo_command", "The whole way on the model and photo that ship with the package."),
 }
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported on use, so that `--help` and the runner start fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if _exists(name)]
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS or not _exists(name):
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """The command called `name`; None where there is none."""
+        if name not in COMMANDS:
             return None
-        return importlib.import_module(f"ovxai.cli.{_module(name)}").command
+        found = getattr(importlib.import_module(f"ovxai.cli.{COMMANDS[name].module}"), name)
+        return found if isinstance(found, click.Command) else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without loading any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
-
-
-def _module(name: str) -> str:
-    return f"{name}_command"
-
-
-def _exists(name: str) -> bool:
-    return importlib.util.find_spec(f"ovxai.cli.{_module(name)}") is not None
+            formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,117 +1,136 @@
-"""Types and groups of options that several commands take."""
+"""Options that several commands take, each with one text, and what they become in Python."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ovxai.options import METHODS, TASKS
+from ovxai.labels import given_labels
+from ovxai.options import (
+    AUTO,
+    CLASS_ACTIVATIONS,
+    EMBEDDINGS,
+    LEVELS,
+    MASKS,
+    METHODS,
+    TASKS,
+    InsertOptions,
+    height_width,
+)
 
-Decorator = Callable[[Callable], Callable]
+if TYPE_CHECKING:
+    from ovxai.runtime.feed.preprocess import PreprocessOptions
 
-
-class Numbers(click.ParamType):
-    """One number, or several with commas or spaces between them."""
-
-    name = "numbers"
-
-    def convert(self, value, param, ctx):
-        if not isinstance(value, str):
-            return value
-        try:
-            return tuple(float(word) for word in value.replace(",", " ").split())
-        except ValueError:
-            self.fail(f"{value!r} is not a number, nor numbers with commas between them", param, ctx)
-
-
-class HeightWidth(click.ParamType):
-    """HxW."""
-
-    name = "HxW"
-
-    def convert(self, value, param, ctx):
-        words = value.lower().split("x") if isinstance(value, str) else value
-        if len(words) == 2 and all(str(word).isdigit() and int(word) > 0 for word in words):
-            return int(words[0]), int(words[1])
-        self.fail(f"{value!r} is not HxW, such as 320x416", param, ctx)
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Body = TypeVar("Body", bound=Callable[..., Any])
 
 
-#: How pictures get into the model, where rt_info does not say it.
+def numbers(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """A click callback: one number, or several with commas or spaces between them."""
+    if value is None:
+        return None
+    try:
+        return tuple(float(word) for word in value.replace(",", " ").split())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a number, nor numbers with commas between them") from None
+
+
+def sides(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """A click callback: HxW as (H, W)."""
+    if value is None:
+        return None
+    size = height_width(value.lower())
+    if size is None:
+        raise click.BadParameter(f"{value!r} is not HxW, such as 320x416")
+    return size
+
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+FORCE = click.option("--force", is_flag=True, help="Overwrite OUT.")
+DEVICE = click.option("--device", default="CPU", show_default=True, help="OpenVINO device, such as CPU, GPU, NPU, AUTO.")
+LABELS = click.option(
+    "--labels", type=click.Path(path_type=Path), metavar="FILE", help="Class names, one per line, instead of those in rt_info."
+)
+SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
+
+#: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
 FEEDING = (
-    click.option("--mean", type=Numbers(), help="Subtracted from 0..255 values; one number or one a channel."),
-    click.option("--scale-values", type=Numbers(), help="What the result is divided by."),
+    click.option("--mean", callback=numbers, metavar="NUMBERS",
+                 help="Subtracted from values 0..255: one number, or one per channel."),
+    click.option("--scale-values", callback=numbers, metavar="NUMBERS", help="What the result is divided by."),
     click.option("--resize-type", type=click.Choice(["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]),
                  help="How pictures are fitted into the model's input."),
     click.option("--pad-value", type=click.IntRange(0, 255), help="Grey of the padding."),
     click.option("--reverse-input-channels/--no-reverse-input-channels", default=None, help="Feed BGR instead of RGB."),
-    click.option("--input-size", type=HeightWidth(), metavar="HxW", help="For models with a dynamic input.  [default: the picture's own size]"),
+    click.option("--input-size", callback=sides, metavar="HxW",
+                 help="Height and width of a dynamic input.  [default: the picture's own size]"),
 )  # fmt: skip
 
-#: Where the model leaves height and width open, and pictures are made up.
-OPEN_SIZE = (click.option("--size", type=HeightWidth(), metavar="HxW", help="Where the model leaves height and width open."),)
+#: How to insert, for every command that inserts: the fields of `InsertOptions`, but for --verify.
+INSERTING = (
+    click.option("--task", type=click.Choice(TASKS), default=AUTO, show_default=True, help="What the model is taken for."),
+    click.option("--method", type=click.Choice(METHODS), default=AUTO, show_default=True, help="How it is explained."),
+    click.option("--target-layer", multiple=True, metavar="NAME",
+                 help="Gate this tensor (node name, name:port or tensor name); of detectors, it holds class logits. Repeatable."),
+    click.option("--output", metavar="NAME|INDEX",
+                 help="Classifiers: which output is explained.  [default: the first that looks like scores]"),
+    click.option("--mask", type=click.Choice(MASKS), default=AUTO, show_default=True,
+                 help="Classifiers: what is left of the feature map, one position or its neighbourhood too."),
+    click.option("--blocks", "-k", type=int, default=1, show_default=True, metavar="K",
+                 help="ViT Recipro-CAM: how many transformer blocks before the end the gate sits."),
+    click.option("--scale/--raw", default=True, show_default=True,
+                 help="Maps as u8, scaled to 0..255 each, or as f32, as they are."),
+    click.option("--classes", default="all", show_default=True, metavar="all|top:K|0,3,7", help="Which classes have maps."),
+    click.option("--embed", type=click.Choice(EMBEDDINGS),
+                 help="Also put the map at the input's size, or the finished overlay, into the graph."),
+    click.option("--feature-vector/--no-feature-vector", default=False, show_default=True,
+                 help="Also put out the feature vector."),
+    click.option("--feature-map/--no-feature-map", default=None,
+                 help="Also put out the feature map.  [default: yes; no for instance segmentation]"),
+    LABELS,
+    click.option("--num-classes", type=click.IntRange(1), metavar="K",
+                 help="How many classes there are, where the graph leaves that open."),
+    click.option("--map-size", metavar="HxW", help="Detection and instance segmentation: the map's grid."),
+    click.option("--class-activation", type=click.Choice(CLASS_ACTIVATIONS),
+                 help="Detection: over the class logits.  [default: softmax]"),
+    click.option("--levels", type=click.Choice(LEVELS), default="mean", show_default=True,
+                 help="Detection: how pyramid levels are joined."),
+    click.option("--memory-budget", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
+                 help="Classifiers: memory for what can only be computed densely."),
+    click.option("--probe/--no-probe", default=True, show_default=True,
+                 help="Look at the maps of probe pictures and warn if they say nothing."),
+)  # fmt: skip
 
 
-def with_options(*groups: Sequence[Decorator]) -> Decorator:
+def with_options(*groups: Sequence[Decorator]) -> Callable[[Body], Body]:
     """Add the options of `groups` to a command, in the order in which `--help` lists them."""
 
-    def decorate(function: Callable) -> Callable:
+    def decorate(function: Body) -> Body:
         for option in reversed([option for group in groups for option in group]):
-            function = option(function)
+            option(function)  # click notes its options on the function itself
         return function
 
     return decorate
 
 
-# The options that say how to insert, for every command that inserts.
-
-
-def insert_options(function: Callable) -> Callable:
-    """Add them to a command; they arrive as the keywords of `ovxai.insert`."""
-    for decorate in reversed(_OPTIONS):
-        function = decorate(function)
-    return function
-
-
-_OPTIONS = [
-    click.option("--task", type=click.Choice(TASKS), default="auto", show_default=True),
-    click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True),
-    click.option("--target-layer", multiple=True, metavar="NAME", help="Gate this tensor (friendly node name, name:port or tensor name); repeatable."),
-    click.option("--output", metavar="NAME|INDEX", help="Which output is explained."),
-    click.option("--mask", type=click.Choice(["auto", "point", "gaussian"]), default="auto", show_default=True),
-    click.option("--blocks", "-k", type=int, default=1, show_default=True, help="How many transformer blocks before the end the gate sits."),
-    click.option("--scale/--raw", default=True, show_default=True, help="u8 maps scaled to 0..255 each, or f32 as they are."),
-    click.option("--classes", default="all", show_default=True, metavar="all|top:K|0,3,7"),
-    click.option("--embed", type=click.Choice(["map", "overlay"]), help="Also put the map at input size, or the finished overlay, into the graph."),
-    click.option("--feature-vector/--no-feature-vector", default=False, show_default=True),
-    click.option("--feature-map/--no-feature-map", default=None, help="Default: on; off for instance segmentation."),
-    click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="Class names, one a line."),
-    click.option("--num-classes", type=int, metavar="K"),
-    click.option("--map-size", metavar="HxW", help="Detection and instance segmentation: the map's grid."),
-    click.option("--class-activation", type=click.Choice(["softmax", "sigmoid", "none"]), help="Detection; default softmax, as OTX."),
-    click.option("--levels", type=click.Choice(["mean", "max"]), default="mean", show_default=True, help="Detection: how pyramid levels are joined."),
-    click.option("--memory-budget", type=int, default=512, show_default=True, metavar="MB", help="For what can only be done densely."),
-    click.option("--probe/--no-probe", default=True, show_default=True, help="Look at the maps of a probe picture and warn if they say nothing."),
-]  # fmt: skip
-
-
-def read_labels(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace the labels file by the names in it.
+def insert_options(values: Mapping[str, Any]) -> InsertOptions:
+    """What the values of `INSERTING` (and --verify) ask for.
 
     Raises:
-        OptionError: the file can't be read or is empty.
+        OptionError: the labels file can't be read. UsageError: options that do not go together.
     """
-    from ovxai.errors import OptionError
+    return InsertOptions(**{**values, "labels": given_labels(values["labels"])})
 
-    path = options.get("labels")
-    if path is None:
-        return options
-    try:
-        names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"labels: {path} can't be read: {error}") from error
-    if not names:
-        raise OptionError(f"labels: {path} holds no names; give one a line")
-    return {**options, "labels": tuple(names)}
+
+def preprocess_options(values: Mapping[str, Any]) -> PreprocessOptions:
+    """What the values of `FEEDING` ask for.
+
+    Raises:
+        UsageError: values that do not go together.
+    """
+    from ovxai.runtime.feed.preprocess import PreprocessOptions
+
+    return PreprocessOptions(**values)

@@ -86,7 +86,7 @@ def _order(graph: Graph, model: ov.Model) -> tuple[str, ...]:
 
 
 def _classifier(model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node) -> Plan | No:
-    labels = len(info.labels) if info.labels else options.num_classes
+    labels = options.num_classes or (len(info.labels) if info.labels else None)
     site = find_classifier(model, graph, options, labels)
     if isinstance(site, No):
         return site

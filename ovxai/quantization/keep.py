@@ -99,7 +99,7 @@ def rank_layers(work: Work) -> list[tuple[str, ...]]:
 
 def head_layers(work: Work) -> tuple[str, ...]:
     """Products behind the gated tensors: with them in float, the features are handed on unrounded."""
-    explained = insert_with_report(work.plain, **work.watched, probe=False)
+    explained = insert_with_report(work.plain, work.watched)
     gated = {name.rpartition(":")[0] or name for name in explained.info.target_layers} | set(explained.info.target_layers)
     graph = Graph(work.plain)
     below = graph.descendants([node for node in graph.ops if node.get_friendly_name() in gated])

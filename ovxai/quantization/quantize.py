@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from ovxai.errors import AlreadyExplainedError, OptionError, OvxaiError, UsageEr
 from ovxai.graph.read import read_model
 from ovxai.graph.save import check_destination, save_model
 from ovxai.graph.surgery import strip_model
-from ovxai.insertion import Insertion, insert, insert_with_report
+from ovxai.insertion import insert_with_report
 from ovxai.metadata import (
+    ACTIVATION_MAP,
     FEATURE_MAP,
     FEATURE_VECTOR,
     INSTANCE_SEGMENTATION,
-    SECTION,
     ExplainedInfo,
     adopt_onnx_model_info,
     is_explained,
 )
+from ovxai.options import AUTO, InsertOptions, options_read
 from ovxai.quantization import measure
 from ovxai.quantization.measure import Pictures, calibration_feeds, find_pictures
 from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf, post_training
@@ -60,13 +61,13 @@ class QuantizeOptions:
 class Work:
     """What every candidate is made of and judged by.
 
-    plain: the float model. wanted: insert options of the result. watched: those of the models that are
+    plain: the float model. wanted: insert options of the result, without a probe. watched: those of the models that are
     compared (raw maps of all classes). reference: what the float model says of the `tests`.
     """
 
     plain: ov.Model
-    wanted: dict
-    watched: dict
+    wanted: InsertOptions
+    watched: InsertOptions
     pictures: Pictures
     calibration: tuple[str, ...]
     proof: Pictures
@@ -80,10 +81,10 @@ class Work:
         return post_training(self.plain, feeds, len(self.calibration), recipe, self.quiet)
 
     def explained(self, model: ov.Model) -> ov.Model:
-        return insert(model, **self.wanted, probe=False)
+        return insert_with_report(model, self.wanted).model
 
     def seen(self, model: ov.Model, paths: tuple[str, ...] | None = None) -> list[measure.Seen]:
-        return measure.look(insert(model, **self.watched, probe=False), self.proof, paths or self.tests)
+        return measure.look(insert_with_report(model, self.watched).model, self.proof, paths or self.tests)
 
 
 @dataclass(frozen=True)
@@ -157,21 +158,22 @@ def _prepare(model: str | Path, data: Path, options: QuantizeOptions, say: Say, 
     broken = tuple(dict.fromkeys((*pictures.broken, *proof.broken)))
     if broken:
         say(f"{len(broken)} picture{'s' if len(broken) > 1 else ''} can't be read: left out")
-    watched = {**wanted, "classes": "all", "scale": False, "embed": None, "feature_map": False, "feature_vector": False}
+    watched = replace(wanted, classes="all", scale=False, embed=None, feature_map=False, feature_vector=False)
     say(f"explaining {len(tests)} pictures with the float model")
-    reference = measure.look(insert(plain, **watched, probe=False), proof, tests)
+    reference = measure.look(insert_with_report(plain, watched).model, proof, tests)
     return Work(plain, wanted, watched, pictures, calibration, proof, tests, reference, say, quiet), broken
 
 
-def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, dict]:
+def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, InsertOptions]:
     """The model without explanation, and the insert options that give it back."""
     if not is_explained(given):
         adopt_onnx_model_info(given)
-        return given, {}
-    if not given.has_rt_info([SECTION, "version"]):
+        return given, InsertOptions(probe=False)
+    info = ExplainedInfo.read(given)
+    if info is None:
         raise AlreadyExplainedError(f"{name}: was explained by another tool; quantise the model without explanation")
     plain = strip_model(given)
-    return plain, recorded_options(plain, ExplainedInfo.read(given))
+    return plain, recorded_options(plain, info)
 
 
 def _spread(paths: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -190,45 +192,41 @@ def _bytes(path: Path) -> int:
 # The options with which an explained model was made, read back from what it says about itself.
 
 
-def recorded_options(plain: ov.Model, info: ExplainedInfo) -> dict[str, object]:
-    """Keywords of `insert` that make of `plain` what `info` describes.
+def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
+    """Options of an insertion, without a probe, that make of `plain` what `info` describes.
 
     What insertion would choose by itself stays open, so that on the quantised graph it is found anew
     (behind a FakeQuantize, say); only what it would choose otherwise is said.
     """
-    options: dict[str, object] = {
-        "task": info.task,
-        "output": info.explained_output,
-        "classes": info.classes,
-        "scale": info.scaled,
-        "embed": info.embed or None,
-        "feature_map": FEATURE_MAP in info.extra_outputs,
-        "feature_vector": FEATURE_VECTOR in info.extra_outputs,
-    }
-    if info.method == "activation-map":
-        options["method"] = info.method
-    if info.task == INSTANCE_SEGMENTATION and info.num_classes:
-        options["num_classes"] = info.num_classes
-    if info.class_activation:
-        options["class_activation"] = info.class_activation
-    if info.levels:
-        options["levels"] = info.levels
+    read = options_read(info.task, info.method)
+    options = InsertOptions(
+        task=info.task,
+        method=info.method if info.method == ACTIVATION_MAP else AUTO,
+        output=info.explained_output if "output" in read else None,
+        classes=info.classes,
+        scale=info.scaled,
+        embed=info.embed or None,
+        feature_map=FEATURE_MAP in info.extra_outputs,
+        feature_vector=FEATURE_VECTOR in info.extra_outputs,
+        num_classes=info.num_classes if info.task == INSTANCE_SEGMENTATION else None,
+        class_activation=info.class_activation if info.class_activation and "class_activation" in read else None,
+        levels=info.levels if info.levels and "levels" in read else "mean",
+        probe=False,
+    )
     by_itself = _try(plain, options)
-    if by_itself is None or (by_itself.info.method, by_itself.info.target_layers) != (info.method, info.target_layers):
-        options["method"] = info.method
-        if info.method != "inst-seg":
-            options["target_layer"] = info.target_layers
+    if by_itself is None or (by_itself.method, by_itself.target_layers) != (info.method, info.target_layers):
+        options = replace(options, method=info.method, target_layer=info.target_layers if "target_layer" in read else ())
         if info.num_classes and by_itself is None:
-            options["num_classes"] = info.num_classes
-    if info.mask and (by_itself is None or by_itself.info.mask != info.mask):
-        options["mask"] = info.mask
-    if info.map_size and (by_itself is None or by_itself.info.map_size != info.map_size):
-        options["map_size"] = info.map_size
+            options = replace(options, num_classes=info.num_classes)
+    if info.mask and "mask" in read and (by_itself is None or by_itself.mask != info.mask):
+        options = replace(options, mask=info.mask)
+    if info.map_size and "map_size" in read and (by_itself is None or by_itself.map_size != info.map_size):
+        options = replace(options, map_size=info.map_size)
     return options
 
 
-def _try(plain: ov.Model, options: dict[str, object]) -> Insertion | None:
+def _try(plain: ov.Model, options: InsertOptions) -> ExplainedInfo | None:
     try:
-        return insert_with_report(plain, **options, probe=False)
+        return insert_with_report(plain, options).info
     except OvxaiError:
         return None

@@ -78,7 +78,7 @@ class Run:
         sources: Iterable[Source | Broken],
         *,
         stop: Callable[[], bool] = lambda: False,
-        progress: Callable[[Broken | None], None] = lambda broken: None,
+        progress: Callable[[], None] = lambda: None,
     ) -> RunResult:
         """Explain everything. `stop` is asked before each picture, `progress` told after each."""
         result = RunResult()
@@ -87,7 +87,7 @@ class Run:
         try:
             for done in self._explainer.pipeline(self._finish).run(items):
                 self._count(result, videos, done)
-                progress(done if isinstance(done, Broken) else None)
+                progress()
         finally:
             result.written.extend(videos.close())
         result.interrupted = stop()

@@ -3,19 +3,18 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from ovxai.cli.main import main
+from helpers.cli import call
 from ovxai.errors import SourceError
+from ovxai.runtime.feed.images import read_image
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    done = [CliRunner().invoke(main, ["demo", "-o", str(folder), "--json"]) for _ in range(2)]
+    done = [call("demo", "-o", folder, "--json") for _ in range(2)]
     assert [item.exit_code for item in done] == [0, 0], done[1].output
     return json.loads(done[1].stdout)
 
@@ -34,18 +33,18 @@ def test_its_pictures_are_on_disk_once(demo):
 
 def test_the_overlay_is_hot_on_the_cat(demo):
     path = next(path for path in demo["pictures"] if "chelsea_class_Egyptian_cat_overlay" in path)
-    heat = cv2.imread(path.replace("_overlay", "_saliency_map")).astype(int)
-    red = np.clip(heat[:, :, 2] - heat[:, :, 0], 0, None)
+    heat = read_image(path.replace("_overlay", "_saliency_map")).astype(int)
+    red = np.clip(heat[:, :, 0] - heat[:, :, 2], 0, None)
     rows, columns = np.nonzero(red > 200)
     assert 100 < columns.mean() < 350 and 80 < rows.mean() < 280  # the face
 
 
 def test_it_prints_paths_for_people(tmp_path):
-    done = CliRunner().invoke(main, ["demo", "-o", str(tmp_path / "d")])
+    done = call("demo", "-o", tmp_path / "d")
     assert done.exit_code == 0 and "chelsea_class_Egyptian_cat_overlay.png" in done.stdout
 
 
-def test_without_fixtures_it_says_so(tmp_path, monkeypatch):
+def test_without_fixtures_it_says_so(monkeypatch):
     import ovxai.demo
 
     monkeypatch.setattr(ovxai.demo, "MODEL", "none.xml")

@@ -2,19 +2,17 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import openvino as ov
 import pytest
-from click.testing import CliRunner
 from openvino import opset13 as op
 
 from helpers import classifiers as toys
-from ovxai.cli.main import main
-
-
-def call(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
+from helpers import detectors
+from helpers.cli import call, is_one_line
+from ovxai.methods.registry import build_branch
 
 
 def wide():
@@ -131,7 +129,7 @@ def test_already_explained(plain):
 
 @pytest.mark.parametrize("failure", [OSError("No space left on device"), RuntimeError("Could not write")])
 def test_nothing_half_written(plain, monkeypatch, failure):
-    def failing(model, path, **_):
+    def failing(_model, path, **_):
         path.write_bytes(b"<half")
         raise failure
 
@@ -146,7 +144,7 @@ def test_what_was_there_survives_a_failing_force(plain, monkeypatch):
     call("insert", plain)
     before = plain.with_name("model_xai.xml").read_bytes()
 
-    def failing(model, path, **_):
+    def failing(*_, **__):
         raise RuntimeError("Could not write")
 
     monkeypatch.setattr(ov, "save_model", failing)
@@ -239,6 +237,46 @@ def test_precision_of_the_weights_is_kept(tmp_path):
 def test_verify_before_it_is_kept(plain):
     done = call("insert", plain, "--verify")
     assert done.exit_code == 0 and "verified" in done.stdout
+    assert json.loads(call("insert", plain, "--verify", "--force", "--json").stdout)["verified"] is True
+
+
+def test_what_fails_its_verification_is_not_kept(plain, monkeypatch):
+    def turned(graph, plan, options):
+        branch = build_branch(graph, plan, options)
+        return replace(branch, saliency=op.negative(branch.saliency).output(0))
+
+    monkeypatch.setattr("ovxai.insertion.build_branch", turned)
+    before = files(plain.parent)
+    done = call("insert", plain, "--verify")
+    assert is_one_line(done, "model.xml", "not what their definition says", "grey levels off", "allowed")
+    assert files(plain.parent) == before
+    answer = call("insert", plain, "--verify", "--json")
+    assert answer.exit_code == 1 and "definition" in json.loads(answer.stdout)["error"] and files(plain.parent) == before
+
+
+@pytest.mark.parametrize("build, options, reader", [
+    (toys.cnn, ("--levels", "max"), "det-class-probability-map"), (toys.cnn, ("--map-size", "8x8"), "inst-seg"),
+    (toys.cnn, ("--class-activation", "none"), "det-class-probability-map"), (toys.cnn, ("--blocks", "2"), "vit-reciprocam"),
+    (detectors.anchored, ("--mask", "point"), "reciprocam"), (detectors.anchored, ("--output", "0"), "activation-map"),
+    (toys.cnn, ("--method", "activation-map", "--classes", "0"), "reciprocam"),
+])  # fmt: skip
+def test_an_option_that_is_not_read_is_wrong_usage(tmp_path, build, options, reader):
+    ov.save_model(build(), tmp_path / "model.xml")
+    before = files(tmp_path)
+    done = call("insert", tmp_path / "model.xml", *options)
+    assert is_one_line(done, options[-2].strip("-").replace("-", " "), "not read by", reader, code=2)
+    assert files(tmp_path) == before
+
+
+def test_labels_that_do_not_fit(plain, tmp_path):
+    (tmp_path / "names.txt").write_text("a\nb\n", encoding="utf-8")
+    done = call("insert", plain, "--labels", tmp_path / "names.txt")
+    assert is_one_line(done, "2 names for a model with 4 classes")
+    assert is_one_line(call("insert", plain, "--labels", tmp_path / "none.txt"), "none.txt can't be read")
+
+
+def test_an_output_that_is_not_there(plain):
+    assert is_one_line(call("insert", plain, "--output", "score"), "no output named 'score'", "scores")
 
 
 def test_quiet_leaves_warnings_out(tmp_path):

@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 import openvino as ov
 import pytest
-from click.testing import CliRunner
 
-from ovxai.cli.main import main
+from helpers.cli import call
+from helpers.explained import info_of
 from ovxai.graph.save import save_model
 from ovxai.insertion import insert
-from ovxai.metadata import ExplainedInfo
 from ovxai.verification import verify
 
 SHAPES = Path(__file__).resolve().parents[2] / "fixtures" / "shapes"
@@ -26,7 +25,7 @@ needs_nncf = pytest.mark.skipif(
 
 
 def run(*words):
-    return CliRunner().invoke(main, ["quantize", *map(str, words)])
+    return call("quantize", *words)
 
 
 @pytest.fixture
@@ -55,16 +54,15 @@ def test_a_plain_model(folder, tmp_path):
 
 @needs_nncf
 def test_an_explained_model_keeps_its_options(folder, tmp_path):
-    options = {"scale": False, "classes": "0,3", "feature_vector": True, "mask": "gaussian"}
-    explained = save_model(insert(SHAPES / "cnn.xml", probe=False, **options), tmp_path / "xai.xml")
+    wanted = insert(SHAPES / "cnn.xml", scale=False, classes="0,3", feature_vector=True, mask="gaussian", probe=False)
+    explained = save_model(wanted, tmp_path / "xai.xml")
     result = run(explained, "--data", folder, "-o", tmp_path / "int8.xml", "--preset", "mixed")
     assert result.exit_code == 0, result.output
     assert "that were calibrated with too" in result.output
-    before, after = (ov.Core().read_model(path) for path in (explained, tmp_path / "int8.xml"))
-    known, found = ExplainedInfo.read(before), ExplainedInfo.read(after)
+    known, found = info_of(explained), info_of(tmp_path / "int8.xml")
     for name in ("task", "method", "mask", "classes", "scaled", "extra_outputs", "collapse"):
         assert getattr(found, name) == getattr(known, name), name
-    assert verify(after).ok
+    assert verify(tmp_path / "int8.xml").ok
 
 
 @needs_nncf
@@ -133,7 +131,9 @@ def test_pictures_are_read_as_run_reads_them(folder):
     model = ov.Core().read_model(SHAPES / "cnn.xml")
     pictures = find_pictures(folder, model, PreprocessOptions())
     path = pictures.paths[0]
-    expected = (cv2.imread(path)[:, :, ::-1].astype(np.float32) - 128) / 64
+    pixels = cv2.imread(path)
+    assert pixels is not None
+    expected = (pixels[:, :, ::-1].astype(np.float32) - 128) / 64
     array = next(iter(calibration_feeds(pictures, (path,), model)))[0]
     assert array.shape == (1, 3, 96, 96)
     assert np.array_equal(array[0], expected.transpose(2, 0, 1))

@@ -5,16 +5,11 @@ import json
 import numpy as np
 import openvino as ov
 import pytest
-from click.testing import CliRunner
 
 from helpers import classifiers as toys
-from ovxai.cli.main import main
+from helpers.cli import call
 
 PICTURE = np.random.default_rng(1).standard_normal((1, 3, *toys.SIZE)).astype(np.float32)
-
-
-def call(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.fixture()

@@ -6,11 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from openvino import opset13 as op
 
+from helpers.cli import call
 from helpers.tiny_models import Pooled, scaled
-from ovxai.cli.main import main
 from ovxai.graph.save import save_model
 
 
@@ -21,7 +20,7 @@ def explained(tmp_path):
 
 
 def run(*words):
-    return CliRunner().invoke(main, ["verify", *map(str, words)])
+    return call("verify", *words)
 
 
 def test_a_right_model(explained):

@@ -7,7 +7,7 @@ from openvino import opset13 as op
 
 import ovxai
 from helpers import classifiers as toys
-from ovxai.errors import TargetLayerError, UnsupportedModelError
+from ovxai.errors import OptionError, TargetLayerError, UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier
 from ovxai.find.site import No
 from ovxai.graph.graph import Graph
@@ -139,9 +139,9 @@ def test_labels_tell_outputs_apart():
 
 
 def test_an_output_that_is_not_there():
-    with pytest.raises(UnsupportedModelError, match="no output named 'finest'.*coarse.*fine"):
+    with pytest.raises(OptionError, match="no output named 'finest'.*coarse.*fine"):
         ovxai.insert(toys.two_outputs(), output="finest")
-    with pytest.raises(UnsupportedModelError, match="no output 7.*has 2"):
+    with pytest.raises(OptionError, match="no output 7.*has 2"):
         ovxai.insert(toys.two_outputs(), output=7)
 
 

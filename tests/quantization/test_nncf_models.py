@@ -9,6 +9,7 @@ import pytest
 
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
+from ovxai.options import InsertOptions
 from ovxai.verification import verify
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -43,7 +44,7 @@ def quantised(model, folder):
 
 def holds(model, picture):
     for scale in (True, False):
-        done = insert_with_report(model, scale=scale, probe=False)
+        done = insert_with_report(model, InsertOptions(scale=scale, probe=False))
         report = verify(done.model, picture)
         assert done.info.collapse == "exact"
         assert report.ok, [row for row in report.rows if not row.ok] + [one for one in report.checks if one.ok is False]

@@ -1,32 +1,13 @@
-"""Names of classes: whose, how many, and in which order."""
+"""Which names a model's classes have, and which class is meant."""
 
 import pytest
 
 from helpers.runtime_graphs import HIERARCHY
 from ovxai.errors import OptionError
 from ovxai.metadata import ModelInfo
-from ovxai.runtime.predict.labels import class_names, find_class, fit_names, read_labels
+from ovxai.runtime.predict.labels import class_names, find_class
 
-CLS, DET, SEG = "classification", "detection", "instance-segmentation"
-
-
-@pytest.mark.parametrize(
-    ("names", "count", "task", "wanted"),
-    [
-        (("a", "b"), 2, CLS, ("a", "b")),
-        (("a", "b"), None, CLS, ("a", "b")),
-        (("a", "b"), 3, CLS, ("background", "a", "b")),
-        (("a", "b"), 3, DET, ("a", "b", "background")),
-        (("a", "b"), 3, SEG, ("background", "a", "b")),
-        (("otx_empty_lbl", "a", "b"), 2, SEG, ("a", "b")),
-        (("otx_empty_lbl", "a", "b"), 3, SEG, ("a", "b", "background")),
-        (("otx_empty_lbl", "a", "b"), 2, DET, ("a", "b")),
-        (("a", "b"), 5, CLS, None),
-        (("a", "b", "c"), 2, CLS, None),
-    ],
-)
-def test_habits(names, count, task, wanted):
-    assert fit_names(names, count, task) == wanted
+CLS = "classification"
 
 
 def test_given_names_must_fit():
@@ -43,17 +24,6 @@ def test_a_hierarchy_is_ordered_by_its_logits():
     info = ModelInfo(labels=("wet", "dog", "cat", "thing", "animal"), hierarchical=True, hierarchy=HIERARCHY)
     names, _ = class_names(None, info.labels, 5, CLS, info)
     assert names == ("animal", "thing", "cat", "dog", "wet")
-
-
-def test_labels_from_a_file(tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_text("кот\n\n great white shark \n", encoding="utf-8")
-    assert read_labels(path) == ("кот", "great white shark")
-    path.write_text("\n")
-    with pytest.raises(OptionError, match="empty"):
-        read_labels(path)
-    with pytest.raises(OptionError, match="can't be read"):
-        read_labels(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize(

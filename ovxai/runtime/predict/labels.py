@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 
 from ovxai.errors import OptionError
-from ovxai.metadata import CLASSIFICATION, INSTANCE_SEGMENTATION, ModelInfo
-
-#: OTX puts this in front of the labels of instance segmentation models; no channel belongs to it.
-EMPTY_LABEL = "otx_empty_lbl"
-BACKGROUND = "background"
+from ovxai.labels import BACKGROUND, EMPTY_LABEL, fit_names, fitted_names
+from ovxai.metadata import ModelInfo
 
 
 def class_names(
@@ -22,9 +18,7 @@ def class_names(
         OptionError: the number of `given` names fits no reading.
     """
     if given is not None:
-        names = fit_names(given, count, task)
-        if names is None:
-            raise OptionError(f"labels: {len(given)} names for a model with {count} classes; give one a class")
+        names = fitted_names(given, count, task)
         return names, _on_background(given, names)
     if info.hierarchical and info.hierarchy:
         names = hierarchy_names(info.hierarchy)
@@ -44,39 +38,6 @@ def _on_background(labels: tuple[str, ...], names: tuple[str, ...]) -> tuple[str
         return ()
     place = "first" if names[0] == BACKGROUND else "last"
     return (f"{len(labels)} labels for {len(names)} classes: the {place} class is taken for a background",)
-
-
-def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Class names from a text file, one a line.
-
-    Raises:
-        OptionError: the file can't be read or holds none.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            names = tuple(line.strip() for line in file if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"labels: {path} can't be read: {getattr(error, 'strerror', None) or error}") from error
-    if not names:
-        raise OptionError(f"labels: {path} is empty; give one name a line")
-    return names
-
-
-def fit_names(names: tuple[str, ...], count: int | None, task: str) -> tuple[str, ...] | None:
-    """`names` brought to one a channel; None when their number fits no known habit.
-
-    Habits: OTX's empty label stands in front of an instance segmenter's; 1001-class ImageNet models
-    have their background first, and so have torchvision's; OTX's SSD has it last.
-    """
-    shifted = names[:1] == (EMPTY_LABEL,) and (task == INSTANCE_SEGMENTATION or len(names) == (count or 0) + 1)
-    if shifted:
-        names = names[1:]
-    if count is None or len(names) == count:
-        return names
-    if len(names) != count - 1:
-        return None
-    first = not shifted and task in (CLASSIFICATION, INSTANCE_SEGMENTATION)
-    return (BACKGROUND, *names) if first else (*names, BACKGROUND)
 
 
 def hierarchy_names(hierarchy: dict) -> tuple[str, ...]:

@@ -50,7 +50,6 @@ DETECTORS: dict[str, Callable[[Outputs, ModelFacts, Geometry], Instances]] = {
     "yolo-v8": yolo_v8,
     "yolo-v5-seg": yolo_seg,
     "yolo-v8-seg": yolo_seg,
-    "per-level": per_level,
     "nanodet": per_level,
     "fastestdet": fastestdet,
     "heatmap": heatmap,

@@ -1,0 +1,167 @@
+"""`ovxai insert`, `inspect`, `strip`: explanation outputs into a model, what they would be, and out again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ovxai.cli.common import Document, Say, command_options, warn
+from ovxai.cli.options import FORCE, INSERTING, MODEL, insert_options, with_options
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from ovxai.insertion import Insertion
+    from ovxai.metadata import ExplainedInfo
+
+
+@click.command()
+@MODEL
+@click.option("-o", "--output-model", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
+              help="Where the explained model goes.  [default: MODEL's stem + _xai.xml beside MODEL]")  # fmt: skip
+@with_options(INSERTING)
+@click.option("--verify/--no-verify", default=False, show_default=True,
+              help="Compare the maps with their definition before the model is kept.")  # fmt: skip
+@FORCE
+@command_options
+def insert(model: Path, out: Path | None, force: bool, say: Say, **values: Any) -> Document:
+    """Add explanation outputs to MODEL (.xml, .onnx, .tflite, .pb, .pdmodel, SavedModel folder, .pt2)."""
+    from ovxai.graph.save import check_destination, save_model
+    from ovxai.insertion import insert_with_report
+
+    options = insert_options(values)
+    path = out or model.with_name(f"{model.stem}_xai.xml")
+    if model.exists():  # else that is what is wrong
+        check_destination(path, force=force)
+    done = insert_with_report(model, options)
+    share = _share(done.model)
+    for line in [*_summary(done), _cost(share)]:
+        say(line)
+    for warning in done.warnings:
+        warn(warning)
+    if done.verified is not None:
+        say("verified against the definition")
+    save_model(done.model, path, force=force)
+    say(f"explained model: {path}")
+    verified = {} if done.verified is None else {"verified": done.verified.ok}
+    return {"model": str(path), **_facts(done, share), **verified}
+
+
+@click.command()
+@MODEL
+@with_options(INSERTING)
+@command_options
+def inspect(model: Path, say: Say, **values: Any) -> Document:
+    """What MODEL is, what would be inserted and where, at what cost. Nothing is written."""
+    from ovxai.graph.read import read_model
+    from ovxai.insertion import insert_with_report
+    from ovxai.metadata import ExplainedInfo
+
+    options = insert_options(values)
+    plain = read_model(model)
+    for line in _ports(plain):
+        say(line)
+    known = ExplainedInfo.read(plain)
+    if known is not None:
+        for line in _known(known):
+            say(line)
+        return {"model": str(model), "explained": True, **asdict(known)}
+    done = insert_with_report(plain, options)
+    share = _share(done.model)
+    candidates = [f"  {candidate}" for candidate in done.candidates]
+    for line in [*_summary(done), _cost(share), *_precision(), "considered, from the scores upwards:", *candidates]:
+        say(line)
+    for warning in done.warnings:
+        warn(warning)
+    return {"model": str(model), "explained": False, **_facts(done, share), "candidates": done.candidates}
+
+
+@click.command()
+@MODEL
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
+              help="Where the plain model goes.  [default: MODEL's stem + _plain.xml beside MODEL]")  # fmt: skip
+@FORCE
+@command_options
+def strip(model: Path, out: Path | None, force: bool, say: Say) -> Document:
+    """Give the plain model back from the explained MODEL."""
+    from ovxai.graph.read import read_model
+    from ovxai.graph.save import save_model
+    from ovxai.graph.surgery import strip_model
+
+    plain = strip_model(read_model(model))
+    path = save_model(plain, out or model.with_name(f"{model.stem}_plain.xml"), force=force)
+    say(f"plain model: {path}")
+    return {"model": str(path), "outputs": [sorted(output.get_names()) for output in plain.outputs]}
+
+
+def _facts(done: Insertion, share: float | None) -> dict[str, object]:
+    """What `insert` and `inspect` say of an insertion with --json."""
+    return {
+        **asdict(done.info),
+        "why": done.why,
+        "notes": done.notes,
+        "warnings": done.warnings,
+        "predicted_extra_cost": share,
+    }
+
+
+def _summary(done: Insertion) -> list[str]:
+    """Task, method, target layer, gate, map size, collapse: one line each."""
+    info = done.info
+    lines = [
+        f"task          {info.task}",
+        f"method        {info.method}" + (f" ({info.mask} mask)" if info.mask else ""),
+        f"target layer  {', '.join(info.target_layers)}" + (f" [{info.layout}]" if info.layout else ""),
+        f"why           {done.why}",
+        f"map           {_map_shape(done.model)}, " + ("u8 scaled to 0..255 per map" if info.scaled else "f32, not scaled"),
+        f"classes       {info.classes}" + (f" of {info.num_classes}" if info.num_classes else ""),
+        f"collapse      {info.collapse}",
+    ]
+    return [*lines, *(f"note          {note}" for note in done.notes)]
+
+
+def _map_shape(model: ov.Model) -> str:
+    from ovxai.metadata import SALIENCY_MAP
+
+    return str(model.output(SALIENCY_MAP).get_partial_shape())
+
+
+def _share(model: ov.Model) -> float | None:
+    """Multiply-adds of the explanation over the model's own."""
+    from ovxai.graph.cost import branch_share
+
+    share = branch_share(model)
+    return None if share is None else round(share, 4)
+
+
+def _cost(share: float | None) -> str:
+    if share is None:
+        return "extra cost    not predicted (sizes depend on the picture)"
+    return f"extra cost    {100 * share:.1f} % more multiply-adds"
+
+
+def _known(info: ExplainedInfo) -> list[str]:
+    filled = [(key, value) for key, value in asdict(info).items() if value not in ("", None, ())]
+    return ["explained already; rt_info says:", *(f"  {key:18} {value}" for key, value in filled)]
+
+
+def _ports(model: ov.Model) -> list[str]:
+    lines = []
+    for word, ports in (("input", model.inputs), ("output", model.outputs)):
+        for index, port in enumerate(ports):
+            names = ", ".join(sorted(port.get_names())) or "unnamed"
+            lines.append(f"{word} {index:<7} {names} {port.get_partial_shape()} {port.get_element_type().get_type_name()}")
+    return lines
+
+
+def _precision() -> list[str]:
+    """A line where the device computes in less than f32 by itself."""
+    import openvino as ov
+
+    own = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    if own == ov.Type.f32:
+        return []
+    return [f"precision     this CPU runs in {own.get_type_name()} by default; maps move a little (run --precision f32 is exact)"]

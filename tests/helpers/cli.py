@@ -1,0 +1,20 @@
+"""The command line, called in this process."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner, Result
+
+from ovxai.cli.main import main
+
+
+def call(*words: object, stdin: str | None = None) -> Result:
+    """What `ovxai WORDS...` prints and how it ends."""
+    return CliRunner().invoke(main, [str(word) for word in words], input=stdin)
+
+
+def is_one_line(done: Result, *words: str, code: int = 1) -> bool:
+    """Whether it ended with `code` and nothing but one line on stderr, an error in which `words` stand."""
+    lines = done.stderr.splitlines()
+    return (
+        done.exit_code == code and len(lines) == 1 and lines[0].startswith("Error: ") and all(word in lines[0] for word in words)
+    )

@@ -1,0 +1,92 @@
+"""The options of an insertion: one table says which method reads which, and what is not read is refused."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from itertools import product
+from typing import Any
+
+import click
+import pytest
+
+import ovxai
+from ovxai.cli.insertion_commands import insert as insert_command
+from ovxai.cli.insertion_commands import inspect as inspect_command
+from ovxai.errors import OptionError, UsageError
+from ovxai.options import ALWAYS_READ, METHODS, READS, TASKS, InsertOptions, method_for, options_read
+
+#: Of each option that not every method reads, a value away from its default.
+SET: dict[str, Any] = {
+    "target_layer": ("features",), "output": 0, "num_classes": 3, "mask": "gaussian", "blocks": 2, "classes": "top:2",
+    "map_size": "8x8", "class_activation": "softmax", "levels": "max", "memory_budget": 64,
+}  # fmt: skip
+PAIRS = [(task, method) for method, facts in READS.items() for task in facts.tasks]
+
+
+def defaults() -> dict[str, object]:
+    return {field.name: field.default for field in fields(InsertOptions)}
+
+
+def test_every_option_stands_in_the_table() -> None:
+    read = set().union(*(options_read(task, method) for task, method in PAIRS))
+    assert read == set(defaults()) == ALWAYS_READ | set(SET)
+
+
+@pytest.mark.parametrize(("pair", "name"), list(product(PAIRS, SET)))
+def test_a_method_takes_what_it_reads_and_refuses_the_rest(pair: tuple[str, str], name: str) -> None:
+    task, method = pair
+    options = {"task": task, "method": method, name: SET[name]}
+    if name in options_read(task, method):
+        assert getattr(InsertOptions(**options), name) == SET[name]
+        return
+    with pytest.raises(UsageError) as refusal:
+        InsertOptions(**options)
+    line = str(refusal.value)
+    assert line.startswith(f"{name.replace('_', ' ')}: not read by {method}") and "\n" not in line
+    readers = {other for one, other in PAIRS if name in options_read(one, other)}
+    assert all(reader in line for reader in readers) and isinstance(refusal.value, OptionError)
+
+
+def test_what_no_method_of_a_task_reads_is_refused_before_the_method_is_known() -> None:
+    with pytest.raises(UsageError, match="levels: not read by the methods for classification, only by det-class-probability-map"):
+        InsertOptions(task="classification", levels="max")
+    assert InsertOptions(task="classification", blocks=2).blocks == 2
+    assert InsertOptions(levels="max").levels == "max"
+
+
+def test_a_default_that_is_spelled_out_is_not_refused() -> None:
+    assert InsertOptions(method="reciprocam", levels="mean", blocks=1, mask="auto").given == ("method",)
+
+
+def test_a_method_of_another_task() -> None:
+    with pytest.raises(UsageError, match="method: reciprocam explains classification, not detection"):
+        InsertOptions(task="detection", method="reciprocam")
+    for task in TASKS:
+        assert InsertOptions(task=task, method="activation-map").task == task
+
+
+def test_blocks_beside_named_layers() -> None:
+    with pytest.raises(UsageError, match="blocks: --target-layer names the gated tensors already"):
+        InsertOptions(blocks=2, target_layer=("features",))
+
+
+def test_the_method_that_nobody_asks_for() -> None:
+    assert {method_for(task) for task in TASKS[1:]} == {"reciprocam", "det-class-probability-map", "inst-seg"}
+    assert set(METHODS[1:]) == set(READS)
+
+
+def test_the_keywords_of_insert_are_the_options() -> None:
+    keywords = {name: one for name, one in inspect.signature(ovxai.insert).parameters.items() if name != "model"}
+    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in keywords.values())
+    assert {name: one.default for name, one in keywords.items() if name != "example_input"} == defaults()
+    assert "example_input" in keywords
+
+
+@pytest.mark.parametrize(("command", "without"), [(insert_command, set()), (inspect_command, {"verify"})])
+def test_the_command_line_has_the_same_options_and_defaults(command: click.Command, without: set[str]) -> None:
+    """Click's own options aside, whose names are no options of an insertion."""
+    given = command.make_context(command.name, ["model.xml"]).params
+    names = set(defaults()) - without
+    assert set(given) - names <= {"model", "out", "force", "as_json", "debug", "quiet"}
+    assert {name: given[name] for name in names} == {name: value for name, value in defaults().items() if name in names}
