@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError
+from ovxai.errors import AlreadyExplainedError, OptionError
+from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
-from ovxai.graph.normalise import fold_parameters
 from ovxai.graph.read import convert_module, read_model
-from ovxai.graph.surgery import attach_outputs
+from ovxai.graph.surgery import attach_outputs, fold_parameters
 from ovxai.metadata import (  # fmt: skip
     EMBEDDED_MAP,
     EMBEDDED_OVERLAY,
@@ -25,13 +25,10 @@ from ovxai.metadata import (  # fmt: skip
     adopt_onnx_model_info,
     is_explained,
 )
-from ovxai.methods.activation_map import activation_map
-from ovxai.methods.embedding import embed
-from ovxai.methods.outputs import Branch, as_float, largest_cells, to_grey
+from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
 from ovxai.options import InsertOptions
 from ovxai.probe import probe
-from ovxai.version import __version__
 
 
 @dataclass(frozen=True)
@@ -86,13 +83,13 @@ def insert_with_report(model: str | Path | ov.Model, **options: object) -> Inser
         working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
     model_info = ModelInfo.read(working)
     graph = Graph(working)
-    plan = find_plan(working, graph, wishes, model_info)
-    if isinstance(plan, str):
-        raise UnsupportedModelError(f"{name}: {plan}")
+    plan = find_plan(graph, wishes, model_info)
+    if isinstance(plan, No):
+        raise plan.error(f"{name}: {plan.reason}")
     branch = build_branch(graph, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
-    return Insertion(working, info, plan.why, (*branch.notes, *notes), warnings, plan.candidates)
+    return Insertion(working, info, plan.site.why, (*branch.notes, *notes), warnings, plan.site.candidates)
 
 
 def as_model(model: str | Path | ov.Model | object, example_input: object = None) -> ov.Model:
@@ -132,31 +129,21 @@ def _attach(
 ) -> tuple[ExplainedInfo, tuple[str, ...]]:
     """The written rt_info, and what a person should know of the outputs."""
     maps = branch.saliency
-    details = dict(branch.info)
-    index = branch.index
-    if options.method == "activation-map":
-        if branch.feature_map is None:
-            raise UnsupportedModelError("activation map: this model has no feature map that could be averaged")
-        maps, index = activation_map(branch.feature_map), None
-        details.update(method="activation-map", classes="all", collapse="exact", collapse_reason="")
     outputs = {SALIENCY_MAP: to_grey(maps) if options.scale else as_float(maps)}
     wanted = options.feature_map if options.feature_map is not None else plan.shows_features
     if wanted and branch.feature_map is not None:
         outputs[FEATURE_MAP] = branch.feature_map
     if options.feature_vector and branch.feature_vector is not None:
         outputs[FEATURE_VECTOR] = branch.feature_vector
-    if index is not None:
-        outputs[SALIENCY_INDEX] = index
+    if branch.index is not None:
+        outputs[SALIENCY_INDEX] = branch.index
     if options.embed:
         name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
-        strength = branch.strength if maps is branch.saliency else None
         grey = outputs[SALIENCY_MAP] if options.scale else to_grey(maps)
-        outputs[name] = embed(options.embed, grey, strength or largest_cells(maps), plan.picture, model_info)
+        outputs[name] = embed(options.embed, grey, branch.strength or largest_cells(maps), plan.picture, model_info)
     notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
-    info = ExplainedInfo(
-        version=__version__, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "", **details
-    )
+    info = replace(branch.info, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "")
     info.write(model)
     return info, notes
 

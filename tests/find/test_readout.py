@@ -6,13 +6,15 @@ import pytest
 from openvino import opset13 as op
 
 from helpers import classifiers as toys
-from ovxai.find.classifier.readout import find_readout, logits_of, output_index, picture_input
+from helpers.requests import request
+from ovxai.find.classifier.search import find_readout, logits_of, picture_input
 from ovxai.find.site import No
 from ovxai.graph.graph import Graph
+from ovxai.graph.names import output_index
 
 
-def read(model, wanted=None, labels=None):
-    return find_readout(model, Graph(model), wanted, labels)
+def read(model):
+    return find_readout(request(model))
 
 
 @pytest.mark.parametrize("activation, word", [("softmax", "softmax"), ("sigmoid", "sigmoid"), ("log", "log-softmax")])
@@ -69,9 +71,9 @@ def test_an_output_by_its_node():
 
 def test_the_picture_among_inputs():
     model = toys.several_inputs()
-    assert picture_input(model, Graph(model)).get_friendly_name() == "image"
+    assert picture_input(Graph(model)).get_friendly_name() == "image"
     model = toys.two_pictures()
-    assert picture_input(model, Graph(model)).get_friendly_name() == "reference"  # the larger, where nothing else decides
+    assert picture_input(Graph(model)).get_friendly_name() == "reference"  # the larger, where nothing else decides
     graph = Graph(model)
     above = graph.ancestors([model.get_results()[0]])
-    assert picture_input(model, graph, above).get_friendly_name() == "image"
+    assert picture_input(graph, above).get_friendly_name() == "image"

@@ -6,9 +6,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from helpers.requests import request
 from ovxai.find.detector.search import find_detection
-from ovxai.metadata import ModelInfo
-from ovxai.options import InsertOptions
 
 RNG = np.random.default_rng(0)
 
@@ -205,8 +204,8 @@ def channels_last(classes=3):
     return model(x, [op.concat(boxes, 1), op.sigmoid(op.concat(scores, 1))])
 
 
-def found(toy, **options):
-    return find_detection(toy, InsertOptions(**options), ModelInfo.read(toy))
+def site_of(toy, **options):
+    return find_detection(request(toy, **options))
 
 
 def summary(site):

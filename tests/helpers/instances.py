@@ -7,9 +7,8 @@ import openvino as ov
 from openvino import opset13 as op
 
 from helpers.detectors import const, conv, linear, model, pyramid, rows
+from helpers.requests import request
 from ovxai.find.instances.search import find_instances
-from ovxai.metadata import ModelInfo
-from ovxai.options import InsertOptions
 
 SIDES = (64, 96)
 
@@ -97,5 +96,5 @@ def yolo_seg(classes=3, width=8, batch=1):
     return model(x, [op.concat(tables, 2), conv(features[0], width)])
 
 
-def found(toy, **options):
-    return find_instances(toy, InsertOptions(**options), ModelInfo.read(toy))
+def site_of(toy, **options):
+    return find_instances(request(toy, **options))

@@ -8,21 +8,20 @@ import openvino as ov
 import pytest
 
 from helpers import instances as toys
+from helpers.requests import request
 from ovxai.find.instances.search import find_instances
 from ovxai.graph.surgery import attach_outputs
-from ovxai.metadata import ModelInfo
 from ovxai.methods import instance_masks
-from ovxai.options import InsertOptions
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 H, W = toys.SIDES
 
 
 def explain(toy, **options):
-    options = InsertOptions(**options)
-    site = find_instances(toy, options, ModelInfo.read(toy))
+    asked = request(toy, **options)
+    site = find_instances(asked)
     assert site, site
-    branch = instance_masks.build(site, options)
+    branch = instance_masks.build(asked.graph, site, asked.options)
     extra = dict(saliency_map=branch.saliency)
     for name in ("feature_map", "feature_vector", "index"):
         if getattr(branch, name) is not None:
@@ -76,7 +75,7 @@ def test_box_masks(batched, singleton, five):
         found = model(fed(parts, batched, singleton))["saliency_map"]
         assert found.shape == (1, 4, H // 4, W // 4)
         np.testing.assert_allclose(found[0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5)
-    assert branch.info["map_size"] == "16x24" and branch.info["num_classes"] == 4
+    assert branch.info.map_size == "16x24" and branch.info.num_classes == 4
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -140,7 +139,7 @@ def test_two_stage_model_with_its_neck():
     assert len(own[1]) > 2
     np.testing.assert_allclose(found["saliency_map"][0], want, atol=1e-5)
     assert found["feature_map"].shape == (1, 8, 8, 12) and found["feature_vector"].shape == (1, 16)
-    assert len(branch.info["target_layers"]) == 3
+    assert len(branch.info.target_layers) == 3
 
 
 def prototype_definition(boxes, labels, scores, mixes, prototypes, classes, grid):
@@ -216,7 +215,7 @@ def test_open_sides():
     branch, model = explain(toy)
     parts = some_instances(5, 4)
     np.testing.assert_allclose(model(fed(parts))["saliency_map"][0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5)
-    assert branch.info["map_size"] == ""
+    assert branch.info.map_size == ""
 
 
 def test_no_loops_and_few_constants():
