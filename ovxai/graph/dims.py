@@ -77,7 +77,7 @@ def _asked(output: ov.Output, axis: int, size: int) -> Dim:
 
 
 def shape_node(dims: Sequence[Dim]) -> ov.Output:
-    """The extents as an i64 [rank] tensor; runs of static ones are one constant."""
+    """The extents as an i64 [rank] tensor; static neighbours are one constant."""
     if all(dim.is_static for dim in dims):
         return ints([dim.size for dim in dims])
     parts: list[ov.Output] = []

@@ -48,13 +48,13 @@ class PasteGrid:
 
 
 def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
-    """Add the map's nodes behind the instances of `site`, in the model that it was found in.
+    """Add the map's nodes behind the instances of `site`, in the model that it was instances in.
 
     Raises:
         OptionError: a class that the model does not have.
     """
-    found = site.instances
-    table = unified(found) if isinstance(found, Instances) else suppressed(found, site.classes)
+    instances = site.instances
+    table = unified(instances) if isinstance(instances, Instances) else suppressed(instances, site.classes)
     grid = paste_grid(site, options)
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
     # Less and not Greater wherever a NaN may stand: the CPU plugin (2026.4) holds NaN > x for true.
@@ -73,26 +73,28 @@ def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
     )
 
 
-def unified(found: Instances) -> Table:
+def unified(instances: Instances) -> Table:
     """Every family in one form: a batch axis in front, boxes, labels, scores apart, masks [N, I, h, w] as f32."""
 
     def batched(port: ov.Output) -> ov.Output:
-        return port if found.batched else op.unsqueeze(port, ints([0])).output(0)
+        return port if instances.batched else op.unsqueeze(port, ints([0])).output(0)
 
     def column(port: ov.Output, which: int | None) -> ov.Output:
         port = batched(port)
         return port if which is None else op.gather(port, whole_number(which), whole_number(2)).output(0)
 
-    boxes = op.slice(batched(found.boxes), ints([0]), ints([4]), ints([1]), ints([2]))
-    masks = batched(found.masks)
-    if found.mask_columns is not None:
-        masks = op.slice(masks, ints([found.mask_columns[0]]), ints([found.mask_columns[1]]), ints([1]), ints([2])).output(0)
-    elif found.singleton:
+    boxes = op.slice(batched(instances.boxes), ints([0]), ints([4]), ints([1]), ints([2]))
+    masks = batched(instances.masks)
+    if instances.mask_columns is not None:
+        masks = op.slice(
+            masks, ints([instances.mask_columns[0]]), ints([instances.mask_columns[1]]), ints([1]), ints([2])
+        ).output(0)
+    elif instances.singleton:
         masks = op.squeeze(masks, ints([2])).output(0)
     return Table(
         op.convert(boxes, "f32").output(0),
-        op.convert(column(found.labels, found.label_column), "i64").output(0),
-        op.convert(column(found.scores, found.score_column), "f32").output(0),
+        op.convert(column(instances.labels, instances.label_column), "i64").output(0),
+        op.convert(column(instances.scores, instances.score_column), "f32").output(0),
         op.convert(masks, "f32").output(0),
     )
 
@@ -238,8 +240,8 @@ def _with_one_more(port: ov.Node, axis: int) -> ov.Node:
 
 def information(site: InstanceSite, options: InsertOptions) -> ExplainedInfo:
     """What rt_info will say."""
-    found, features = site.instances, site.pyramid
-    ports = [found.boxes, found.labels, found.masks] if isinstance(found, Instances) else [found.table]
+    instances, features = site.instances, site.pyramid
+    ports = [instances.boxes, instances.labels, instances.masks] if isinstance(instances, Instances) else [instances.table]
     if site.prototypes is not None:
         ports.append(site.prototypes)
     sides = [site.picture.get_partial_shape()[axis] for axis in site.picture_axes]

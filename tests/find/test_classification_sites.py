@@ -103,9 +103,10 @@ def test_attention_pool():
 
 
 ALL = {
-    "cnn": toys.cnn, "nhwc": toys.nhwc, "convnext": toys.convnext, "vgg": toys.vgg, "vgg of timm": toys.vgg_of_timm, "vit": toys.vit,
-    "distilled": lambda: toys.vit(prefix=2), "clip": toys.clip, "mean pooled": toys.mean_pooled_vit, "class attention": toys.class_attention,
-    "attention pool": toys.attention_pool, "two outputs": toys.two_outputs, "several inputs": toys.several_inputs,
+    "cnn": toys.cnn, "nhwc": toys.nhwc, "convnext": toys.convnext, "vgg": toys.vgg, "vgg of timm": toys.vgg_of_timm,
+    "vit": toys.vit, "distilled": lambda: toys.vit(prefix=2), "clip": toys.clip, "mean pooled": toys.mean_pooled_vit,
+    "class attention": toys.class_attention, "attention pool": toys.attention_pool, "two outputs": toys.two_outputs,
+    "several inputs": toys.several_inputs,
 }  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_labels_tell_outputs_apart():
 def test_an_output_that_is_not_there():
     with pytest.raises(OptionError, match="no output named 'finest'; nearest: fine, coarse"):
         ovxai.insert(toys.two_outputs(), output="finest")
-    with pytest.raises(OptionError, match="no output 7.*has 2"):
+    with pytest.raises(OptionError, match=r"no output 7.*has 2"):
         ovxai.insert(toys.two_outputs(), output=7)
 
 
@@ -160,23 +161,23 @@ def test_a_segmentation_model_is_refused():
 
 @pytest.mark.parametrize("task", ["auto", "classification"])
 def test_a_model_without_a_picture_is_refused(task):
-    with pytest.raises(UnsupportedModelError, match="no input takes a picture.*1,16"):
+    with pytest.raises(UnsupportedModelError, match=r"no input takes a picture.*1,16"):
         ovxai.insert(toys.without_a_picture(), task=task)
 
 
 @pytest.mark.parametrize("model", [toys.regression, toys.segmentation])
 def test_refused_by_auto_too(model):
-    with pytest.raises(UnsupportedModelError, match="as classification|a segmentation model"):
+    with pytest.raises(UnsupportedModelError, match=r"as classification|a segmentation model"):
         ovxai.insert(model())
 
 
 def test_unknown_target_layer_names_the_nearest():
-    with pytest.raises(TargetLayerError, match="'feature'.*nearest: .*features"):
+    with pytest.raises(TargetLayerError, match=r"'feature'.*nearest: .*features"):
         ovxai.insert(toys.cnn(), target_layer="feature")
 
 
 def test_target_layer_without_positions():
-    with pytest.raises(TargetLayerError, match="'logits' has shape.*no grid"):
+    with pytest.raises(TargetLayerError, match=r"'logits' has shape.*no grid"):
         ovxai.insert(toys.cnn(), target_layer="logits")
 
 

@@ -21,6 +21,7 @@ from helpers.detectors import (
     yolo_v5,
 )
 from ovxai.errors import TargetLayerError
+from ovxai.find.site import No
 
 
 def classifier():
@@ -130,3 +131,36 @@ def test_nothing_is_added_to_the_model():
     site_of(toy)
     assert [node.get_name() for node in toy.get_ordered_ops()] == before
     assert isinstance(toy, ov.Model)
+
+
+def turned_by_einsum(values):
+    """[N, C, h, w] -> [N, h, w, C] by an operation that moves elements and has no rule."""
+    return op.einsum([values], "abcd->acdb")
+
+
+def einsum_head(classes=8, boxes=16):
+    x, features = pyramid()
+    outputs = [turned_by_einsum(conv(f, channels)) for channels in (classes, boxes) for f in features]
+    return model(x, outputs)
+
+
+def test_an_operation_without_a_rule_is_named():
+    site = site_of(einsum_head())
+    assert isinstance(site, No) and "no rule for Einsum" in site.reason, site
+    site = site_of(raw_levels(classes=8, boxes=16))
+    assert isinstance(site, No) and "no rule" not in site.reason, site
+
+
+def test_an_operation_without_a_rule_is_not_missed_where_nothing_hangs_on_it():
+    x, features = pyramid()
+    outputs = [op.sigmoid(conv(f, 5)) for f in features] + [turned_by_einsum(conv(f, 4)) for f in features]
+    site = site_of(model(x, outputs))
+    assert site and site.classes == 5, site
+
+
+def test_sizes_baked_for_another_picture_are_refused_in_words():
+    """Grids of constants for 32 x 48 and open sides: no concrete size that is tried is the right one."""
+    toy = yolo_v5()
+    toy.get_parameters()[0].set_partial_shape(ov.PartialShape([-1, 3, -1, -1]))
+    toy.validate_nodes_and_infer_types()
+    assert isinstance(site_of(toy), No)

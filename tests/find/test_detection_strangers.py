@@ -155,8 +155,11 @@ def decoded(classes=3, objectness=False, transposed=False):
 
 def undecoded(classes=3):
     x, features = pyramid()
-    return model(x, [op.concat([op.concat([rows(conv(f, 4), 4), rows(op.sigmoid(conv(f, 1)), 1),
-                     rows(op.sigmoid(conv(f, classes, name=f"cls{i}")), classes)], 2) for i, f in enumerate(features)], 1)])  # fmt: skip
+    levels = [
+        [rows(conv(f, 4), 4), rows(op.sigmoid(conv(f, 1)), 1), rows(op.sigmoid(conv(f, classes, name=f"cls{i}")), classes)]
+        for i, f in enumerate(features)
+    ]
+    return model(x, [op.concat([op.concat(level, 2) for level in levels], 1)])
 
 
 def picked_in_the_graph(classes=1, rows_left=20):

@@ -115,7 +115,15 @@ def region_yolo(classes=3, anchors=2):
     """YOLOv3 of Open Model Zoo: one operation a level that knows anchors and classes by its attributes."""
     x, features = pyramid()
     heads = [conv(f, anchors * (5 + classes), name=f"head{i}") for i, f in enumerate(features)]
-    sizes = dict(coords=4, classes=classes, num=9, do_softmax=False, mask=list(range(anchors)), axis=1, end_axis=3)
+    sizes = {
+        "coords": 4,
+        "classes": classes,
+        "num": 9,
+        "do_softmax": False,
+        "mask": list(range(anchors)),
+        "axis": 1,
+        "end_axis": 3,
+    }
     return model(x, [op.region_yolo(head, **sizes) for head in heads])
 
 

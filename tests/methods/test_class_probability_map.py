@@ -23,7 +23,7 @@ def explain(toy, **options):
     site = find_detection(asked)
     assert site, site
     branch = class_probability_map.build(asked.graph, site, asked.options)
-    extra = dict(saliency_map=branch.saliency, feature_map=branch.feature_map, feature_vector=branch.feature_vector)
+    extra = {"saliency_map": branch.saliency, "feature_map": branch.feature_map, "feature_vector": branch.feature_vector}
     if branch.index is not None:
         extra["saliency_index"] = branch.index
     attach_outputs(toy, extra)
@@ -60,7 +60,7 @@ def definition(logits, anchors, classes, size, activation="softmax", levels="mea
 
 CASES = {
     "retinanet": (lambda: toys.anchored(), (2, 2, 2), 5, {}),
-    "class-major": (lambda: toys.anchored(class_major=True), (2, 2, 2), 5, dict(class_major=True)),
+    "class-major": (lambda: toys.anchored(class_major=True), (2, 2, 2), 5, {"class_major": True}),
     "ssd": (lambda: toys.anchored(5, (4, 6, 6), "softmax"), (4, 6, 6), 5, {}),
     "nms": (lambda: toys.with_nms(), (1, 1, 1), 4, {}),
     "yolo-v8": (lambda: toys.yolo_v8(), (1, 1, 1), 3, {}),

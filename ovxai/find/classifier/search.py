@@ -56,7 +56,7 @@ def readout_of(graph: Graph, index: int) -> Readout | No:
     if shape is None:
         return No(f"output {index} has a size that depends on the picture")
     if len(shape) < 2 or sum(size > 1 for size in shape[1:]) > 1:
-        return No(f"output {index} has shape {list(shape)}, not one score per class")
+        return No(f"output {index} has shape {logits.get_partial_shape()}, not one score per class")
     classes = max(shape[1:])
     if classes == 1 and activation != "sigmoid":
         return No(f"output {index} is a single number, not class scores (a regression?)")
@@ -241,9 +241,8 @@ class _Search:
             raise TargetLayerError(f"target layer: the scores do not depend on {name!r}")
         taps = self.trunk.taps(port)
         if not taps:
-            shape = self.trunk.graph.shape(port)
-            held = None if shape is None else list(shape)
-            raise TargetLayerError(f"target layer: {name!r} has shape {held}, which holds no grid of positions")
+            shape = port.get_partial_shape()
+            raise TargetLayerError(f"target layer: {name!r} has shape {shape}, which holds no grid of positions")
         trials = [self.trunk.trial(tap) for tap in taps]
         read = [trial for trial in trials if trial.read]
         if not read and alone:

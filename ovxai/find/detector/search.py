@@ -151,8 +151,7 @@ class _Search:
             port = graph.port_of(output)
             shape = graph.shape(port)
             if shape is None or len(shape) != 4:
-                held = list(graph.extents[port[0]][port[1]] or ())
-                return _unfit(f"{name} is {held}, not a map [N, A * K, h, w] of class logits")
+                return _unfit(f"{name} is {output.get_partial_shape()}, not a map [N, A * K, h, w] of class logits")
             feed = next(iter(graph.live_inputs(port[0])), port)
             maps.append(HeadMap(port, port[0], feed, CHANNELS_FIRST, shape[1], (shape[2], shape[3])))
         trail = follow(graph, maps)
@@ -211,7 +210,7 @@ class _Search:
 
 
 def _unfit(reason: str) -> No:
-    return No(f"target layer: {reason}", error=TargetLayerError)
+    return No(f"target layer: {reason}", near=True, error=TargetLayerError)
 
 
 def _ingredients(graph: Graph, trail: Trail, tables: Tables, activation: str) -> Ingredients:

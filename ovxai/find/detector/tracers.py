@@ -7,6 +7,7 @@ classes, whether anchors or classes run faster, which columns are boxes. Nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -154,7 +155,9 @@ def _reshape(graph: Graph, node: int, known: Known) -> dict[int, Tracers]:
     feed = graph.inputs[node][0]
     if feed not in known:
         return {}
-    return {0: reshaped(known[feed], graph.known_shape(feed), graph.known_shape((node, 0)))}
+    old, new = graph.known_shape(feed), graph.known_shape((node, 0))
+    # Sizes that are baked for another picture than the witness may not even hold as many values.
+    return {0: reshaped(known[feed], old, new)} if math.prod(old) == math.prod(new) else {}
 
 
 @rule("Transpose")

@@ -109,18 +109,18 @@ def _kind(outputs: _Outputs, masks: int, sides: Grid) -> str:
     return FULL if same_aspect and not behind_regions(outputs.graph)[outputs.graph.results[masks][0]] else BOX
 
 
-def instances_of(graph: Graph, found: Roles) -> Instances:
+def instances_of(graph: Graph, parts: Roles) -> Instances:
     """The ports behind the outputs that have these roles, and whether they begin with a batch."""
-    boxes, labels, scores = (graph.output_of(graph.results[n]) for n in (found.boxes, found.labels, found.scores))
+    boxes, labels, scores = (graph.output_of(graph.results[n]) for n in (parts.boxes, parts.labels, parts.scores))
     batched = len(boxes.get_partial_shape()) == 3
-    if found.table:
-        columns = sizes(graph.model.outputs[found.boxes])[-1]
+    if parts.table:
+        columns = sizes(graph.model.outputs[parts.boxes])[-1]
         assert columns is not None, "roles() has counted them"
         return Instances(boxes, boxes, boxes, boxes, True, label_column=5, score_column=4, mask_columns=(6, columns))
-    masks = graph.output_of(graph.results[found.masks if found.coefficients is None else found.coefficients])
-    singleton = found.coefficients is None and len(masks.get_partial_shape()) == (5 if batched else 4)
+    masks = graph.output_of(graph.results[parts.masks if parts.coefficients is None else parts.coefficients])
+    singleton = parts.coefficients is None and len(masks.get_partial_shape()) == (5 if batched else 4)
     return Instances(
-        boxes, labels, scores, masks, batched, score_column=4 if found.scores == found.boxes else None, singleton=singleton
+        boxes, labels, scores, masks, batched, score_column=4 if parts.scores == parts.boxes else None, singleton=singleton
     )
 
 

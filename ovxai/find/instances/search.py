@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import openvino as ov
 
+from ovxai.errors import TargetLayerError
 from ovxai.find.detector.maps import REGION_POOLS, HeadMap, behind_regions, head_maps, is_linear
 from ovxai.find.detector.scores import choose
 from ovxai.find.detector.search import last_map
@@ -29,41 +30,49 @@ def find_instances(request: Request) -> InstanceSite | No:
 
     Returns a reason instead where the model has none, or where the number of classes can't be told.
     """
+    site = _site(request)
+    if request.layers and not isinstance(site, No):
+        reason = "target layer: instance masks are explained as the model hands them out, no layer is gated; leave it out"
+        return No(reason, final=True, error=TargetLayerError)
+    return site
+
+
+def _site(request: Request) -> InstanceSite | No:
     picture = picture_of(request.model)
     if isinstance(picture, No):
         return picture
     parameter, axes = picture
     graph, model, given = request.graph, request.model, _label_values(request)
     shape = graph.known_shape(parameter.output(0))
-    found = roles(graph, (shape[axes[0]], shape[axes[1]]))
-    if isinstance(found, No):
+    parts = roles(graph, (shape[axes[0]], shape[axes[1]]))
+    if isinstance(parts, No):
         raw = find_candidates(request, given)
         if isinstance(raw, No):
-            return raw if raw.near else found
+            return raw if raw.near else parts
         return _raw_site(request, raw, parameter, axes)
     results = graph.results
-    counted = count_classes(graph, results[found.labels], results[found.scores], given)
+    counted = count_classes(graph, results[parts.labels], results[parts.scores], given)
     if isinstance(counted, No):
         return counted
     classes, where = counted
     if given and given not in (classes, classes - 1):
         return No(f"{where}, but {given} labels are given; give the right --labels or --num-classes", final=True)
-    boxes, labels, scores, masks = (output_name(model, n) for n in (found.boxes, found.labels, found.scores, found.masks))
+    boxes, labels, scores, masks = (output_name(model, n) for n in (parts.boxes, parts.labels, parts.scores, parts.masks))
     return InstanceSite(
-        instances=instances_of(graph, found),
-        mask_kind=found.kind,
+        instances=instances_of(graph, parts),
+        mask_kind=parts.kind,
         classes=classes,
-        logits=found.kind == PROTOTYPES or lacks_sigmoid(graph, results[found.masks]),
+        logits=parts.kind == PROTOTYPES or lacks_sigmoid(graph, results[parts.masks]),
         picture=parameter.output(0),
         picture_axes=axes,
-        prototypes=graph.output_of(results[found.masks]) if found.kind == PROTOTYPES else None,
+        prototypes=graph.output_of(results[parts.masks]) if parts.kind == PROTOTYPES else None,
         pyramid=tuple(graph.output_of(port) for port in pyramid(graph)),
         score_output=scores,
-        output=found.scores,
-        prediction_format="" if found.kind == PROTOTYPES else "boxes-labels-masks",
-        why=f"boxes {boxes}, labels {labels}, scores {scores}, {found.kind} masks {masks}; {where}",
+        output=parts.scores,
+        prediction_format="" if parts.kind == PROTOTYPES else "boxes-labels-masks",
+        why=f"boxes {boxes}, labels {labels}, scores {scores}, {parts.kind} masks {masks}; {where}",
         candidates=tuple(_fact(model, number) for number in range(len(results))),
-        notes=(f"full-size masks are read as the model hands them out ({masks})",) if found.kind == FULL else (),
+        notes=(f"full-size masks are read as the model hands them out ({masks})",) if parts.kind == FULL else (),
     )
 
 
