@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError, UnsupportedModelError, VerificationError
-from ovxai.find.classifier.readout import output_index
-from ovxai.find.classifier.trial import port_named
-from ovxai.find.site import ClassifierSite, No
+from ovxai.errors import AlreadyExplainedError, OptionError, VerificationError
+from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
-from ovxai.graph.normalise import fold_parameters
 from ovxai.graph.read import convert_module, read_model
-from ovxai.graph.surgery import attach_outputs
+from ovxai.graph.surgery import attach_outputs, fold_parameters
 from ovxai.labels import fitted_names, given_labels
 from ovxai.metadata import (
-    ACTIVATION_MAP,
     CLASSIFICATION,
     EMBEDDED_MAP,
     EMBEDDED_OVERLAY,
@@ -33,13 +29,10 @@ from ovxai.metadata import (
     adopt_onnx_model_info,
     is_explained,
 )
-from ovxai.methods.activation_map import activation_map
-from ovxai.methods.embedding import embed
-from ovxai.methods.outputs import Branch, as_float, largest_cells, to_grey
+from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
-from ovxai.options import AUTO, InsertOptions, method_for, refuse_unread
+from ovxai.options import AUTO, InsertOptions, refuse_unread
 from ovxai.probe import probe
-from ovxai.version import __version__
 
 if TYPE_CHECKING:
     from ovxai.verification import VerifyReport
@@ -176,17 +169,17 @@ def insert_with_report(
         working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
     model_info = ModelInfo.read(working)
     graph = Graph(working)
-    _check_names(working, graph, wishes)
-    plan = find_plan(working, graph, wishes, model_info)
-    if isinstance(plan, str):
-        raise UnsupportedModelError(f"{name}: {plan}")
-    refuse_unread(wishes, [(plan.task, _method_of(plan, wishes))])
+    plan = find_plan(graph, wishes, model_info)
+    if isinstance(plan, No):
+        raise plan.error(f"{name}: {plan.reason}")
+    refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
     branch = build_branch(graph, plan, wishes)
     _check_counts(branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
     verified = _verified(working, name) if wishes.verify else None
-    return Insertion(working, info, plan.why, (*branch.notes, *notes), warnings, plan.candidates, verified)
+    notes = (*branch.notes, *notes)
+    return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, verified)
 
 
 def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | tuple[Tensor, ...] | None = None) -> ov.Model:
@@ -202,33 +195,13 @@ def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | 
     return convert_module(model, example_input)
 
 
-def _check_names(model: ov.Model, graph: Graph, options: InsertOptions) -> None:
-    """What the user named is looked up before anything is searched for.
-
-    Raises:
-        TargetLayerError: no such node or tensor. OptionError: no such output.
-    """
-    for name in options.target_layer:
-        port_named(graph, name)
-    if options.output is not None:
-        index = output_index(model, options.output)
-        if isinstance(index, No):
-            raise OptionError(f"output: {index.reason}")
-
-
-def _method_of(plan: Plan, options: InsertOptions) -> str:
-    if options.method != AUTO:
-        return options.method
-    return plan.site.method if isinstance(plan.site, ClassifierSite) else method_for(plan.task)
-
-
 def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
     """Refuse numbers of labels or classes that are not the classifier's; detectors are searched by theirs.
 
     Raises:
         OptionError: says both numbers.
     """
-    count = branch.info["num_classes"]
+    count = branch.info.num_classes
     if options.labels is not None:
         fitted_names(options.labels, count, plan.task)
     if plan.task == CLASSIFICATION and options.num_classes not in (None, count):
@@ -267,13 +240,6 @@ def _attach(
 ) -> tuple[ExplainedInfo, tuple[str, ...]]:
     """The written rt_info, and what a person should know of the outputs."""
     maps = branch.saliency
-    details = dict(branch.info)
-    index = branch.index
-    if options.method == ACTIVATION_MAP:
-        if branch.feature_map is None:
-            raise UnsupportedModelError("activation map: this model has no feature map that could be averaged")
-        maps, index = activation_map(branch.feature_map), None
-        details.update(method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason="")
     outputs = {SALIENCY_MAP: to_grey(maps) if options.scale else as_float(maps)}
     wanted = options.feature_map if options.feature_map is not None else plan.shows_features
     features = _there(FEATURE_MAP, branch.feature_map, asked=options.feature_map is True)
@@ -282,18 +248,15 @@ def _attach(
     vector = _there(FEATURE_VECTOR, branch.feature_vector, asked=options.feature_vector)
     if options.feature_vector and vector is not None:
         outputs[FEATURE_VECTOR] = vector
-    if index is not None:
-        outputs[SALIENCY_INDEX] = index
+    if branch.index is not None:
+        outputs[SALIENCY_INDEX] = branch.index
     if options.embed:
         name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
-        strength = branch.strength if maps is branch.saliency else None
         grey = outputs[SALIENCY_MAP] if options.scale else to_grey(maps)
-        outputs[name] = embed(options.embed, grey, strength or largest_cells(maps), plan.picture, model_info)
+        outputs[name] = embed(options.embed, grey, branch.strength or largest_cells(maps), plan.picture, model_info)
     notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
-    info = ExplainedInfo(
-        version=__version__, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "", **details
-    )
+    info = replace(branch.info, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "")
     info.write(model)
     return info, notes
 

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ovxai.find.detector.search import find_detection  # noqa: E402
+from ovxai.find.site import No, Request  # noqa: E402
+from ovxai.graph.graph import Graph  # noqa: E402
 from ovxai.graph.surgery import attach_outputs  # noqa: E402
 from ovxai.metadata import ModelInfo  # noqa: E402
 from ovxai.methods import class_probability_map  # noqa: E402
@@ -96,10 +98,11 @@ def boxes_by_class(path: Path, names: list[str], shape: tuple[int, int]) -> dict
 def explained(path: Path, activation: str, levels: str) -> ov.CompiledModel:
     model = ov.convert_model(path)
     options = InsertOptions(class_activation=activation, levels=levels)
-    site = find_detection(model, options, ModelInfo.read(model))
-    if not site:
+    graph = Graph(model)
+    site = find_detection(Request.of(graph, options, ModelInfo.read(model)))
+    if isinstance(site, No):
         raise SystemExit(f"{path.name}: {site.reason}")
-    branch = class_probability_map.build(model, site, options)
+    branch = class_probability_map.build(graph, site, options)
     attach_outputs(model, {"saliency_map": branch.saliency})
     return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

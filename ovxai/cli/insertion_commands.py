@@ -131,7 +131,7 @@ def _map_shape(model: ov.Model) -> str:
 
 def _share(model: ov.Model) -> float | None:
     """Multiply-adds of the explanation over the model's own."""
-    from ovxai.graph.cost import branch_share
+    from ovxai.graph.surgery import branch_share
 
     share = branch_share(model)
     return None if share is None else round(share, 4)

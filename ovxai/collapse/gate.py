@@ -14,9 +14,8 @@ from ovxai.collapse.ops import OPS
 from ovxai.collapse.tokens import cut, edges, join, with_axis
 from ovxai.collapse.values import ONE, ZERO, Leveled, Part, Segments, Shared, Thunk, Value
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, Dims, dims_of
+from ovxai.graph.dims import POSITION_AXES, Dim, Dims, Tap, dims_of
 from ovxai.graph.graph import Graph, Key, key_of
-from ovxai.graph.tap import POSITION_AXES, Tap
 
 
 def grid_dims(tap: Tap, graph: Graph) -> tuple[Dim, Dim]:

@@ -1,66 +1,81 @@
-"""What kind of model is it? Each search is asked in turn; the first that finds its site settles it."""
+"""What kind of model is it? Each task's search is asked in turn; the first that finds its site settles it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import openvino as ov
 
-from ovxai.find.classifier.readout import output_index, picture_input
-from ovxai.find.classifier.search import find_classifier
+from ovxai.errors import UnsupportedModelError
+from ovxai.find.classifier.search import find_classifier, picture_input
 from ovxai.find.detector.search import find_detection
 from ovxai.find.instances.search import find_instances
-from ovxai.find.site import ClassifierSite, No
-from ovxai.graph.graph import Graph
+from ovxai.find.site import CLASS_PROBABILITY_MAP, INSTANCE_MASKS, RECIPRO_CAM, VIT_RECIPRO_CAM, No, Request, Site
+from ovxai.graph.graph import Graph, only_vectors
 from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ModelInfo
 from ovxai.options import InsertOptions
 
 
 @dataclass(frozen=True)
-class Plan:
-    """task: as in rt_info. site: the finder's own dataclass. picture: the input that takes the picture.
+class Task:
+    """find: its search. methods: those that explain its sites. shows_features: whether `feature_map` is an output
+    unless asked otherwise."""
 
-    score_output, score_activation: which output holds the scores and what they still need; "" where the
-    site itself says. shows_features: whether `feature_map` is an output unless asked otherwise.
-    """
-
-    task: str
-    site: object
-    picture: ov.Node
-    why: str
+    find: Callable[[Request], Site | No]
+    methods: tuple[str, ...]
     shows_features: bool = True
-    candidates: tuple[str, ...] = ()
-    details: dict = field(default_factory=dict)
 
 
-_TASK_OF_METHOD = {
-    "reciprocam": CLASSIFICATION,
-    "vit-reciprocam": CLASSIFICATION,
-    "det-class-probability-map": DETECTION,
-    "inst-seg": INSTANCE_SEGMENTATION,
+#: By name, as in rt_info.
+TASKS = {
+    CLASSIFICATION: Task(find_classifier, (RECIPRO_CAM, VIT_RECIPRO_CAM)),
+    DETECTION: Task(find_detection, (CLASS_PROBABILITY_MAP,)),
+    INSTANCE_SEGMENTATION: Task(find_instances, (INSTANCE_MASKS,), shows_features=False),
 }
 
 
-def find_plan(model: ov.Model, graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Plan | str:
-    """What to explain and where, or one line that says what was looked for in vain."""
-    picture = picture_input(model, graph)
+@dataclass(frozen=True)
+class Plan:
+    """What will be explained: the task by its name in `TASKS`, the site, and the input that takes the picture."""
+
+    task: str
+    site: Site
+    picture: ov.Node
+
+    @property
+    def shows_features(self) -> bool:
+        return TASKS[self.task].shows_features
+
+
+def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Plan | No:
+    """What to explain and where, or one line that says what was looked for in vain.
+
+    Raises:
+        TargetLayerError: a layer was named that there is not, or that can't be gated.
+        OptionError: an output was named that there is not.
+    """
+    request = Request.of(graph, options, model_info)
+    picture = picture_input(graph)
     if isinstance(picture, No):
-        return picture.reason
-    if options.output is not None and isinstance(index := output_index(model, options.output), No):
-        return index.reason
+        return picture
     asked = _asked(options)
+    order = (asked,) if asked else _order(graph)
     refused: dict[str, No] = {}
-    order = (asked,) if asked else _order(graph, model)
     for task in order:
-        plan = _FINDERS[task](model, graph, options, model_info, picture)
-        if isinstance(plan, Plan):
-            return plan
-        refused[task] = plan
-        if plan.final:
+        site = TASKS[task].find(request)
+        if not isinstance(site, No):
+            return Plan(task, site, picture)
+        refused[task] = site
+        if site.final:
             break
     told = _telling(refused) if order[0] != CLASSIFICATION else {}
     reasons = "; ".join(f"as {task}: {no.reason}" for task, no in (told or refused).items())
-    return reasons + ("" if asked or told else "; --task and --target-layer settle it")
+    errors = [no.error for no in refused.values() if no.error is not UnsupportedModelError]
+    return No(
+        reasons + ("" if asked or told else "; --task and --target-layer settle it"),
+        error=errors[0] if errors else UnsupportedModelError,
+    )
 
 
 def _telling(refused: dict[str, No]) -> dict[str, No]:
@@ -73,50 +88,13 @@ def _asked(options: InsertOptions) -> str | None:
     """The task that the options speak of, if any does."""
     if options.task != "auto":
         return options.task
-    return CLASSIFICATION if options.blocks > 1 else _TASK_OF_METHOD.get(options.method)
+    if options.blocks > 1:
+        return CLASSIFICATION
+    return next((name for name, task in TASKS.items() if options.method in task.methods), None)
 
 
-def _order(graph: Graph, model: ov.Model) -> tuple[str, ...]:
+def _order(graph: Graph) -> tuple[str, ...]:
     """Detectors have outputs with places in them; a model with one vector of scores is asked as a classifier first."""
-    shapes = [graph.shape(result.input(0).get_source_output()) for result in model.get_results()]
-    vectors = all(shape is not None and sum(size > 1 for size in shape[1:]) <= 1 for shape in shapes)
-    if vectors:
+    if only_vectors([graph.shape(port) for port in graph.results]):
         return CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION
     return INSTANCE_SEGMENTATION, DETECTION, CLASSIFICATION
-
-
-def _classifier(model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node) -> Plan | No:
-    labels = options.num_classes or (len(info.labels) if info.labels else None)
-    site = find_classifier(model, graph, options, labels)
-    if isinstance(site, No):
-        return site
-    names = sorted(model.outputs[site.output].get_names())
-    details = {
-        "score_output": names[0] if names else str(site.output),
-        "score_activation": _due(site, info),
-    }
-    return Plan(CLASSIFICATION, site, picture, site.why, True, site.candidates, details)
-
-
-def _due(site: ClassifierSite, info: ModelInfo) -> str:
-    if site.activation in ("softmax", "sigmoid"):
-        return "none"
-    return "sigmoid" if info.multilabel else "softmax"
-
-
-def _detector(model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node) -> Plan | No:
-    site = find_detection(model, options, info)
-    if isinstance(site, No):
-        return site
-    return Plan(DETECTION, site, picture, getattr(site, "why", ""), True, tuple(getattr(site, "candidates", ())))
-
-
-def _instances(model: ov.Model, graph: Graph, options: InsertOptions, info: ModelInfo, picture: ov.Node) -> Plan | No:
-    site = find_instances(model, options, info)
-    if isinstance(site, No):
-        return site
-    candidates = tuple(getattr(site, "candidates", ()))
-    return Plan(INSTANCE_SEGMENTATION, site, picture, getattr(site, "why", ""), False, candidates)
-
-
-_FINDERS = {CLASSIFICATION: _classifier, DETECTION: _detector, INSTANCE_SEGMENTATION: _instances}

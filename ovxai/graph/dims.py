@@ -1,4 +1,4 @@
-"""Sizes that are known, and sizes that only the running model knows, in one type."""
+"""Axes: sizes that are known or that only the running model knows, in one type, and how positions lie in a tensor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
+
+from ovxai.graph.names import name_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,18 @@ ONE = Dim(1)
 
 
 def ints(values: Sequence[int]) -> ov.Output:
+    """A constant i64 tensor of rank 1."""
     return op.constant(np.array(values, np.int64)).output(0)
+
+
+def whole_number(value: int) -> ov.Output:
+    """A constant i64 scalar."""
+    return op.constant(np.int64(value)).output(0)
+
+
+def number(value: float) -> ov.Output:
+    """A constant f32 scalar."""
+    return op.constant(np.float32(value)).output(0)
 
 
 def sizes(dims: Dims) -> tuple[int, ...]:
@@ -58,13 +71,13 @@ def dims_of(output: ov.Output, witness: tuple[int, ...]) -> Dims:
 def _asked(output: ov.Output, axis: int, size: int) -> Dim:
     def ask() -> ov.Output:
         shape = op.shape_of(output, "i64")
-        return op.gather(shape, ints([axis]), op.constant(np.int64(0))).output(0)
+        return op.gather(shape, ints([axis]), whole_number(0)).output(0)
 
     return Dim(size, ask)
 
 
 def shape_node(dims: Sequence[Dim]) -> ov.Output:
-    """The extents as an i64 [rank] tensor; runs of static ones are one constant."""
+    """The extents as an i64 [rank] tensor; static neighbours are one constant."""
     if all(dim.is_static for dim in dims):
         return ints([dim.size for dim in dims])
     parts: list[ov.Output] = []
@@ -87,3 +100,39 @@ def product(dims: Sequence[Dim]) -> Dim:
     for dim in dims:
         total = dim if total == ONE else total if dim == ONE else total * dim
     return total
+
+
+# How positions lie in a tensor.
+
+NCHW, NHWC, NPC, NCP = "NCHW", "NHWC", "NPC", "NCP"
+#: layout -> the axes of the grid: (h, w), or one axis that holds h*w positions.
+POSITION_AXES = {NCHW: (2, 3), NHWC: (1, 2), NPC: (1,), NCP: (2,)}
+CHANNEL_AXIS = {NCHW: 1, NHWC: 3, NPC: 2, NCP: 1}
+
+#: Where batch, channel, height and width stand in a map.
+MapAxes = tuple[int, int, int, int]
+CHANNELS_FIRST: MapAxes = (0, 1, 2, 3)
+CHANNELS_LAST: MapAxes = (0, 3, 1, 2)
+#: (height, width) in cells.
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tensor to be gated: where it is and how its positions lie in it.
+
+    grid: (h, w) as witness sizes. prefix: tokens before the grid that are not gated.
+    """
+
+    port: ov.Output
+    layout: str
+    grid: Grid
+    prefix: int = 0
+
+    @property
+    def is_tokens(self) -> bool:
+        return self.layout in (NPC, NCP)
+
+    @property
+    def name(self) -> str:
+        return name_of(self.port)

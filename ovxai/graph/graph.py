@@ -1,27 +1,33 @@
-"""Facts about a graph that several rooms need: order, concrete shapes, constants, who feeds whom."""
+"""What is known of a model's graph: order, concrete shapes, values, what depends on the picture, who feeds whom."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
+import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 
+#: A port by its node's unique name: Python's wrapper objects are made anew at every call.
 Key = tuple[str, int]
+#: A port by its node's place in the order of the graph, and its number among the node's outputs.
+Port = tuple[int, int]
+Shape = tuple[int, ...]
+#: A shape of which some sizes are not known, not even for a concrete input: they depend on data.
+Extents = tuple[int | None, ...]
+#: (height, width), in the order in which they are tried.
+Sides = tuple[tuple[int, int], ...]
 
-#: Put in for a dynamic batch, and for a dynamic side, until one fits; the first batch is a prime that few layers have as a width.
-WITNESS_BATCHES = (3, 1)
-WITNESS_SIDES = (224, 256, 384, 640)
-#: Where none of them fits: small pictures, and sizes that some networks are trained for.
-FURTHER_SIDES = (32, 48, 64, 96, 112, 128, 160, 192, 240, 288, 299, 320, 336, 448, 480, 512, 518, 600)
-PICTURE_CHANNELS = (1, 3, 4)
+#: What hands on a shape and not the picture: a path through it does not carry evidence.
+_SHAPE_ONLY = frozenset({"ShapeOf"})
+#: Values that are made anew for every picture, whatever feeds them.
+_NEVER_CONSTANT = frozenset({"Parameter", "ReadValue", "Result", "RandomUniform"})
 
 
 def key_of(output: ov.Output) -> Key:
-    """Identity of a port: Python's wrapper objects are made anew at every call, names are unique."""
     return output.get_node().get_name(), output.get_index()
 
 
@@ -31,92 +37,264 @@ def source(node: ov.Node, port: int) -> ov.Output:
 
 
 def sources(node: ov.Node) -> list[ov.Output]:
-    return [one.get_source_output() for one in node.inputs()]
+    return [wire.get_source_output() for wire in node.inputs()]
+
+
+def constant_value(output: ov.Output) -> np.ndarray | None:
+    """The NumPy value of a constant, also behind a Convert; None when it is not one."""
+    node = output.get_node()
+    while node.get_type_name() == "Convert":
+        node = source(node, 0).get_node()
+    return node.get_data() if node.get_type_name() == "Constant" else None
 
 
 class Graph:
     """A model with the facts computed once. The model must not be rewired while this is in use.
 
-    Every tensor has a *witness shape*: its static shape, or, where the model is dynamic, the shape it
-    would have for one concrete input. Rules reason on witness shapes and never bake a dynamic one in.
+    Every tensor has a *witness shape*: its static shape, or, where the model is dynamic, the shape it would have for
+    one concrete input. Rules reason on witness shapes and never bake a dynamic one in.
+
+    A tensor is an `ov.Output` to those who build on it, and a `Port` (two numbers) to rules that walk the graph up
+    and down; `port_of` and `output_of` turn one into the other, `shape` takes both. Nodes are numbered in topological
+    order: `ops[i]` is node i, `kinds[i]` its type, `inputs[i]` the ports that it reads, `extents[i]` the sizes of its
+    outputs, None where they depend on data. `results[i]` is the port that output i of the model hands out.
     """
 
     def __init__(self, model: ov.Model) -> None:
         self.model = model
         self.ops: list[ov.Node] = model.get_ordered_ops()
+        self.kinds: list[str] = [node.get_type_name() for node in self.ops]
+        # get_name() is unique by construction; friendly names need not be.
         self.index: dict[str, int] = {node.get_name(): i for i, node in enumerate(self.ops)}
-        self._shapes = _witness_shapes(model, self.ops)
+        self.inputs: list[list[Port]] = [[self.port_of(feed) for feed in sources(node)] for node in self.ops]
+        self.results: list[Port] = [self.port_of(source(result, 0)) for result in model.get_results()]
+        self._twins: list[ov.Node] = witness_of(model).get_ordered_ops()
+        self.extents: list[list[Extents | None]] = [
+            [_extents(output.get_partial_shape()) for output in twin.outputs()]
+            for _, twin in zip(self.ops, self._twins, strict=True)
+        ]
+        self._values: dict[Port, np.ndarray | None] = {}
 
-    def shape(self, output: ov.Output) -> tuple[int, ...] | None:
-        """The witness shape; None where not even a concrete input settles it (it depends on data)."""
-        return self._shapes.get(key_of(output))
+    # From OpenVINO's objects to numbers and back.
+
+    def port_of(self, output: ov.Output) -> Port:
+        return self.index[output.get_node().get_name()], output.get_index()
+
+    def output_of(self, port: Port) -> ov.Output:
+        return self.ops[port[0]].output(port[1])
 
     def position(self, node: ov.Node) -> int:
         return self.index[node.get_name()]
 
     def knows(self, node: ov.Node) -> bool:
+        """Whether `node` is the model's own; what was made since the graph was looked at is not."""
         return node.get_name() in self.index
+
+    # Shapes and values.
+
+    def shape(self, tensor: ov.Output | Port) -> Shape | None:
+        """The witness shape; None where not even a concrete input settles it (it depends on data)."""
+        if isinstance(tensor, tuple):
+            return _settled(self.extents[tensor[0]][tensor[1]])
+        return self.shape(self.port_of(tensor)) if self.knows(tensor.get_node()) else None
+
+    def known_shape(self, tensor: ov.Output | Port) -> Shape:
+        """The witness shape of a tensor that has to have one.
+
+        Raises:
+            UnsupportedModelError: its shape depends on data.
+        """
+        shape = self.shape(tensor)
+        if shape is None:
+            node = self.ops[tensor[0]] if isinstance(tensor, tuple) else tensor.get_node()
+            raise UnsupportedModelError(f"{node.get_friendly_name()}: its shape depends on the data")
+        return shape
+
+    def value(self, port: Port, limit: int = 1 << 16) -> np.ndarray | None:
+        """The value of a port that does not depend on the picture; None where it does, or is too large.
+
+        Sizes that were open are those of the witness.
+        """
+        if port not in self._values:
+            self._values[port] = self._evaluate(port, limit)
+        return self._values[port]
+
+    def _evaluate(self, port: Port, limit: int) -> np.ndarray | None:
+        index, number = port
+        kind, node, shape = self.kinds[index], self._twins[index], self.shape(port)
+        if kind == "Constant":
+            return node.get_data() if shape is not None and _count(shape) <= limit else None
+        if kind == "ShapeOf":
+            asked = self.shape(self.inputs[index][0])
+            return None if asked is None else np.array(asked, np.int64)
+        if kind == "Parameter" or not self.inputs[index] or node.get_output_size() != 1 or shape is None:
+            return None
+        given = [self.value(feed, limit) for feed in self.inputs[index]]
+        values = [value for value in given if value is not None]
+        if len(values) < len(given) or _count(shape) > limit:
+            return None
+        result = ov.Tensor(node.get_output_element_type(number), ov.Shape(list(shape)))
+        try:
+            done = node.evaluate([result], [_tensor(value, node.get_input_element_type(i)) for i, value in enumerate(values)])
+        except RuntimeError:
+            return None
+        return result.data.copy() if done else None
+
+    # What depends on the picture, and what does not.
+
+    @cached_property
+    def live(self) -> list[bool]:
+        """Per node whether it depends on what the inputs hold, not only on their sizes."""
+        live: list[bool] = []
+        for kind, feeds in zip(self.kinds, self.inputs):
+            reads = kind == "Parameter" or any(live[node] for node, _ in feeds)
+            live.append(reads and kind not in _SHAPE_ONLY)
+        return live
+
+    def live_inputs(self, node: int) -> list[Port]:
+        return [feed for feed in self.inputs[node] if self.live[feed[0]]]
 
     @cached_property
     def constants(self) -> frozenset[str]:
-        """Names of nodes whose value no input reaches (constants and what is computed from them)."""
-        found: set[str] = set()
-        for node in self.ops:
-            kind = node.get_type_name()
-            if kind == "Constant":
-                found.add(node.get_name())
-            elif kind not in ("Parameter", "ReadValue", "Result", "RandomUniform") and node.get_input_size():
-                if all(feed.get_node().get_name() in found for feed in sources(node)):
-                    found.add(node.get_name())
-        return frozenset(found)
+        """Names of nodes whose value no input reaches, not even by its size (constants and what is computed from them)."""
+        constant: list[bool] = []
+        for kind, feeds in zip(self.kinds, self.inputs):
+            fixed = bool(feeds) and all(constant[node] for node, _ in feeds) and kind not in _NEVER_CONSTANT
+            constant.append(kind == "Constant" or fixed)
+        return frozenset(node.get_name() for node, fixed in zip(self.ops, constant) if fixed)
 
     def is_constant(self, output: ov.Output) -> bool:
         return output.get_node().get_name() in self.constants
 
-    def ancestors(self, roots: Iterable[ov.Node]) -> set[str]:
-        """Names of `roots` and of everything that feeds them."""
-        seen: set[str] = set()
-        stack = list(roots)
-        while stack:
-            node = stack.pop()
-            if node.get_name() in seen:
-                continue
-            seen.add(node.get_name())
-            stack.extend(feed.get_node() for feed in sources(node))
-        return seen
-
-    def descendants(self, roots: Iterable[ov.Node], through_shapes: bool = False) -> set[str]:
-        """Names of `roots` and of everything they feed; what only asks for a shape does not count."""
-        seen = {node.get_name() for node in roots}
-        for node in self.ops:
-            if node.get_type_name() == "ShapeOf" and not through_shapes:
-                continue
-            if any(feed.get_node().get_name() in seen for feed in sources(node)):
-                seen.add(node.get_name())
-        return seen
+    # Who feeds whom.
 
     @cached_property
-    def consumers(self) -> dict[Key, list[tuple[ov.Node, int]]]:
-        """Port -> the (node, input index) pairs it feeds, in topological order."""
-        found: dict[Key, list[tuple[ov.Node, int]]] = {}
-        for node in self.ops:
-            for port, feed in enumerate(sources(node)):
-                found.setdefault(key_of(feed), []).append((node, port))
-        return found
+    def consumers(self) -> dict[Port, list[tuple[int, int]]]:
+        """Port -> the (node, input number) pairs that it feeds, in topological order."""
+        consumers: dict[Port, list[tuple[int, int]]] = {}
+        for node, feeds in enumerate(self.inputs):
+            for number, feed in enumerate(feeds):
+                consumers.setdefault(feed, []).append((node, number))
+        return consumers
+
+    def ancestors(self, roots: Iterable[ov.Node]) -> set[str]:
+        """Names of `roots` and of everything that feeds them."""
+        return self._names(self._upwards(self.position(node) for node in roots))
+
+    def above(self, start: Iterable[Port], stop: Callable[[int], bool] | None = None) -> set[int]:
+        """Live nodes from which `start` is computed, themselves included; not beyond a node where `stop` holds."""
+        return self._upwards((node for node, _ in start), lambda node: self.live[node], stop)
+
+    def _upwards(
+        self, start: Iterable[int], within: Callable[[int], bool] | None = None, stop: Callable[[int], bool] | None = None
+    ) -> set[int]:
+        seen: set[int] = set()
+        stack = list(start)
+        while stack:
+            node = stack.pop()
+            if node in seen or not (within is None or within(node)):
+                continue
+            seen.add(node)
+            if stop is None or not stop(node):
+                stack.extend(feed for feed, _ in self.inputs[node])
+        return seen
+
+    def descendants(self, roots: Iterable[ov.Node]) -> set[str]:
+        """Names of `roots` and of everything they feed; what only asks for a shape does not count."""
+        seen = {self.position(node) for node in roots}
+        for node, feeds in enumerate(self.inputs):
+            if self.kinds[node] not in _SHAPE_ONLY and any(feed in seen for feed, _ in feeds):
+                seen.add(node)
+        return self._names(seen)
+
+    def between(self, start: ov.Node, goal: ov.Node) -> list[ov.Node]:
+        """Nodes on some path from `start` to `goal`, both included, in order; shapes carry nothing of the picture."""
+        names = self.descendants([start]) & self.ancestors([goal])
+        return [node for node in self.ops if node.get_name() in names]
+
+    def _names(self, nodes: Iterable[int]) -> set[str]:
+        return {self.ops[node].get_name() for node in nodes}
 
 
-def _witness_shapes(model: ov.Model, ops: list[ov.Node]) -> dict[Key, tuple[int, ...]]:
-    twin_ops = concrete_twin(model).get_ordered_ops() if model.is_dynamic() else ops
-    shapes = {}
-    for node, twin_node in zip(ops, twin_ops, strict=True):
-        for output in twin_node.outputs():
-            shape = output.get_partial_shape()
-            if shape.is_static:
-                shapes[(node.get_name(), output.get_index())] = tuple(int(size) for size in shape.to_shape())
-    return shapes
+def _extents(shape: ov.PartialShape) -> Extents | None:
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(dim.get_length() if dim.is_static else None for dim in shape)
 
 
-def concrete_twin(model: ov.Model, *batches: int, sides: tuple[int, ...] = WITNESS_SIDES) -> ov.Model:
+def _settled(extents: Extents | None) -> Shape | None:
+    sizes = tuple(size for size in extents or () if size is not None)
+    return sizes if extents is not None and len(sizes) == len(extents) else None
+
+
+def _count(shape: Shape) -> int:
+    return int(np.prod(shape, dtype=np.int64)) if shape else 1
+
+
+def _tensor(value: np.ndarray, kind: ov.Type) -> ov.Tensor:
+    return ov.Tensor(np.ascontiguousarray(value, dtype=kind.to_dtype()))
+
+
+def without_constant(graph: Graph, output: ov.Output) -> tuple[ov.Output, ov.Output | None]:
+    """What is summed with a constant (a bias) to make `output`, and that constant; None where it is no such sum."""
+    node = output.get_node()
+    if node.get_type_name() == "Add" and graph.knows(node):
+        for port in (0, 1):
+            constant, other = source(node, port), source(node, 1 - port)
+            if graph.is_constant(constant) and graph.shape(other) == graph.shape(output):
+                return other, constant
+    return output, None
+
+
+# Which concrete input shape stands in for a dynamic one, so that rules can reason with numbers.
+#
+# A copy of the model gets static input shapes; its nodes stay the same ones in the same order. Nothing that is built
+# later holds a number that came from an open dimension.
+
+#: Put in for a dynamic batch; the first is a prime that few layers have as a width.
+WITNESS_BATCHES = (3, 1)
+#: Put in for open sides: what classifiers are trained for, whose heads may take no other size.
+WITNESS_SIDES: Sides = tuple((side, side) for side in (224, 256, 384, 640))
+#: For models that hand out places: unequal sides first, so that height and width can't be confused.
+UNEQUAL_SIDES: Sides = ((256, 384), (640, 640), (512, 512), (224, 224))
+#: Where none of them fits: small pictures, and sizes that some networks are trained for.
+_FURTHER = (32, 48, 64, 96, 112, 128, 160, 192, 240, 256, 288, 299, 320, 336, 384, 448, 480, 512, 518, 600)
+PICTURE_CHANNELS = (1, 3, 4)
+
+
+def witness_of(model: ov.Model) -> ov.Model:
+    """`model` itself where all of its shapes are static, else a copy with the input shapes that fit what it hands out.
+
+    Raises:
+        UnsupportedModelError: none of those that are tried fits.
+    """
+    if not model.is_dynamic():
+        return model
+    twin = concrete_twin(model)
+    if only_vectors(_output_shapes(twin)):
+        return twin
+    twin = concrete_twin(model, sides=UNEQUAL_SIDES)
+    # A batch that a Reshape to one picture has swallowed is no longer seen behind it: such models take one at a time.
+    swallowed = any(shape is not None and shape[:1] == (1,) for shape in _output_shapes(twin))
+    return concrete_twin(model, 1, sides=UNEQUAL_SIDES) if swallowed else twin
+
+
+def only_vectors(shapes: list[Shape | None]) -> bool:
+    """Whether no output of these shapes has places in it: one vector per picture, as classifiers hand it out."""
+    return all(shape is not None and sum(size > 1 for size in shape[1:]) <= 1 for shape in shapes)
+
+
+def _output_shapes(model: ov.Model) -> list[Shape | None]:
+    return [static_shape(output) for output in model.outputs]
+
+
+def static_shape(output: ov.Output) -> Shape | None:
+    """The shape of a port; None where a dimension is open."""
+    shape = output.get_partial_shape()
+    return tuple(int(size) for size in shape.to_shape()) if shape.is_static else None
+
+
+def concrete_twin(model: ov.Model, *batches: int, sides: Sides = WITNESS_SIDES) -> ov.Model:
     """A copy with static input shapes, its nodes in the same order; the first sizes that fit are taken.
 
     batches: tried before the usual ones, where the batch is open. sides: tried for open heights and widths.
@@ -126,11 +304,10 @@ def concrete_twin(model: ov.Model, *batches: int, sides: tuple[int, ...] = WITNE
     """
     # Not Model.reshape: that would also rewrite the graph, and nodes could no longer be matched.
     reason = ""
-    every = (*sides, *(side for side in FURTHER_SIDES if side not in sides))
-    for side, batch, last in itertools.product(every, (*batches, *WITNESS_BATCHES), (False, True)):
+    for (height, width), batch, last in itertools.product(_all_sides(sides), (*batches, *WITNESS_BATCHES), (False, True)):
         twin = model.clone()
         for parameter in twin.get_parameters():
-            parameter.set_partial_shape(_concrete(parameter, batch, side, last))
+            parameter.set_partial_shape(_concrete(parameter, batch, height, width, last))
         try:
             twin.validate_nodes_and_infer_types()
             return twin
@@ -139,34 +316,40 @@ def concrete_twin(model: ov.Model, *batches: int, sides: tuple[int, ...] = WITNE
     raise UnsupportedModelError(f"no concrete input shape fits this dynamic model: {reason[:160]}")
 
 
-def _concrete(parameter: ov.Node, batch: int, side: int, channels_last: bool) -> ov.PartialShape:
+def _all_sides(first: Sides) -> Iterator[tuple[int, int]]:
+    yield from dict.fromkeys((*first, *((side, side) for side in _FURTHER)))
+
+
+def _concrete(parameter: ov.Node, batch: int, height: int, width: int, channels_last: bool) -> ov.PartialShape:
     shape = parameter.get_partial_shape()
     if shape.rank.is_dynamic:
         return shape
     channels = _open_channels(parameter, shape, channels_last)
+    column = -1 if len(shape) != 4 else 2 if _channels_stand_last(shape, channels) else 3
     sizes = []
     for axis, dim in enumerate(shape):
         if dim.is_static:
             sizes.append(dim.get_length())
         else:
-            wish = batch if axis == 0 else 3 if axis == channels else side
+            wish = batch if axis == 0 else 3 if axis == channels else width if axis == column else height
             low, high = dim.get_min_length(), dim.get_max_length()
             sizes.append(max(low, wish if high < 0 else min(high, wish)))
     return ov.PartialShape(sizes)
 
 
+def _channels_stand_last(shape: ov.PartialShape, channels: int) -> bool:
+    """Of a shape of rank 4. channels: the axis that gets three; -1 where they are known."""
+    return channels == 3 or (channels < 0 and not _holds_channels(shape[1]) and _holds_channels(shape[3]))
+
+
+def _holds_channels(dim: ov.Dimension) -> bool:
+    return dim.is_static and dim.get_length() in PICTURE_CHANNELS
+
+
 def _open_channels(parameter: ov.Node, shape: ov.PartialShape, channels_last: bool) -> int:
     """The axis of a picture that gets three channels; -1 where they are known, or it is no picture."""
-    if len(shape) != 4 or any(shape[axis].is_static and shape[axis].get_length() in PICTURE_CHANNELS for axis in (1, 3)):
+    if len(shape) != 4 or _holds_channels(shape[1]) or _holds_channels(shape[3]):
         return -1
     if "C" in str(parameter.layout):
-        return parameter.layout.get_index_by_name("C") % 4
+        return int(parameter.layout.get_index_by_name("C")) % 4
     return 3 if channels_last else 1
-
-
-def constant_value(output: ov.Output):
-    """The NumPy value of a constant, also behind a Convert; None when it is not one."""
-    node = output.get_node()
-    while node.get_type_name() == "Convert":
-        node = source(node, 0).get_node()
-    return node.get_data() if node.get_type_name() == "Constant" else None

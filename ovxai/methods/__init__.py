@@ -1,0 +1,1 @@
+"""Sites to saliency maps: one file per method, and what they all hand back."""

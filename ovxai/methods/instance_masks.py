@@ -13,12 +13,15 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.find.instances.site import BOX, FULL, PROTOTYPES, Candidates, Instances, InstanceSite
-from ovxai.methods.class_probability_map import chosen_classes, layer_name, resized
-from ovxai.methods.outputs import Branch, as_float
+from ovxai.find.site import BOX, FULL, INSTANCE_MASKS, PROTOTYPES, Candidates, Instances, InstanceSite
+from ovxai.graph.dims import ints, number, whole_number
+from ovxai.graph.graph import Graph
+from ovxai.graph.names import name_of
+from ovxai.metadata import INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.methods.outputs import Branch, as_float, chosen_classes, feature_map, feature_vector, resized
 from ovxai.options import InsertOptions, parse_size
+from ovxai.version import __version__
 
-TASK, METHOD = "instance-segmentation", "inst-seg"
 #: The grid is the input's size over this, unless asked otherwise.
 STRIDE = 4
 #: Boxes thinner than this are pasted as if they were this wide; they have weight 0 anyway.
@@ -36,7 +39,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PasteGrid:
     """size: i64 [2]. rows, columns: f32 centres of the grid's cells in pixels of the input."""
 
     size: ov.Output
@@ -44,84 +47,83 @@ class Grid:
     columns: ov.Output
 
 
-def build(site: InstanceSite, options: InsertOptions) -> Branch:
-    """Add the map's nodes behind the instances of `site`, in the model that it was found in."""
-    table = unified(site.found) if isinstance(site.found, Instances) else Table(*suppressed(site.found, site.classes))
-    grid = grid_of(site, options)
+def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
+    """Add the map's nodes behind the instances of `site`, in the model that it was instances in.
+
+    Raises:
+        OptionError: a class that the model does not have.
+    """
+    instances = site.instances
+    table = unified(instances) if isinstance(instances, Instances) else suppressed(instances, site.classes)
+    grid = paste_grid(site, options)
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
     # Less and not Greater wherever a NaN may stand: the CPU plugin (2026.4) holds NaN > x for true.
     inside = op.less(threshold, pasted(site, table, grid)).output(0)
     if site.mask_kind == PROTOTYPES:
         inside = op.logical_and(inside, covered(table.boxes, grid)).output(0)
     saliency, index = chosen_classes(class_means(table, inside, grid, site.classes), options.classes, site.classes)
-    features = site.pyramid
+    features = feature_map(graph, site)
     return Branch(
         saliency=saliency,
-        feature_map=op.convert(features[len(features) // 2], "f32").output(0) if features else None,
-        feature_vector=spatial_means(features) if options.feature_vector and features else None,
+        feature_map=features,
+        feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
         index=index,
         info=information(site, options),
         notes=site.notes,
     )
 
 
-def number(value: float) -> ov.Node:
-    return op.constant(np.float32(value))
-
-
-def ints(*values: int) -> ov.Node:
-    return op.constant(np.array(values, np.int64))
-
-
-def unified(found: Instances) -> Table:
+def unified(instances: Instances) -> Table:
     """Every family in one form: a batch axis in front, boxes, labels, scores apart, masks [N, I, h, w] as f32."""
 
     def batched(port: ov.Output) -> ov.Output:
-        return port if found.batched else op.unsqueeze(port, ints(0)).output(0)
+        return port if instances.batched else op.unsqueeze(port, ints([0])).output(0)
 
     def column(port: ov.Output, which: int | None) -> ov.Output:
         port = batched(port)
-        return port if which is None else op.gather(port, op.constant(np.int64(which)), op.constant(np.int64(2))).output(0)
+        return port if which is None else op.gather(port, whole_number(which), whole_number(2)).output(0)
 
-    boxes = op.slice(batched(found.boxes), ints(0), ints(4), ints(1), ints(2))
-    masks = batched(found.masks)
-    if found.mask_columns is not None:
-        masks = op.slice(masks, ints(found.mask_columns[0]), ints(found.mask_columns[1]), ints(1), ints(2)).output(0)
-    elif found.singleton:
-        masks = op.squeeze(masks, ints(2)).output(0)
+    boxes = op.slice(batched(instances.boxes), ints([0]), ints([4]), ints([1]), ints([2]))
+    masks = batched(instances.masks)
+    if instances.mask_columns is not None:
+        masks = op.slice(
+            masks, ints([instances.mask_columns[0]]), ints([instances.mask_columns[1]]), ints([1]), ints([2])
+        ).output(0)
+    elif instances.singleton:
+        masks = op.squeeze(masks, ints([2])).output(0)
     return Table(
         op.convert(boxes, "f32").output(0),
-        op.convert(column(found.labels, found.label_column), "i64").output(0),
-        op.convert(column(found.scores, found.score_column), "f32").output(0),
+        op.convert(column(instances.labels, instances.label_column), "i64").output(0),
+        op.convert(column(instances.scores, instances.score_column), "f32").output(0),
         op.convert(masks, "f32").output(0),
     )
 
 
-def grid_of(site: InstanceSite, options: InsertOptions) -> Grid:
+def paste_grid(site: InstanceSite, options: InsertOptions) -> PasteGrid:
     """Height and width as asked for, else the input's over 4; with open sides read from the input itself."""
     shape = site.picture.get_partial_shape()
     sides = [shape[axis] for axis in site.picture_axes]
     if all(side.is_static for side in sides):
-        picture = np.array([side.get_length() for side in sides], np.int64)
-        size = np.array(parse_size(options.map_size) if options.map_size else np.maximum(picture // STRIDE, 1), np.int64)
-        centres = [((np.arange(n) + 0.5) * (whole / n)).astype(np.float32) for n, whole in zip(size, picture)]
-        return Grid(op.constant(size).output(0), *(op.constant(line).output(0) for line in centres))
-    picture = op.gather(op.shape_of(site.picture, "i64"), ints(*site.picture_axes), op.constant(np.int64(0)))
+        picture = [side.get_length() for side in sides]
+        cells = parse_size(options.map_size) if options.map_size else [max(side // STRIDE, 1) for side in picture]
+        centres = [((np.arange(n) + 0.5) * (whole / n)).astype(np.float32) for n, whole in zip(cells, picture)]
+        return PasteGrid(ints(cells), *(op.constant(line).output(0) for line in centres))
+    picture = op.gather(op.shape_of(site.picture, "i64"), ints(site.picture_axes), whole_number(0))
     if options.map_size:
-        size = op.constant(np.array(parse_size(options.map_size), np.int64))
+        size = ints(parse_size(options.map_size))
     else:
-        size = op.maximum(op.divide(picture, op.constant(np.int64(STRIDE))), op.constant(np.int64(1)))
+        size = op.maximum(op.divide(picture, whole_number(STRIDE)), whole_number(1)).output(0)
     step = op.divide(op.convert(picture, "f32"), op.convert(size, "f32"))
-    return Grid(size.output(0), *(_centres(size, step, axis) for axis in (0, 1)))
+    return PasteGrid(size, *(_centres(size, step, axis) for axis in (0, 1)))
 
 
-def _centres(size: ov.Node, step: ov.Node, axis: int) -> ov.Output:
-    which, zero = op.constant(np.int64(axis)), op.constant(np.int64(0))
-    cells = op.range(zero, op.gather(size, which, zero), op.constant(np.int64(1)), "f32")
+def _centres(size: ov.Output, step: ov.Node, axis: int) -> ov.Output:
+    which, zero = whole_number(axis), whole_number(0)
+    cells = op.range(zero, op.gather(size, which, zero), whole_number(1), "f32")
     return op.multiply(op.add(cells, number(0.5)), op.gather(step, which, zero)).output(0)
 
 
-def pasted(site: InstanceSite, table: Table, grid: Grid) -> ov.Output:
+def pasted(site: InstanceSite, table: Table, grid: PasteGrid) -> ov.Output:
     """[N, I, gh, gw]: every instance's mask on the grid: probabilities (BOX, FULL) or logits (FULL, PROTOTYPES)."""
     if site.mask_kind == BOX:
         masks = op.sigmoid(table.masks).output(0) if site.logits else table.masks
@@ -131,18 +133,18 @@ def pasted(site: InstanceSite, table: Table, grid: Grid) -> ov.Output:
     return mixed(table.masks, resized(op.convert(site.prototypes, "f32").output(0), grid.size), grid)
 
 
-def shrunk(masks: ov.Output, grid: Grid) -> ov.Output:
+def shrunk(masks: ov.Output, grid: PasteGrid) -> ov.Output:
     """Full-size masks [N, I, H, W] on the grid. One channel each, so that the plugin need not reorder the memory."""
     shape = op.shape_of(masks, "i64")
-    lead, sides = (op.gather(shape, ints(*axes), op.constant(np.int64(0))) for axes in ((0, 1), (2, 3)))
-    many = op.reduce_prod(lead, ints(0), keep_dims=True)
-    single = op.reshape(masks, op.concat([many, ints(1), sides], 0), False).output(0)
+    lead, sides = (op.gather(shape, ints(axes), whole_number(0)) for axes in ((0, 1), (2, 3)))
+    many = op.reduce_prod(lead, ints([0]), keep_dims=True)
+    single = op.reshape(masks, op.concat([many, ints([1]), sides], 0), False).output(0)
     return op.reshape(resized(single, grid.size), op.concat([lead, grid.size], 0), False).output(0)
 
 
-def paste(masks: ov.Output, boxes: ov.Output, grid: Grid) -> ov.Output:
+def paste(masks: ov.Output, boxes: ov.Output, grid: PasteGrid) -> ov.Output:
     """masks [N, I, mh, mw] in boxes [N, I, 4] -> [N, I, gh, gw]: two batched products with bilinear weights."""
-    corners = [op.gather(boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4)]
+    corners = [op.gather(boxes, whole_number(i), whole_number(2)) for i in range(4)]
     down = weights(grid.rows, corners[1], corners[3], _side(masks, 2))
     across = weights(grid.columns, corners[0], corners[2], _side(masks, 3))
     return op.matmul(op.matmul(down, masks, False, False), across, False, True).output(0)
@@ -152,62 +154,62 @@ def _side(masks: ov.Output, axis: int) -> ov.Output:
     """How many cells a mask has along `axis`, f32 scalar."""
     side = masks.get_partial_shape()[axis]
     if side.is_static:
-        return op.constant(np.float32(side.get_length())).output(0)
-    length = op.gather(op.shape_of(masks, "i64"), op.constant(np.int64(axis)), op.constant(np.int64(0)))
+        return number(side.get_length())
+    length = op.gather(op.shape_of(masks, "i64"), whole_number(axis), whole_number(0))
     return op.convert(length, "f32").output(0)
 
 
 def weights(centres: ov.Output, low: ov.Output, high: ov.Output, cells: ov.Output) -> ov.Output:
     """[N, I, g, m]: how much of mask cell m a grid line takes; linear between cell centres, falling to 0 outside."""
     extent = op.maximum(op.subtract(high, low), number(THINNEST))
-    offset = op.subtract(op.unsqueeze(centres, ints(0, 1)), op.unsqueeze(low, ints(2)))
-    place = op.subtract(op.multiply(op.divide(offset, op.unsqueeze(extent, ints(2))), cells), number(0.5))
+    offset = op.subtract(op.unsqueeze(centres, ints([0, 1])), op.unsqueeze(low, ints([2])))
+    place = op.subtract(op.multiply(op.divide(offset, op.unsqueeze(extent, ints([2]))), cells), number(0.5))
     steps = op.range(number(0.0), cells, number(1.0), "f32")
-    distance = op.abs(op.subtract(op.unsqueeze(place, ints(3)), op.unsqueeze(steps, ints(0, 1, 2))))
+    distance = op.abs(op.subtract(op.unsqueeze(place, ints([3])), op.unsqueeze(steps, ints([0, 1, 2]))))
     return op.relu(op.subtract(number(1.0), distance)).output(0)
 
 
-def mixed(coefficients: ov.Output, prototypes: ov.Output, grid: Grid) -> ov.Output:
+def mixed(coefficients: ov.Output, prototypes: ov.Output, grid: PasteGrid) -> ov.Output:
     """[N, I, M] x [N, M, gh, gw] -> logits [N, I, gh, gw]."""
-    flat = op.reshape(prototypes, ints(0, 0, -1), True)
+    flat = op.reshape(prototypes, ints([0, 0, -1]), True)
     logits = op.matmul(coefficients, flat, False, False)
-    return op.reshape(logits, op.concat([ints(0, 0), grid.size], 0), True).output(0)
+    return op.reshape(logits, op.concat([ints([0, 0]), grid.size], 0), True).output(0)
 
 
-def covered(boxes: ov.Output, grid: Grid) -> ov.Output:
+def covered(boxes: ov.Output, grid: PasteGrid) -> ov.Output:
     """bool [N, I, gh, gw]: cells whose centre lies in the box (prototypes know nothing of boxes)."""
-    x1, y1, x2, y2 = (op.gather(boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4))
+    x1, y1, x2, y2 = (op.gather(boxes, whole_number(i), whole_number(2)) for i in range(4))
 
     def between(centres: ov.Output, low: ov.Node, high: ov.Node) -> ov.Node:
-        line = op.unsqueeze(centres, ints(0, 1))
-        after = op.greater_equal(line, op.unsqueeze(low, ints(2)))
-        return op.logical_and(after, op.less(line, op.unsqueeze(high, ints(2))))
+        line = op.unsqueeze(centres, ints([0, 1]))
+        after = op.greater_equal(line, op.unsqueeze(low, ints([2])))
+        return op.logical_and(after, op.less(line, op.unsqueeze(high, ints([2]))))
 
-    rows = op.unsqueeze(between(grid.rows, y1, y2), ints(3))
-    return op.logical_and(rows, op.unsqueeze(between(grid.columns, x1, x2), ints(2))).output(0)
+    rows = op.unsqueeze(between(grid.rows, y1, y2), ints([3]))
+    return op.logical_and(rows, op.unsqueeze(between(grid.columns, x1, x2), ints([2]))).output(0)
 
 
-def class_means(table: Table, inside: ov.Output, grid: Grid, classes: int) -> ov.Output:
+def class_means(table: Table, inside: ov.Output, grid: PasteGrid, classes: int) -> ov.Output:
     """[N, K, gh, gw]: mean over a class's instances of mask * score; zeros for a class without instances.
 
     Padding (no extent, no score, negative label) is taken out by Select: a product would hand on its NaNs.
     Scores go with the labels, so that the large side of the one product holds nothing but zeros and ones.
     """
     valid = real_ones(table)
-    score = op.unsqueeze(op.select(valid, table.scores, number(0.0)), ints(1))
-    label = op.unsqueeze(op.select(valid, table.labels, op.constant(np.int64(-1))), ints(1))
-    hot = op.convert(op.equal(label, op.reshape(ints(*range(classes)), ints(1, classes, 1), False)), "f32")
-    count = op.maximum(op.reduce_sum(hot, ints(2), keep_dims=True), number(1.0))
+    score = op.unsqueeze(op.select(valid, table.scores, number(0.0)), ints([1]))
+    label = op.unsqueeze(op.select(valid, table.labels, whole_number(-1)), ints([1]))
+    hot = op.convert(op.equal(label, op.reshape(ints(range(classes)), ints([1, classes, 1]), False)), "f32")
+    count = op.maximum(op.reduce_sum(hot, ints([2]), keep_dims=True), number(1.0))
     share = op.divide(op.multiply(hot, score), count)
     flat = _flat(op.convert(inside, "f32"), grid)
     if table.boxes.get_partial_shape()[1].is_dynamic:
         share, flat = _with_one_more(share, 2), _with_one_more(_counted(flat, table.boxes), 1)
-    return op.reshape(op.matmul(share, flat, False, False), op.concat([ints(0, classes), grid.size], 0), True).output(0)
+    return op.reshape(op.matmul(share, flat, False, False), op.concat([ints([0, classes]), grid.size], 0), True).output(0)
 
 
-def _flat(inside: ov.Node, grid: Grid) -> ov.Node:
+def _flat(inside: ov.Node, grid: PasteGrid) -> ov.Node:
     """[N, I, gh, gw] -> [N, I, gh * gw]."""
-    return op.reshape(inside, op.concat([ints(0, 0), op.reduce_prod(grid.size, ints(0), keep_dims=True)], 0), True)
+    return op.reshape(inside, op.concat([ints([0, 0]), op.reduce_prod(grid.size, ints([0]), keep_dims=True)], 0), True)
 
 
 def _counted(flat: ov.Node, boxes: ov.Output) -> ov.Node:
@@ -216,16 +218,16 @@ def _counted(flat: ov.Node, boxes: ov.Output) -> ov.Node:
     A mask that a loop has made may claim at least one instance and then have none (torchvision's does), at which
     the CPU plugin stops in the next operation; what is gathered makes no such claim.
     """
-    rows = op.gather(op.shape_of(boxes, "i64"), op.constant(np.int64(1)), op.constant(np.int64(0)))
-    each = op.range(op.constant(np.int64(0)), rows, op.constant(np.int64(1)), "i64")
-    return op.gather(flat, each, op.constant(np.int64(1)))
+    rows = op.gather(op.shape_of(boxes, "i64"), whole_number(1), whole_number(0))
+    each = op.range(whole_number(0), rows, whole_number(1), "i64")
+    return op.gather(flat, each, whole_number(1))
 
 
 def real_ones(table: Table) -> ov.Output:
     """bool [N, I]: instances with an extent, a score and a label."""
-    x1, y1, x2, y2 = (op.gather(table.boxes, op.constant(np.int64(i)), op.constant(np.int64(2))) for i in range(4))
+    x1, y1, x2, y2 = (op.gather(table.boxes, whole_number(i), whole_number(2)) for i in range(4))
     extent = op.logical_and(op.less(x1, x2), op.less(y1, y2))
-    named = op.logical_and(op.less(number(0.0), table.scores), op.greater_equal(table.labels, op.constant(np.int64(0))))
+    named = op.logical_and(op.less(number(0.0), table.scores), op.greater_equal(table.labels, whole_number(0)))
     return op.logical_and(extent, named).output(0)
 
 
@@ -233,26 +235,23 @@ def _with_one_more(port: ov.Node, axis: int) -> ov.Node:
     """One row of zeros more, so that a picture without instances is no product over nothing."""
     begin, end = [0, 0, 0], [0, 0, 0]
     end[axis] = 1
-    return op.pad(port, ints(*begin), ints(*end), "constant", number(0.0))
+    return op.pad(port, ints(begin), ints(end), "constant", number(0.0))
 
 
-def spatial_means(features: tuple[ov.Output, ...]) -> ov.Output:
-    means = [op.reduce_mean(feature, ints(2, 3), keep_dims=False) for feature in features]
-    return as_float(means[0].output(0) if len(means) == 1 else op.concat(means, 1).output(0))
-
-
-def information(site: InstanceSite, options: InsertOptions) -> dict:
-    found, features = site.found, site.pyramid
-    ports = [found.boxes, found.labels, found.masks] if isinstance(found, Instances) else [found.table]
+def information(site: InstanceSite, options: InsertOptions) -> ExplainedInfo:
+    """What rt_info will say."""
+    instances, features = site.instances, site.pyramid
+    ports = [instances.boxes, instances.labels, instances.masks] if isinstance(instances, Instances) else [instances.table]
     if site.prototypes is not None:
         ports.append(site.prototypes)
     sides = [site.picture.get_partial_shape()[axis] for axis in site.picture_axes]
     own = "x".join(str(max(side.get_length() // STRIDE, 1)) for side in sides) if all(s.is_static for s in sides) else ""
-    return dict(
-        task=TASK,
-        method=METHOD,
-        target_layers=tuple(dict.fromkeys(layer_name(port) for port in ports)),
-        feature_layer=layer_name(features[len(features) // 2]) if features else "",
+    return ExplainedInfo(
+        version=__version__,
+        task=INSTANCE_SEGMENTATION,
+        method=INSTANCE_MASKS,
+        target_layers=tuple(dict.fromkeys(name_of(port) for port in ports)),
+        feature_layer=name_of(features[len(features) // 2]) if features else "",
         layout="NCHW",
         collapse="exact",
         classes=options.classes,
@@ -267,71 +266,67 @@ def information(site: InstanceSite, options: InsertOptions) -> dict:
 
 # Raw candidates of YOLO-seg to the best instances of each picture: NonMaxSuppression and TopK, no loop.
 
-#: Instances kept a picture.
+#: Instances kept per picture.
 BEST = 100
 
 
-def suppressed(raw: Candidates, classes: int) -> tuple[ov.Output, ov.Output, ov.Output, ov.Output]:
-    """(boxes [N, I, 4], labels [N, I], scores [N, I], coefficients [N, I, M]); I = 100, padding has score 0."""
+def suppressed(raw: Candidates, classes: int) -> Table:
+    """The best 100 instances of each picture, in the form of `unified`; padding has score 0."""
     table = as_float(raw.table)
-    table = table if raw.rows_last else op.transpose(table, ints(0, 2, 1)).output(0)  # [N, C, P]
+    table = table if raw.rows_last else op.transpose(table, ints([0, 2, 1])).output(0)  # [N, C, P]
     centre, extent, scores, coefficients = _columns(table, raw, classes)
-    half = op.multiply(extent, op.constant(np.float32(0.5)))
+    half = op.multiply(extent, number(0.5))
     corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 1)
-    boxes = op.transpose(corners, ints(0, 2, 1))
+    boxes = op.transpose(corners, ints([0, 2, 1]))
     kept = _kept(boxes, scores, raw)
-    flat = op.reshape(kept, ints(0, -1), True)
-    best = op.topk(flat, op.minimum(_length(flat), op.constant(np.int64(BEST))), 1, "max", "value", index_element_type="i64")
-    places = op.gather(op.shape_of(scores, "i64"), op.constant(np.int64(2)), op.constant(np.int64(0)))
+    flat = op.reshape(kept, ints([0, -1]), True)
+    best = op.topk(flat, op.minimum(_length(flat), whole_number(BEST)), 1, "max", "value", index_element_type="i64")
+    places = op.gather(op.shape_of(scores, "i64"), whole_number(2), whole_number(0))
     labels = op.divide(best.output(1), places)
     rows = op.mod(best.output(1), places)
-    return (
-        _picked(boxes, rows, 4),
-        labels.output(0),
-        best.output(0),
-        _picked(op.transpose(coefficients, ints(0, 2, 1)), rows, raw.coefficients),
-    )
+    masks = _picked(op.transpose(coefficients, ints([0, 2, 1])), rows, raw.coefficients)
+    return Table(_picked(boxes, rows, 4), labels.output(0), best.output(0), masks)
 
 
 def _columns(table: ov.Output, raw: Candidates, classes: int) -> tuple[ov.Node, ov.Node, ov.Node, ov.Node]:
     start = 5 if raw.objectness else 4
     cuts = [(0, 2), (2, 4), (start, start + classes), (start + classes, start + classes + raw.coefficients)]
-    centre, extent, scores, coefficients = (op.slice(table, ints(a), ints(b), ints(1), ints(1)) for a, b in cuts)
+    centre, extent, scores, coefficients = (op.slice(table, ints([a]), ints([b]), ints([1]), ints([1])) for a, b in cuts)
     if raw.objectness:
-        scores = op.multiply(scores, op.slice(table, ints(4), ints(5), ints(1), ints(1)))
+        scores = op.multiply(scores, op.slice(table, ints([4]), ints([5]), ints([1]), ints([1])))
     return centre, extent, scores, coefficients
 
 
 def _kept(boxes: ov.Node, scores: ov.Node, raw: Candidates) -> ov.Node:
     """[N, K, P]: scores where suppression keeps the box, 0 elsewhere."""
     chosen = op.non_max_suppression(
-        boxes, scores, op.constant(np.int64(BEST)), op.constant(np.float32(raw.iou)), op.constant(np.float32(raw.score)),
+        boxes, scores, whole_number(BEST), number(raw.iou), number(raw.score),
         sort_result_descending=False, output_type="i64",
     )  # fmt: skip
     # One slot more takes what points nowhere: rows of -1, and the row that is there when nothing is left.
-    total = op.reduce_prod(op.shape_of(scores, "i64"), ints(0), keep_dims=True)
+    total = op.reduce_prod(op.shape_of(scores, "i64"), ints([0]), keep_dims=True)
     place = op.concat([_flat_places(chosen.output(0), scores, total), total], 0)
-    blank = op.broadcast(op.constant(np.float32(0)), op.add(total, ints(1)))
-    ones = op.broadcast(op.constant(np.float32(1)), op.shape_of(place, "i64"))
-    marks = op.scatter_elements_update(blank, place, ones, op.constant(np.int64(0)))
-    marks = op.reshape(op.slice(marks, ints(0), total, ints(1), ints(0)), op.shape_of(scores, "i64"), False)
+    blank = op.broadcast(number(0), op.add(total, ints([1])))
+    ones = op.broadcast(number(1), op.shape_of(place, "i64"))
+    marks = op.scatter_elements_update(blank, place, ones, whole_number(0))
+    marks = op.reshape(op.slice(marks, ints([0]), total, ints([1]), ints([0])), op.shape_of(scores, "i64"), False)
     return op.multiply(scores, marks)
 
 
 def _flat_places(index: ov.Output, scores: ov.Node, total: ov.Node) -> ov.Node:
     """Rows (picture, class, box) -> positions in the flattened scores; rows of -1 -> one behind the last."""
     sizes = op.shape_of(scores, "i64")
-    picture, kind, box = (op.gather(index, op.constant(np.int64(i)), op.constant(np.int64(1))) for i in range(3))
-    classes, places = (op.gather(sizes, op.constant(np.int64(i)), op.constant(np.int64(0))) for i in (1, 2))
+    picture, kind, box = (op.gather(index, whole_number(i), whole_number(1)) for i in range(3))
+    classes, places = (op.gather(sizes, whole_number(i), whole_number(0)) for i in (1, 2))
     flat = op.add(op.multiply(op.add(op.multiply(picture, classes), kind), places), box)
-    return op.select(op.greater_equal(picture, op.constant(np.int64(0))), flat, total)
+    return op.select(op.greater_equal(picture, whole_number(0)), flat, total)
 
 
 def _length(flat: ov.Node) -> ov.Node:
-    return op.gather(op.shape_of(flat, "i64"), op.constant(np.int64(1)), op.constant(np.int64(0)))
+    return op.gather(op.shape_of(flat, "i64"), whole_number(1), whole_number(0))
 
 
 def _picked(values: ov.Node, rows: ov.Node, width: int) -> ov.Output:
     """Rows of [N, P, width] by index [N, I]."""
-    index = op.broadcast(op.unsqueeze(rows, ints(2)), ints(1, 1, width), broadcast_spec="BIDIRECTIONAL")
+    index = op.broadcast(op.unsqueeze(rows, ints([2])), ints([1, 1, width]), broadcast_spec="BIDIRECTIONAL")
     return op.gather_elements(values, index, 1).output(0)

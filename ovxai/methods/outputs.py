@@ -1,28 +1,95 @@
-"""The feature map and the feature vector of a classifier, in the one form that clients get."""
+"""What every method hands back and needs for it: features in one form, grey levels, and the picture finished in the graph."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.gate import grid_dims
-from ovxai.find.site import ClassifierSite
+from ovxai.collapse.head.classes import picked, select_classes
+from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, dims_of, ints
+from ovxai.graph.dims import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, MapAxes, Tap, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph, source
-from ovxai.graph.tap import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, Tap
+from ovxai.metadata import ExplainedInfo, ModelInfo
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An explanation subgraph that hangs on the model's nodes: new tensors, not yet outputs, and what is to be written.
+
+    saliency: f32 [N, C, h, w], not yet scaled to grey levels.
+    info: what rt_info will say, but for what insertion adds (`scaled`, `embed`, `extra_outputs`).
+    feature_map: f32 [N, c, h, w]. feature_vector: f32 [N, c]. index: i64 [N, 1, K], which classes.
+    strength: f32 [N, C], how strong each map's class is; None: its largest cell tells.
+    notes: lines for the person who inserts.
+    """
+
+    saliency: ov.Output
+    info: ExplainedInfo
+    feature_map: ov.Output | None = None
+    feature_vector: ov.Output | None = None
+    index: ov.Output | None = None
+    strength: ov.Output | None = None
+    notes: tuple[str, ...] = ()
 
 
 def as_float(tensor: ov.Output) -> ov.Output:
-    return tensor if tensor.get_element_type() == ov.Type.f32 else op.convert(tensor, "f32").output(0)
+    return emit.as_type(tensor, ov.Type.f32)
 
 
-def feature_map(tap: Tap, graph: Graph) -> ov.Output:
-    """The tap as f32 [N, c, h, w]: channels first, tokens laid out as the grid, prefix tokens left out."""
-    dims = dims_of(tap.port, graph.shape(tap.port))
+# The feature map and the feature vector, in the one form that clients get.
+
+
+def feature_map(graph: Graph, site: Site) -> ov.Output | None:
+    """f32 [N, c, h, w], a tensor of its own: clients find outputs by name, and a shared one would carry several.
+
+    A classifier's first tap, a detector's neck at the level whose size the map has, the middle of a pyramid; None
+    where the site has no such tensor.
+    """
+    if isinstance(site, ClassifierSite):
+        return _tap_as_map(site.taps[0], graph)
+    if isinstance(site, DetectionSite):
+        level = site.levels[site.size_level]
+        return None if level.feature is None else op.convert(channels_first(level.feature, level.feature_axes), "f32").output(0)
+    if isinstance(site, InstanceSite) and site.pyramid:
+        return op.convert(site.pyramid[len(site.pyramid) // 2], "f32").output(0)
+    return None
+
+
+def feature_vector(graph: Graph, site: Site, features: ov.Output | None) -> ov.Output | None:
+    """f32 [N, c]: the class token as the classifier reads it, or the means of the features over positions, those of all
+    levels side by side. features: the site's feature map."""
+    if isinstance(site, DetectionSite):
+        maps = [channels_first(level.feature, level.feature_axes) for level in site.levels if level.feature is not None]
+        return spatial_means(maps) if maps else None
+    if isinstance(site, InstanceSite):
+        return spatial_means(site.pyramid) if site.pyramid else None
+    token = _classifier_input(site.logits, graph) if isinstance(site, ClassifierSite) and site.taps[0].prefix else None
+    if token is not None:
+        dims = dims_of(token, graph.known_shape(token))
+        return as_float(emit.reshape(token, [dims[0], max(dims[1:], key=lambda dim: dim.size)]))
+    return None if features is None else spatial_means([features])
+
+
+def spatial_means(maps: Sequence[ov.Output]) -> ov.Output:
+    """f32 [N, sum of c] of maps [N, c, h, w]."""
+    return as_float(emit.concat([op.reduce_mean(each, ints([2, 3]), False).output(0) for each in maps], 1))
+
+
+def channels_first(port: ov.Output, axes: MapAxes) -> ov.Output:
+    """[N, C, h, w] of a map whose axes stand otherwise."""
+    return emit.transpose(port, axes)
+
+
+def _tap_as_map(tap: Tap, graph: Graph) -> ov.Output:
+    """Channels first, tokens laid out as the grid, prefix tokens left out."""
+    dims = dims_of(tap.port, graph.known_shape(tap.port))
     tensor = tap.port
     if tap.prefix:
         axis = POSITION_AXES[tap.layout][0]
@@ -33,37 +100,41 @@ def feature_map(tap: Tap, graph: Graph) -> ov.Output:
         tensor = tensor if tap.layout == NCP else emit.transpose(tensor, [0, 2, 1])
         tensor = emit.reshape(tensor, [dims[0], dims[CHANNEL_AXIS[tap.layout]], *grid_dims(tap, graph)])
     if tensor.get_node().get_name() == tap.port.get_node().get_name():
-        # An output of its own: clients find outputs by name, and one tensor would carry two.
         tensor = op.convert(tensor, "f32").output(0)
     return as_float(tensor)
 
 
-def feature_vector(site: ClassifierSite, features: ov.Output, graph: Graph) -> ov.Output:
-    """f32 [N, c]: the class token as the classifier reads it, or the mean of the features over positions."""
-    if site.taps[0].prefix and (token := _classifier_input(site.logits, graph)) is not None:
-        dims = dims_of(token, graph.shape(token))
-        return as_float(emit.reshape(token, [dims[0], _last(dims)]))
-    return op.reduce_mean(features, op.constant([2, 3]), False).output(0)
-
-
-def _last(dims: tuple[Dim, ...]) -> Dim:
-    return max(dims[1:], key=lambda dim: dim.size)
-
-
 def _classifier_input(logits: ov.Output, graph: Graph) -> ov.Output | None:
-    """What the last product with constant weights reads, if it is one vector a picture."""
+    """What the last product with constant weights reads, if it is one vector per picture."""
     here = logits
     while True:
         node = here.get_node()
         if node.get_type_name() == "MatMul" and graph.is_constant(source(node, 1)):
             data = source(node, 0)
-            return data if sum(size > 1 for size in graph.shape(data)[1:]) == 1 else None
+            return data if sum(size > 1 for size in graph.known_shape(data)[1:]) == 1 else None
         if node.get_type_name() not in ("Add", "Multiply", "Divide", "Reshape", "Squeeze", "Convert", "FakeQuantize"):
             return None
         here = source(node, 1) if graph.is_constant(source(node, 0)) else source(node, 0)
 
 
-# Grey levels, as OTX exports them.
+# Sizes, and grey levels as OTX exports them.
+
+
+def sides_of(port: ov.Output, axes: tuple[int, int] = (2, 3)) -> ov.Output:
+    """i64 [2]: height and width, as constants where they are known."""
+    shape = port.get_partial_shape()
+    if all(shape[axis].is_static for axis in axes):
+        return ints([shape[axis].get_length() for axis in axes])
+    return op.gather(op.shape_of(port, "i64"), ints(axes), whole_number(0)).output(0)
+
+
+def resized(port: ov.Output, size: ov.Output) -> ov.Output:
+    """Bilinear with half-pixel centres and without antialiasing, as OTX does it. size: i64 [2]."""
+    return op.interpolate(
+        port, size, mode="linear_onnx", shape_calculation_mode="sizes", coordinate_transformation_mode="half_pixel",
+        antialias=False, axes=ints([2, 3]),
+    ).output(0)  # fmt: skip
+
 
 #: A map whose spread is below this share of its largest value says nothing: it is rounding noise.
 EVIDENCE = 1e-6
@@ -78,9 +149,9 @@ def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3)) -> ov.Output:
     high = op.reduce_max(maps, ints(axes), True)
     spread = op.subtract(high, low)
     largest = op.maximum(op.abs(low), op.abs(high))
-    seen = op.greater(spread, op.multiply(largest, _number(EVIDENCE)))
-    safe = op.select(seen, spread, _number(1.0))
-    factor = op.select(seen, op.divide(_number(255.0), safe), _number(0.0))
+    seen = op.greater(spread, op.multiply(largest, number(EVIDENCE)))
+    safe = op.select(seen, spread, number(1.0))
+    factor = op.select(seen, op.divide(number(255.0), safe), number(0.0))
     # Shift before scale: the product then has no large term to cancel, which counts in bf16.
     return op.convert(op.multiply(op.subtract(maps, low), factor), "u8").output(0)
 
@@ -90,27 +161,87 @@ def largest_cells(maps: ov.Output) -> ov.Output:
     return op.reduce_max(maps, ints([2, 3]), False).output(0)
 
 
-def _number(value: float) -> ov.Node:
-    return op.constant(np.float32(value))
+def chosen_classes(saliency: ov.Output, wanted: str, classes: int) -> tuple[ov.Output, ov.Output | None]:
+    """All classes; the K with the largest cell; or the listed ones. The last two with their index, i64 [N, 1, K].
 
+    saliency: f32 [N, C, h, w]. wanted: the `--classes` option.
 
-# What a method hands back: the new tensors, not yet outputs, and what is to be written about them.
-
-
-@dataclass(frozen=True)
-class Branch:
-    """An explanation subgraph that hangs on the model's nodes.
-
-    saliency: f32 [N, C, h, w], not yet scaled to grey levels.
-    feature_map: f32 [N, c, h, w]. feature_vector: f32 [N, c]. index: i64 [N, 1, K], which classes.
-    strength: f32 [N, C], how strong each map's class is; None: its largest cell tells.
-    info: fields of `ExplainedInfo` that the method knows. notes: lines for the person who inserts.
+    Raises:
+        OptionError: a class that the model does not have.
     """
+    peaks = largest_cells(saliency)
+    selection = select_classes(wanted, peaks, dims_of(peaks, (1, classes)), classes)
+    return (saliency, None) if selection is None else (picked(saliency, selection), selection.index)
 
-    saliency: ov.Output
-    feature_map: ov.Output | None = None
-    feature_vector: ov.Output | None = None
-    index: ov.Output | None = None
-    strength: ov.Output | None = None
-    info: dict = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+
+# For clients without an image library: the finished picture as one more output, made by standard operations.
+
+#: Share of the map in the overlay; the runner's default.
+OPACITY = 0.5
+
+
+def embed(kind: str, grey: ov.Output, strength: ov.Output, picture: ov.Node, model_info: ModelInfo) -> ov.Output:
+    """The map at the input's size, or the finished overlay.
+
+    kind: "map" gives u8 [N, C, H, W], bilinear; "overlay" gives u8 [N, H, W, 3] in RGB: the map of each
+    picture's strongest class in jet colours over the picture. grey: u8 [N, C, h, w]. strength: f32 [N, C],
+    by which the strongest class is told. picture: the model's input; mean, scale and channel order
+    come from rt_info `model_info`. Without them a float picture is stretched to its own range.
+    """
+    if kind == "map":
+        return _as_u8(_large(grey, picture))
+    best = op.topk(strength, whole_number(1), 1, "max", "value", index_element_type="i64")
+    strongest = emit.pick_each(grey, best.output(1))  # [N, 1, h, w]
+    level = op.squeeze(_as_u8(_large(strongest, picture)), ints([1]))
+    colours = op.gather(_jet(), op.convert(level, "i32"), whole_number(0))
+    shown = _displayed(picture, model_info)
+    blend = op.add(op.multiply(colours, number(OPACITY)), op.multiply(shown, number(1 - OPACITY)))
+    return _as_u8(blend.output(0))
+
+
+def _large(grey: ov.Output, picture: ov.Node) -> ov.Output:
+    sides = sides_of(picture.output(0), (1, 2) if _is_channels_last(picture) else (2, 3))
+    return resized(op.convert(grey, "f32").output(0), sides)
+
+
+def _as_u8(tensor: ov.Output) -> ov.Output:
+    return op.convert(op.clamp(op.round(tensor, "half_to_even"), 0.0, 255.0), "u8").output(0)
+
+
+def _jet() -> ov.Output:
+    """f32 [256, 3]: grey level -> RGB."""
+    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)[:, 0, ::-1]
+    return op.convert(op.constant(np.ascontiguousarray(table)), "f32").output(0)
+
+
+def _is_channels_last(picture: ov.Node) -> bool:
+    shape = picture.get_partial_shape()
+    return not (shape[1].is_static and shape[1].get_length() in (1, 3, 4))
+
+
+def _displayed(picture: ov.Node, info: ModelInfo) -> ov.Output:
+    """The input as f32 [N, H, W, 3], RGB 0..255."""
+    pixels = op.convert(picture, "f32")
+    if not _is_channels_last(picture):
+        pixels = op.transpose(pixels, ints([0, 2, 3, 1]))
+    if picture.get_element_type().is_real() and not info.embedded_processing:  # else the graph takes 0..255 and normalises
+        pixels = _undo_normalisation(pixels, info) if info.mean or info.scale else _stretched(pixels)
+    if info.reverse_input_channels:
+        pixels = op.gather(pixels, ints([2, 1, 0]), whole_number(3))
+    channels = pixels.output(0).get_partial_shape()[3]
+    if channels.is_static and channels.get_length() == 1:
+        pixels = op.concat([pixels] * 3, 3)
+    return pixels.output(0)
+
+
+def _undo_normalisation(pixels: ov.Node, info: ModelInfo) -> ov.Node:
+    if info.scale:
+        pixels = op.multiply(pixels, op.constant(np.array(info.scale, np.float32)))
+    return op.add(pixels, op.constant(np.array(info.mean, np.float32))) if info.mean else pixels
+
+
+def _stretched(pixels: ov.Node) -> ov.Node:
+    low = op.reduce_min(pixels, ints([1, 2, 3]), True)
+    high = op.reduce_max(pixels, ints([1, 2, 3]), True)
+    span = op.maximum(op.subtract(high, low), number(1e-6))
+    return op.divide(op.multiply(op.subtract(pixels, low), number(255.0)), span)

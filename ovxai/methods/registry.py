@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
-from ovxai.metadata import CLASSIFICATION, DETECTION
-from ovxai.methods import class_probability_map, instance_masks, recipro_cam
+from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.methods import activation_map, class_probability_map, instance_masks, recipro_cam
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
 
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Method(Generic[S]):
+    """How sites of one kind are explained. information: what rt_info will say, without building anything."""
+
+    kind: type[S]
+    build: Callable[[Graph, S, InsertOptions], Branch]
+    information: Callable[[S, InsertOptions], ExplainedInfo]
+
+    def branch(self, graph: Graph, site: Site, options: InsertOptions) -> Branch:
+        if not isinstance(site, self.kind):
+            raise TypeError(f"a {type(site).__name__} is no {self.kind.__name__}")
+        if options.method == activation_map.METHOD:
+            return activation_map.build(graph, site, options, self.information(site, options))
+        return self.build(graph, site, options)
+
+
+#: By task.
+METHODS: dict[str, Method[Any]] = {
+    CLASSIFICATION: Method(ClassifierSite, recipro_cam.build, recipro_cam.information),
+    DETECTION: Method(DetectionSite, class_probability_map.build, class_probability_map.information),
+    INSTANCE_SEGMENTATION: Method(InstanceSite, instance_masks.build, instance_masks.information),
+}
+
 
 def build_branch(graph: Graph, plan: Plan, options: InsertOptions) -> Branch:
-    """The explanation branch for a plan, hung on the model's nodes; not yet outputs."""
-    if plan.task == CLASSIFICATION:
-        branch = recipro_cam.build(graph, plan.site, options)
-    elif plan.task == DETECTION:
-        branch = class_probability_map.build(plan.site, options)
-    else:
-        branch = instance_masks.build(plan.site, options)
-    return replace(branch, info={**branch.info, **plan.details})
+    """The explanation branch for a plan, hung on the model's nodes; not yet outputs.
+
+    Raises:
+        TargetLayerError, OptionError, UnsupportedModelError: see the methods' `build`.
+    """
+    return METHODS[plan.task].branch(graph, plan.site, options)

@@ -10,6 +10,8 @@ import openvino as ov
 import pytest
 
 from ovxai.find.detector.search import find_detection
+from ovxai.find.site import Request
+from ovxai.graph.graph import Graph
 from ovxai.graph.surgery import attach_outputs
 from ovxai.metadata import ModelInfo
 from ovxai.methods import class_probability_map
@@ -31,13 +33,14 @@ def test_equals_otx_within_one_grey_level(family):
         pytest.skip(f"{family}: the shared data is not beside this checkout (set OVXAI_SHARED)")
     model = ov.Core().read_model(folder / "plain.xml")
     options = InsertOptions(feature_vector=True)
-    site = find_detection(model, options, ModelInfo.read(model))
+    graph = Graph(model)
+    site = find_detection(Request.of(graph, options, ModelInfo.read(model)))
     assert site, site
-    branch = class_probability_map.build(site, options)
+    branch = class_probability_map.build(graph, site, options)
     attach_outputs(model, {"saliency_map": branch.saliency, "feature_vector": branch.feature_vector})
     with np.load(folder / "io.npz") as expected:
         found = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(expected["input"])
         off = np.abs(scaled(found["saliency_map"]).astype(int) - expected["saliency_map"])
         assert off.max() <= 1
         np.testing.assert_allclose(found["feature_vector"], expected["feature_vector"], rtol=1e-4, atol=1e-5)
-    assert branch.info["prediction_format"] == "boxes-labels"
+    assert branch.info.prediction_format == "boxes-labels"

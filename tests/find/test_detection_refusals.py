@@ -11,18 +11,17 @@ from helpers.detectors import (
     anchored,
     const,
     conv,
-    found,
     linear,
     model,
     pyramid,
     queries,
     raw_levels,
     single_class,
+    site_of,
     yolo_v5,
 )
-from ovxai.find.detector.search import find_detection
-from ovxai.metadata import ModelInfo
-from ovxai.options import InsertOptions
+from ovxai.errors import TargetLayerError
+from ovxai.find.site import No
 
 
 def classifier():
@@ -88,47 +87,80 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_a_reason(case):
     build, word = REFUSED[case]
-    site = found(build())
+    site = site_of(build())
     assert not site and word in site.reason, site
     assert "\n" not in site.reason
 
 
 def test_number_of_labels_settles_what_is_unclear():
-    site = found(raw_levels(classes=8, boxes=16), num_classes=8)
+    site = site_of(raw_levels(classes=8, boxes=16), num_classes=8)
     assert site and site.classes == 8, site
 
 
 @pytest.mark.parametrize("build", [anchored, queries])
 def test_labels_that_do_not_fit_are_refused(build):
-    site = found(build(5), labels=("a", "b", "c"))
+    site = site_of(build(5), labels=("a", "b", "c"))
     assert not site and "3 labels" in site.reason and "5 class scores" in site.reason
 
 
 def test_one_score_and_several_labels():
-    site = found(single_class(), num_classes=4)
+    site = site_of(single_class(), num_classes=4)
     assert not site and "class-agnostic" in site.reason
 
 
 def test_background_and_empty_label():
-    assert found(anchored(5, activation="softmax"), num_classes=4)
+    assert site_of(anchored(5, activation="softmax"), num_classes=4)
     toy = anchored(5)
     toy.set_rt_info("otx_empty_lbl a b c d e", ["model_info", "labels"])
-    assert find_detection(toy, InsertOptions(), ModelInfo.read(toy))
+    assert site_of(toy)
 
 
 def test_named_tensors_override():
-    site = found(raw_levels(classes=8, boxes=16), target_layer=("cls2", "cls0", "cls1"))
+    site = site_of(raw_levels(classes=8, boxes=16), target_layer=("cls2", "cls0", "cls1"))
     assert site, site
     assert [level.grid for level in site.levels] == [(8, 12), (4, 6), (2, 3)] and site.classes == 8
-    site = found(anchored(5), target_layer=("cls0",))
+    site = site_of(anchored(5), target_layer=("cls0",))
     assert site and site.levels[0].anchors == 2 and site.classes == 5
-    missing = found(anchored(5), target_layer=("nowhere",))
-    assert not missing and "nowhere" in missing.reason
+    with pytest.raises(TargetLayerError, match="nowhere"):
+        site_of(anchored(5), target_layer=("nowhere",))
 
 
 def test_nothing_is_added_to_the_model():
     toy = anchored()
     before = [node.get_name() for node in toy.get_ordered_ops()]
-    found(toy)
+    site_of(toy)
     assert [node.get_name() for node in toy.get_ordered_ops()] == before
     assert isinstance(toy, ov.Model)
+
+
+def turned_by_einsum(values):
+    """[N, C, h, w] -> [N, h, w, C] by an operation that moves elements and has no rule."""
+    return op.einsum([values], "abcd->acdb")
+
+
+def einsum_head(classes=8, boxes=16):
+    x, features = pyramid()
+    outputs = [turned_by_einsum(conv(f, channels)) for channels in (classes, boxes) for f in features]
+    return model(x, outputs)
+
+
+def test_an_operation_without_a_rule_is_named():
+    site = site_of(einsum_head())
+    assert isinstance(site, No) and "no rule for Einsum" in site.reason, site
+    site = site_of(raw_levels(classes=8, boxes=16))
+    assert isinstance(site, No) and "no rule" not in site.reason, site
+
+
+def test_an_operation_without_a_rule_is_not_missed_where_nothing_hangs_on_it():
+    x, features = pyramid()
+    outputs = [op.sigmoid(conv(f, 5)) for f in features] + [turned_by_einsum(conv(f, 4)) for f in features]
+    site = site_of(model(x, outputs))
+    assert site and site.classes == 5, site
+
+
+def test_sizes_baked_for_another_picture_are_refused_in_words():
+    """Grids of constants for 32 x 48 and open sides: no concrete size that is tried is the right one."""
+    toy = yolo_v5()
+    toy.get_parameters()[0].set_partial_shape(ov.PartialShape([-1, 3, -1, -1]))
+    toy.validate_nodes_and_infer_types()
+    assert isinstance(site_of(toy), No)

@@ -7,7 +7,7 @@ import pytest
 from openvino import opset13 as op
 
 import ovxai
-from helpers.detectors import centre_points, const, conv, found, model, pyramid, rows, single_class, yolo_v5, yolo_v8
+from helpers.detectors import centre_points, const, conv, model, pyramid, rows, single_class, site_of, yolo_v5, yolo_v8
 from ovxai.errors import UnsupportedModelError
 from ovxai.verification import verify
 
@@ -77,7 +77,7 @@ def enlarged(boxes=4):
 
 @pytest.mark.parametrize("classes", [1, 2])
 def test_visibility_of_keypoints_is_no_class(classes):
-    site = found(pose(classes))
+    site = site_of(pose(classes))
     assert site, site
     assert site.classes == classes and [level.grid for level in site.levels] == SIDES
     assert {level.port.get_node().get_friendly_name() for level in site.levels} == {"cls0", "cls1", "cls2"}
@@ -92,14 +92,14 @@ def test_visibility_of_keypoints_is_no_class(classes):
     ],
 )  # fmt: skip
 def test_raw_heads_where_the_boxes_are_known(build, classes, anchors):
-    site = found(build())
+    site = site_of(build())
     assert site, site
     assert (site.classes, [level.anchors for level in site.levels]) == (classes, [anchors] * 3)
     assert site.score_activation == "sigmoid"
 
 
 def test_raw_centre_points_of_four_classes():
-    site = found(centre_points(4, sigmoid=False))
+    site = site_of(centre_points(4, sigmoid=False))
     assert site and site.classes == 4 and site.levels[0].port.get_node().get_friendly_name() == "heat", site
 
 
@@ -116,26 +116,26 @@ def test_raw_centre_points_of_four_classes():
     ],
 )  # fmt: skip
 def test_two_readings_are_refused_and_the_number_of_classes_settles_it(build, count, channels):
-    site = found(build())
+    site = site_of(build())
     assert not site and "--num-classes" in site.reason, site
-    site = found(build(), num_classes=count)
+    site = site_of(build(), num_classes=count)
     assert site, site
     assert site.levels[0].channels == channels
 
 
 def test_a_level_of_one_cell_is_read_like_its_neighbours():
-    site = found(down_to_one_cell())
+    site = site_of(down_to_one_cell())
     assert site, site
     assert site.classes == 6 and [(level.anchors, level.grid) for level in site.levels] == [(4, (4, 4)), (6, (2, 2)), (4, (1, 1))]
 
 
 def test_centre_points_of_two_classes_are_told_by_nothing():
-    site = found(centre_points(2, sigmoid=False))
+    site = site_of(centre_points(2, sigmoid=False))
     assert not site and "can't be told" in site.reason
 
 
 def test_maps_that_are_enlarged_are_segmentation():
-    site = found(enlarged())
+    site = site_of(enlarged())
     assert not site and "segmentation" in site.reason
 
 
@@ -155,8 +155,11 @@ def decoded(classes=3, objectness=False, transposed=False):
 
 def undecoded(classes=3):
     x, features = pyramid()
-    return model(x, [op.concat([op.concat([rows(conv(f, 4), 4), rows(op.sigmoid(conv(f, 1)), 1),
-                     rows(op.sigmoid(conv(f, classes, name=f"cls{i}")), classes)], 2) for i, f in enumerate(features)], 1)])  # fmt: skip
+    levels = [
+        [rows(conv(f, 4), 4), rows(op.sigmoid(conv(f, 1)), 1), rows(op.sigmoid(conv(f, classes, name=f"cls{i}")), classes)]
+        for i, f in enumerate(features)
+    ]
+    return model(x, [op.concat([op.concat(level, 2) for level in levels], 1)])
 
 
 def picked_in_the_graph(classes=1, rows_left=20):
@@ -226,7 +229,7 @@ FORMS = {
 @pytest.mark.parametrize("family", FORMS)
 def test_what_the_outputs_hold(family):
     build, form = FORMS[family]
-    site = found(build())
+    site = site_of(build())
     assert site, site
     assert site.prediction_format == form
 

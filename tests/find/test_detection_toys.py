@@ -9,12 +9,12 @@ from helpers.detectors import (
     anchored,
     centre_points,
     channels_last,
-    found,
     on_its_side,
     queries,
     raw_levels,
     region_yolo,
     single_class,
+    site_of,
     summary,
     with_nms,
     yolo_v5,
@@ -43,7 +43,7 @@ FOUND = {
 @pytest.mark.parametrize("family", FOUND)
 def test_levels_anchors_and_classes_are_read_off_the_graph(family):
     build, anchors, classes, form = FOUND[family]
-    site = found(build())
+    site = site_of(build())
     assert site, site
     assert summary(site) == (list(zip(anchors, GRIDS)), classes, form)
     assert site.candidates
@@ -51,19 +51,19 @@ def test_levels_anchors_and_classes_are_read_off_the_graph(family):
 
 def test_single_level_heatmap():
     for sigmoid in (True, False):
-        site = found(centre_points(sigmoid=sigmoid))
+        site = site_of(centre_points(sigmoid=sigmoid))
         assert site, site
         assert summary(site) == ([(1, (8, 12))], 3, "heatmap")
 
 
 def test_head_of_a_transposed_picture_is_put_upright():
-    site = found(on_its_side())
+    site = site_of(on_its_side())
     assert site, site
     assert site.levels[0].grid == (8, 12) and site.levels[0].axes == (0, 1, 3, 2)
 
 
 def test_channels_last_head():
-    site = found(channels_last())
+    site = site_of(channels_last())
     assert site, site
     assert summary(site) == ([(1, (8, 12)), (1, (4, 6))], 3, "")
     assert site.levels[0].axes == (0, 3, 1, 2)
@@ -73,17 +73,17 @@ def test_channels_last_head():
 def test_open_dimensions(build):
     toy = build(batch=-1)
     toy_open = anchored(batch=-1, size=(-1, -1)) if build is anchored else toy
-    site = found(toy_open)
+    site = site_of(toy_open)
     assert site, site
     assert site.classes in (5, 3)
     assert toy_open.inputs[0].get_partial_shape().is_dynamic  # the search left the model as it was
 
 
 def test_class_order_of_class_major_channels():
-    assert found(anchored(2, (3,), class_major=True)).levels[0].channels == ((0, 3), (1, 4), (2, 5))
+    assert site_of(anchored(2, (3,), class_major=True)).levels[0].channels == ((0, 3), (1, 4), (2, 5))
 
 
 def test_objectness_is_left_out():
-    assert found(region_yolo(classes=2)).levels[0].channels == ((5, 6), (12, 13))
-    channels = found(yolo_v5(classes=2, anchors=2)).levels[0].channels
+    assert site_of(region_yolo(classes=2)).levels[0].channels == ((5, 6), (12, 13))
+    channels = site_of(yolo_v5(classes=2, anchors=2)).levels[0].channels
     assert channels == ((5, 6), (12, 13))

@@ -11,6 +11,8 @@ import openvino as ov
 import pytest
 
 from ovxai.find.instances.search import find_instances
+from ovxai.find.site import Request
+from ovxai.graph.graph import Graph
 from ovxai.graph.surgery import attach_outputs
 from ovxai.metadata import ModelInfo
 from ovxai.methods import instance_masks
@@ -23,10 +25,11 @@ SIDE = 160
 def explained(map_size):
     model = ov.Core().read_model(SHAPES / "instances.xml")
     options = InsertOptions(map_size=map_size)
-    site = find_instances(model, options, ModelInfo.read(model))
+    graph = Graph(model)
+    site = find_instances(Request.of(graph, options, ModelInfo.read(model)))
     assert site, site
     assert site.classes == 5 and site.mask_kind == "box"
-    attach_outputs(model, {"saliency_map": instance_masks.build(site, options).saliency})
+    attach_outputs(model, {"saliency_map": instance_masks.build(graph, site, options).saliency})
     return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 

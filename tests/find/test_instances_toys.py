@@ -7,38 +7,38 @@ import pytest
 from openvino import opset13 as op
 
 from helpers.detectors import RNG, anchored, centre_points, conv, model, pyramid, yolo_v8
-from helpers.instances import SIDES, end_to_end, found, listed, two_stage, yolo_seg
-from ovxai.find.instances.site import BOX, FULL, PROTOTYPES
+from helpers.instances import SIDES, end_to_end, listed, site_of, two_stage, yolo_seg
+from ovxai.find.site import BOX, FULL, PROTOTYPES
 
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("singleton", [True, False])
 @pytest.mark.parametrize("five", [True, False])
 def test_boxes_labels_scores_masks(batched, singleton, five):
-    site = found(listed(4, batched=batched, singleton=singleton, five=five))
+    site = site_of(listed(4, batched=batched, singleton=singleton, five=five))
     assert site, site
-    assert (site.mask_kind, site.classes, site.found.batched, site.found.singleton) == (BOX, 4, batched, singleton)
-    assert site.found.score_column == (4 if five else None)
+    assert (site.mask_kind, site.classes, site.instances.batched, site.instances.singleton) == (BOX, 4, batched, singleton)
+    assert site.instances.score_column == (4 if five else None)
     assert site.prediction_format == "boxes-labels-masks" and not site.logits
 
 
 def test_masks_of_the_pictures_sides_are_full():
-    assert found(listed(4, mask=SIDES)).mask_kind == FULL
-    assert found(listed(4, mask=(32, 48))).mask_kind == FULL
-    assert found(listed(4, mask=(28, 28))).mask_kind == BOX
+    assert site_of(listed(4, mask=SIDES)).mask_kind == FULL
+    assert site_of(listed(4, mask=(32, 48))).mask_kind == FULL
+    assert site_of(listed(4, mask=(28, 28))).mask_kind == BOX
 
 
 def test_two_stage():
-    site = found(two_stage())
+    site = site_of(two_stage())
     assert site, site
-    assert (site.mask_kind, site.classes, site.found.batched, site.logits) == (BOX, 3, False, False)
+    assert (site.mask_kind, site.classes, site.instances.batched, site.logits) == (BOX, 3, False, False)
     assert [tuple(port.get_shape()) for port in site.pyramid] == [(1, 8, 16, 24), (1, 8, 8, 12)]
 
 
 def test_table_with_prototypes():
-    site = found(end_to_end())
+    site = site_of(end_to_end())
     assert site, site
-    assert (site.mask_kind, site.classes, site.found.label_column, site.found.mask_columns) == (
+    assert (site.mask_kind, site.classes, site.instances.label_column, site.instances.mask_columns) == (
         PROTOTYPES,
         3,
         5,
@@ -47,23 +47,23 @@ def test_table_with_prototypes():
 
 
 def test_candidates_with_prototypes():
-    site = found(yolo_seg())
+    site = site_of(yolo_seg())
     assert site, site
-    assert (site.mask_kind, site.classes, site.found.coefficients, site.found.rows_last) == (PROTOTYPES, 3, 8, True)
+    assert (site.mask_kind, site.classes, site.instances.coefficients, site.instances.rows_last) == (PROTOTYPES, 3, 8, True)
 
 
 def test_classes_come_from_labels_where_the_graph_is_silent():
-    site = found(listed())
+    site = site_of(listed())
     assert not site and "--labels" in site.reason
-    assert found(listed(), num_classes=6).classes == 6
-    assert found(listed(), labels=("a", "b")).classes == 2
+    assert site_of(listed(), num_classes=6).classes == 6
+    assert site_of(listed(), labels=("a", "b")).classes == 2
     toy = listed()
     toy.set_rt_info("otx_empty_lbl a b c", ["model_info", "labels"])
-    assert found(toy).classes == 3
+    assert site_of(toy).classes == 3
 
 
 def test_labels_that_do_not_fit_are_refused():
-    site = found(two_stage(3), num_classes=7)
+    site = site_of(two_stage(3), num_classes=7)
     assert not site and "7 labels" in site.reason
 
 
@@ -101,13 +101,13 @@ def vector():
     ],
 )  # fmt: skip
 def test_refused_with_a_reason(build, word):
-    site = found(build())
+    site = site_of(build())
     assert not site and word in site.reason, site
 
 
 def test_nothing_is_added_to_the_model():
     toy = two_stage()
     before = [node.get_name() for node in toy.get_ordered_ops()]
-    found(toy)
+    site_of(toy)
     assert [node.get_name() for node in toy.get_ordered_ops()] == before
     assert RNG is not None

@@ -6,13 +6,14 @@ import pytest
 from openvino import opset13 as op
 
 from helpers import classifiers as toys
-from ovxai.find.classifier.readout import find_readout, logits_of, output_index, picture_input
+from helpers.requests import request
+from ovxai.find.classifier.search import find_readout, logits_of, picture_input
 from ovxai.find.site import No
 from ovxai.graph.graph import Graph
 
 
-def read(model, wanted=None, labels=None):
-    return find_readout(model, Graph(model), wanted, labels)
+def read(model):
+    return find_readout(request(model))
 
 
 @pytest.mark.parametrize("activation, word", [("softmax", "softmax"), ("sigmoid", "sigmoid"), ("log", "log-softmax")])
@@ -58,20 +59,14 @@ def test_class_numbers_are_not_scores():
     assert isinstance(verdict, No) and "not scores" in verdict.reason
 
 
-@pytest.mark.parametrize("wanted", ["coarse", 0, "0"])
-def test_outputs_by_name_and_number(wanted):
-    assert output_index(toys.two_outputs(), wanted) == 0
-
-
-def test_an_output_by_its_node():
-    assert output_index(toys.cnn(), "logits") == 0
-
-
 def test_the_picture_among_inputs():
-    model = toys.several_inputs()
-    assert picture_input(model, Graph(model)).get_friendly_name() == "image"
+    assert named(picture_input(Graph(toys.several_inputs()))) == "image"
     model = toys.two_pictures()
-    assert picture_input(model, Graph(model)).get_friendly_name() == "reference"  # the larger, where nothing else decides
     graph = Graph(model)
-    above = graph.ancestors([model.get_results()[0]])
-    assert picture_input(model, graph, above).get_friendly_name() == "image"
+    assert named(picture_input(graph)) == "reference"  # the larger, where nothing else decides
+    assert named(picture_input(graph, graph.ancestors([model.get_results()[0]]))) == "image"
+
+
+def named(picture):
+    assert not isinstance(picture, No), picture
+    return picture.get_friendly_name()

@@ -1,4 +1,4 @@
-"""Graph facts, attaching and stripping outputs, saving whole files only."""
+"""Attaching and stripping outputs, saving whole files only."""
 
 import numpy as np
 import openvino as ov
@@ -9,8 +9,8 @@ from openvino.op.util import Variable, VariableInfo
 
 import ovxai
 from helpers import classifiers as toys
-from ovxai.errors import NotExplainedError, OutputError, UnsupportedModelError
-from ovxai.graph.graph import Graph, constant_value
+from ovxai.errors import NotExplainedError, OutputError
+from ovxai.graph.graph import constant_value
 from ovxai.graph.read import first_reason
 from ovxai.graph.save import save_model
 from ovxai.graph.surgery import attach_outputs, strip_model
@@ -94,7 +94,7 @@ def test_saved_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="exists"):
         save_model(model, path)
 
-    def failing(one, draft, **_):
+    def failing(_model, draft, **_options):
         draft.write_text("half")
         raise RuntimeError("Exception from src/x.cpp\nno space")
 
@@ -110,37 +110,6 @@ def test_first_reason():
         == "The shape is wrong"
     )
     assert len(first_reason(RuntimeError("x" * 999))) == 240
-
-
-# --- facts ----------------------------------------------------------------------------------------
-
-
-def test_witness_shapes():
-    model = toys.cnn(-1, (-1, -1))
-    graph = Graph(model)
-    assert graph.shape(node(model, "features").output(0)) == (3, 6, 28, 28)
-    static = toys.cnn()
-    assert Graph(static).shape(node(static, "features").output(0)) == (1, 6, 3, 4)
-    assert model.is_dynamic()
-
-
-def test_a_dynamic_model_that_no_size_fits():
-    entry = op.parameter(ov.PartialShape([-1, 3, -1, -1]), np.float32)
-    model = ov.Model(
-        [op.result(op.matmul(op.reshape(entry, np.array([-1, 31]), False), toys.numbers(31, 3), False, False))], [entry], "odd"
-    )
-    with pytest.raises(UnsupportedModelError, match="no concrete input shape"):
-        Graph(model)
-
-
-def test_constants_and_relations():
-    model = toys.cnn()
-    graph = Graph(model)
-    image, features, logits = (node(model, name) for name in ("image", "features", "logits"))
-    assert not graph.is_constant(features.output(0)) and graph.is_constant(logits.input(1).get_source_output())
-    assert features.get_name() in graph.descendants([image]) and features.get_name() in graph.ancestors([logits])
-    assert image.get_name() not in graph.descendants([features])
-    assert graph.position(image) < graph.position(features) < graph.position(logits)
 
 
 def test_constant_value_behind_a_convert():

@@ -6,9 +6,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from helpers.requests import request
 from ovxai.find.detector.search import find_detection
-from ovxai.metadata import ModelInfo
-from ovxai.options import InsertOptions
 
 RNG = np.random.default_rng(0)
 
@@ -116,7 +115,15 @@ def region_yolo(classes=3, anchors=2):
     """YOLOv3 of Open Model Zoo: one operation a level that knows anchors and classes by its attributes."""
     x, features = pyramid()
     heads = [conv(f, anchors * (5 + classes), name=f"head{i}") for i, f in enumerate(features)]
-    sizes = dict(coords=4, classes=classes, num=9, do_softmax=False, mask=list(range(anchors)), axis=1, end_axis=3)
+    sizes = {
+        "coords": 4,
+        "classes": classes,
+        "num": 9,
+        "do_softmax": False,
+        "mask": list(range(anchors)),
+        "axis": 1,
+        "end_axis": 3,
+    }
     return model(x, [op.region_yolo(head, **sizes) for head in heads])
 
 
@@ -205,8 +212,8 @@ def channels_last(classes=3):
     return model(x, [op.concat(boxes, 1), op.sigmoid(op.concat(scores, 1))])
 
 
-def found(toy, **options):
-    return find_detection(toy, InsertOptions(**options), ModelInfo.read(toy))
+def site_of(toy, **options):
+    return find_detection(request(toy, **options))
 
 
 def summary(site):

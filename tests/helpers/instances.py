@@ -7,9 +7,8 @@ import openvino as ov
 from openvino import opset13 as op
 
 from helpers.detectors import const, conv, linear, model, pyramid, rows
+from helpers.requests import request
 from ovxai.find.instances.search import find_instances
-from ovxai.metadata import ModelInfo
-from ovxai.options import InsertOptions
 
 SIDES = (64, 96)
 
@@ -49,7 +48,7 @@ def two_stage(classes=3, proposals=5):
     picked = op.gather(op.squeeze(deltas, const(0)), op.squeeze(best.output(1), const(0)), op.constant(np.int64(0)))
     start = op.sigmoid(op.slice(picked, const(0), const(2), const(1), const(1)))
     extent = op.sigmoid(op.slice(picked, const(2), const(4), const(1), const(1)))
-    low = op.multiply(start, op.constant(np.float32([[60, 30]])))
+    low = op.multiply(start, op.constant(np.array([[60, 30]], np.float32)))
     boxes = op.concat([low, op.add(low, op.add(op.multiply(extent, op.constant(np.float32(20))), op.constant(np.float32(8))))], 1)
     index = op.constant(np.zeros(proposals, np.int32))
     cut = op.add(*(op.roi_align(f, boxes, index, 4, 4, 2, s, "avg", "asymmetric") for f, s in zip(neck, (0.25, 0.125))))
@@ -97,5 +96,5 @@ def yolo_seg(classes=3, width=8, batch=1):
     return model(x, [op.concat(tables, 2), conv(features[0], width)])
 
 
-def found(toy, **options):
-    return find_instances(toy, InsertOptions(**options), ModelInfo.read(toy))
+def site_of(toy, **options):
+    return find_instances(request(toy, **options))

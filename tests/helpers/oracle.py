@@ -127,8 +127,8 @@ def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     from ovxai.collapse.gate import walk as collapse
     from ovxai.collapse.masks import Masks
     from ovxai.collapse.values import Mapped
+    from ovxai.graph.dims import Tap
     from ovxai.graph.graph import Graph
-    from ovxai.graph.tap import Tap
 
     model = case.model.clone()
     graph = Graph(model)

@@ -9,23 +9,21 @@ import pytest
 
 import ovxai
 from helpers import detectors as toys
-from ovxai.find.detector.search import find_detection
-from ovxai.find.detector.site import size_level
+from helpers.requests import request
+from ovxai.find.detector.search import find_detection, size_level
 from ovxai.graph.surgery import attach_outputs
-from ovxai.metadata import ModelInfo
 from ovxai.methods import class_probability_map
-from ovxai.options import InsertOptions
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def explain(toy, **options):
     """(all outputs by name, branch, picture) of the explained model."""
-    options = InsertOptions(feature_vector=True, **options)
-    site = find_detection(toy, options, ModelInfo.read(toy))
+    asked = request(toy, feature_vector=True, **options)
+    site = find_detection(asked)
     assert site, site
-    branch = class_probability_map.build(site, options)
-    extra = dict(saliency_map=branch.saliency, feature_map=branch.feature_map, feature_vector=branch.feature_vector)
+    branch = class_probability_map.build(asked.graph, site, asked.options)
+    extra = {"saliency_map": branch.saliency, "feature_map": branch.feature_map, "feature_vector": branch.feature_vector}
     if branch.index is not None:
         extra["saliency_index"] = branch.index
     attach_outputs(toy, extra)
@@ -62,7 +60,7 @@ def definition(logits, anchors, classes, size, activation="softmax", levels="mea
 
 CASES = {
     "retinanet": (lambda: toys.anchored(), (2, 2, 2), 5, {}),
-    "class-major": (lambda: toys.anchored(class_major=True), (2, 2, 2), 5, dict(class_major=True)),
+    "class-major": (lambda: toys.anchored(class_major=True), (2, 2, 2), 5, {"class_major": True}),
     "ssd": (lambda: toys.anchored(5, (4, 6, 6), "softmax"), (4, 6, 6), 5, {}),
     "nms": (lambda: toys.with_nms(), (1, 1, 1), 4, {}),
     "yolo-v8": (lambda: toys.yolo_v8(), (1, 1, 1), 3, {}),
@@ -82,8 +80,8 @@ def test_is_the_definition(family, activation, levels):
     logits = [values[0] for values in layer_values(toy, ["cls0", "cls1", "cls2"], picture)]
     want = definition(logits, anchors, classes, (4, 6), activation or "softmax", levels, **order)
     np.testing.assert_allclose(extra["saliency_map"][0], want, rtol=1e-4, atol=1e-5)
-    assert branch.info["target_layers"] == ("cls0", "cls1", "cls2")
-    assert branch.info["map_size"] == "4x6" and branch.info["num_classes"] == classes
+    assert branch.info.target_layers == ("cls0", "cls1", "cls2")
+    assert branch.info.map_size == "4x6" and branch.info.num_classes == classes
     assert extra["feature_map"].shape == (1, 8, 4, 6) and extra["feature_vector"].shape == (1, 24)
 
 
@@ -106,7 +104,7 @@ def test_queries_split_their_tokens_level_by_level():
     pieces = np.split(tokens.T, [96, 120], axis=1)
     logits = [piece.reshape(5, *grid) for piece, grid in zip(pieces, toys.GRIDS)]
     np.testing.assert_allclose(extra["saliency_map"][0], definition(logits, (1, 1, 1), 5, (4, 6)), rtol=1e-4, atol=1e-5)
-    assert branch.info["target_layers"] == ("enc_scores",)
+    assert branch.info.target_layers == ("enc_scores",)
 
 
 def test_transposed_head_comes_out_upright():
@@ -168,7 +166,7 @@ def test_map_size_and_classes():
     best = np.argsort(-full.max((2, 3)), axis=1)[:, :2]
     np.testing.assert_array_equal(found["saliency_index"][:, 0], best)
     np.testing.assert_allclose(found["saliency_map"], full[:, best[0]], rtol=1e-6)
-    assert branch.info["classes"] == "3,0"
+    assert branch.info.classes == "3,0"
 
 
 def test_ssd_takes_the_coarsest_level_with_eight_cells():

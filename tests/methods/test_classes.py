@@ -10,7 +10,7 @@ from helpers import classifiers as toys
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 PICTURES = np.random.default_rng(1).standard_normal((2, 3, *toys.SIZE)).astype(np.float32) * 3
-PICTURES[1] += np.float32([-6, -2, 2])[:, None, None]
+PICTURES[1] += np.array([-6, -2, 2], np.float32)[:, None, None]
 
 
 def run(model, feed):
@@ -33,14 +33,23 @@ def compressed(x):
     return op.add(op.matmul(toys.mean(x), weight, False, True), toys.numbers(1, 5))
 
 
+def scaled_cosines(x):
+    cosines = op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False)
+    return op.multiply(op.divide(cosines, np.float32(0.1)), toys.numbers(1, 5, seed=3))
+
+
+def classes_by_convolution(x):
+    return op.convolution(toys.mean(x, keep=True), toys.numbers(5, 6, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+
+
 HEADS = {
     "linear": lambda x: toys.linear(toys.mean(x), 5),
     "weights as they are": lambda x: op.add(op.matmul(toys.mean(x), toys.numbers(6, 5), False, False), toys.numbers(1, 5)),
     "without bias": lambda x: op.matmul(toys.mean(x), toys.numbers(6, 5), False, False),
     "bias first": lambda x: op.add(toys.numbers(1, 5), op.matmul(toys.mean(x), toys.numbers(6, 5), False, False)),
-    "scaled cosines": lambda x: op.multiply(op.divide(op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False), np.float32(0.1)), toys.numbers(1, 5, seed=3)),
-    "1x1 convolution": lambda x: toys.flat(op.convolution(toys.mean(x, keep=True), toys.numbers(5, 6, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])),
-    "convolution, squeezed": lambda x: op.squeeze(op.add(op.convolution(toys.mean(x, keep=True), toys.numbers(5, 6, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]), toys.numbers(1, 5, 1, 1)), np.array([2, 3])),
+    "scaled cosines": scaled_cosines,
+    "1x1 convolution": lambda x: toys.flat(classes_by_convolution(x)),
+    "convolution, squeezed": lambda x: op.squeeze(op.add(classes_by_convolution(x), toys.numbers(1, 5, 1, 1)), np.array([2, 3])),
     "two heads added": lambda x: op.add(toys.linear(toys.mean(x), 5), toys.linear(op.relu(toys.mean(x)), 5, seed=4)),
     "heads side by side": lambda x: op.concat([toys.linear(toys.mean(x), 3), toys.linear(toys.mean(x), 2, seed=4)], 1),
     "nonlinear end": lambda x: op.tanh(toys.linear(toys.mean(x), 5)),

@@ -8,22 +8,21 @@ import openvino as ov
 import pytest
 
 from helpers import instances as toys
+from helpers.requests import request
 from ovxai.find.instances.search import find_instances
 from ovxai.graph.surgery import attach_outputs
-from ovxai.metadata import ModelInfo
 from ovxai.methods import instance_masks
-from ovxai.options import InsertOptions
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 H, W = toys.SIDES
 
 
 def explain(toy, **options):
-    options = InsertOptions(**options)
-    site = find_instances(toy, options, ModelInfo.read(toy))
+    asked = request(toy, **options)
+    site = find_instances(asked)
     assert site, site
-    branch = instance_masks.build(site, options)
-    extra = dict(saliency_map=branch.saliency)
+    branch = instance_masks.build(asked.graph, site, asked.options)
+    extra = {"saliency_map": branch.saliency}
     for name in ("feature_map", "feature_vector", "index"):
         if getattr(branch, name) is not None:
             extra[name] = getattr(branch, name)
@@ -75,8 +74,8 @@ def test_box_masks(batched, singleton, five):
         parts = some_instances(count, 4, seed=count)
         found = model(fed(parts, batched, singleton))["saliency_map"]
         assert found.shape == (1, 4, H // 4, W // 4)
-        np.testing.assert_allclose(found[0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5)
-    assert branch.info["map_size"] == "16x24" and branch.info["num_classes"] == 4
+        np.testing.assert_allclose(found[0], definition(*parts, classes=4, grid=(H // 4, W // 4)), atol=1e-5)
+    assert branch.info.map_size == "16x24" and branch.info.num_classes == 4
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -92,11 +91,11 @@ def test_padding_weighs_nothing_even_as_nan():
     _, model = explain(toys.listed(4))
     boxes, labels, scores, masks = some_instances(8, 4)
     want = model(fed((boxes, labels, scores, masks)))["saliency_map"].copy()
-    bad = np.float32([[5, 5, 5, 30], [0, 0, 0, 0], [4, 4, 20, 20], [4, 4, 20, 20], [np.nan] * 4, [30, 30, 10, 10]])
+    bad = np.array([[5, 5, 5, 30], [0] * 4, [4, 4, 20, 20], [4, 4, 20, 20], [np.nan] * 4, [30, 30, 10, 10]], np.float32)
     padded = (
         np.concatenate([boxes, bad]),
         np.concatenate([labels, [0, 1, -1, 2, 3, 1]]),
-        np.concatenate([scores, np.float32([0.9, 0.5, 0.9, 0.0, np.nan, 0.7])]),
+        np.concatenate([scores, np.array([0.9, 0.5, 0.9, 0.0, np.nan, 0.7], np.float32)]),
         np.concatenate([masks, np.full((6, 7, 7), np.nan, np.float32)]),
     )
     np.testing.assert_allclose(model(fed(padded))["saliency_map"], want, atol=1e-6)
@@ -105,7 +104,7 @@ def test_padding_weighs_nothing_even_as_nan():
 def test_map_size_and_classes():
     parts = some_instances(12, 4)
     whole = explain(toys.listed(4), map_size="64x96")[1](fed(parts))["saliency_map"]
-    np.testing.assert_allclose(whole[0], definition(*parts, 4, (64, 96)), atol=1e-5)
+    np.testing.assert_allclose(whole[0], definition(*parts, classes=4, grid=(64, 96)), atol=1e-5)
     two = explain(toys.listed(4), map_size="64x96", classes="2,0")[1](fed(parts))
     np.testing.assert_allclose(two["saliency_map"], whole[:, [2, 0]], atol=1e-6)
     np.testing.assert_array_equal(two["index"], [[[2, 0]]])
@@ -140,7 +139,7 @@ def test_two_stage_model_with_its_neck():
     assert len(own[1]) > 2
     np.testing.assert_allclose(found["saliency_map"][0], want, atol=1e-5)
     assert found["feature_map"].shape == (1, 8, 8, 12) and found["feature_vector"].shape == (1, 16)
-    assert len(branch.info["target_layers"]) == 3
+    assert len(branch.info.target_layers) == 3
 
 
 def prototype_definition(boxes, labels, scores, mixes, prototypes, classes, grid):
@@ -189,7 +188,8 @@ def test_candidates_are_suppressed_inside(batch):
 
 
 def greedy(corners, scores, iou=0.5, score=0.25):
-    order, kept = [i for i in np.argsort(-scores, kind="stable") if scores[i] > score], []
+    order = [i for i in np.argsort(-scores, kind="stable") if scores[i] > score]
+    kept: list[int] = []
     for i in order:
         if len(kept) < 100 and all(overlap(corners[i], corners[j]) <= iou for j in kept):
             kept.append(i)
@@ -215,8 +215,10 @@ def test_open_sides():
     toy.validate_nodes_and_infer_types()
     branch, model = explain(toy)
     parts = some_instances(5, 4)
-    np.testing.assert_allclose(model(fed(parts))["saliency_map"][0], definition(*parts, 4, (H // 4, W // 4)), atol=1e-5)
-    assert branch.info["map_size"] == ""
+    np.testing.assert_allclose(
+        model(fed(parts))["saliency_map"][0], definition(*parts, classes=4, grid=(H // 4, W // 4)), atol=1e-5
+    )
+    assert branch.info.map_size == ""
 
 
 def test_no_loops_and_few_constants():

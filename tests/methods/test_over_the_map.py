@@ -37,15 +37,23 @@ def centred(x):
     return op.subtract(scores, op.reduce_mean(scores, np.array([1]), True))
 
 
+def side_by_side(x):
+    return op.matmul(op.concat([toys.mean(x), op.relu(toys.mean(x))], 1), toys.numbers(12, 5), False, False)
+
+
+def normalised_rows(x):
+    return op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False)
+
+
 HEADS = {  # name: (head, whether it is convolved)
     "linear": (lambda x: toys.linear(toys.mean(x), 5), True),
     "weights [I, O]": (lambda x: op.matmul(toys.mean(x), toys.numbers(6, 5), False, False), True),
     "hidden layer": (hidden, True),
-    "side by side": (lambda x: op.matmul(op.concat([toys.mean(x), op.relu(toys.mean(x))], 1), toys.numbers(12, 5), False, False), True),
+    "side by side": (side_by_side, True),
     "PReLU": (lambda x: toys.linear(op.prelu(toys.linear(toys.mean(x), 8), toys.numbers(8)), 5, seed=4), True),
     "quantised": (quantised_linear, True),
     "compressed weights": (compressed_linear, False),
-    "normalised rows": (lambda x: op.matmul(op.normalize_l2(toys.mean(x), np.array([1]), 1e-6, "max"), toys.numbers(6, 5), False, False), False),
+    "normalised rows": (normalised_rows, False),
     "centred scores": (centred, False),
     "flatten": (lambda x: toys.linear(toys.flat(x), 5), True),  # what each position adds to the scores is a map itself
     "flatten, then normalised": (lambda x: op.normalize_l2(toys.linear(toys.flat(x), 5), np.array([1]), 1e-6, "max"), False),

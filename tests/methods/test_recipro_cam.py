@@ -10,6 +10,9 @@ from openvino import opset13 as op
 import ovxai
 from helpers import classifiers as toys
 from helpers.oracle import Case, definition
+from helpers.requests import request
+from ovxai.find.classifier.search import find_classifier
+from ovxai.find.site import ClassifierSite
 from ovxai.methods import recipro_cam
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -33,7 +36,10 @@ FAMILIES = {
     "vgg": (toys.vgg, Case(None, (), taps=("features",))),
     "vgg of timm": (toys.vgg_of_timm, Case(None, (), taps=("features",))),
     "vit": (toys.vit, Case(None, (), "NPC", prefix=1, mask="gaussian", taps=("block1_norm", "block1_input"))),
-    "distilled": (lambda: toys.vit(prefix=2), Case(None, (), "NPC", prefix=2, mask="gaussian", taps=("block1_norm", "block1_input"))),
+    "distilled": (
+        lambda: toys.vit(prefix=2),
+        Case(None, (), "NPC", prefix=2, mask="gaussian", taps=("block1_norm", "block1_input")),
+    ),
     "clip": (toys.clip, Case(None, (), "NPC", prefix=1, mask="gaussian", taps=("block1_norm", "block1_input"))),
     "mean pooled": (toys.mean_pooled_vit, Case(None, (), "NPC", taps=("last",))),
     "class attention": (toys.class_attention, Case(None, (), "NPC", taps=("trunk_end",))),
@@ -111,7 +117,7 @@ def dense_head():
 @pytest.mark.parametrize("copies", [1, 5, 100])
 def test_chunks_under_the_memory_budget(copies, monkeypatch):
     """A budget of so many masked copies: the same maps, whatever fits."""
-    monkeypatch.setattr(recipro_cam, "dense_bytes", lambda dense: (1 << 20) // copies)
+    monkeypatch.setattr(recipro_cam, "dense_bytes", lambda _dense: (1 << 20) // copies)
     model = dense_head()
     done = ovxai.insert(model, target_layer="asked", memory_budget=1, scale=False, probe=False)
     rows = [
@@ -140,16 +146,8 @@ def test_a_layer_that_the_scores_do_not_read_by_position():
 def test_collapse_word():
     from ovxai.collapse.values import Dense
 
-    model = toys.cnn()
-    site = type(
-        "Site",
-        (),
-        {
-            "taps": (
-                type("Tap", (), {"port": next(n for n in model.get_ops() if n.get_friendly_name() == "features").output(0)})(),
-            )
-        },
-    )
+    site = find_classifier(request(toys.cnn()))
+    assert isinstance(site, ClassifierSite)
     consumer = next(iter(site.taps[0].port.get_target_inputs())).get_node().get_friendly_name()
     assert recipro_cam.collapse_word(site, ()) == "exact"
     assert recipro_cam.collapse_word(site, (Dense(consumer, "ReduceMean", "", 1),)) == "dense"
@@ -159,7 +157,7 @@ def test_collapse_word():
 @pytest.mark.parametrize("term, products", [((1, 6, 1, 1), 2), ((1, 1, *toys.GRID), 4)])
 @pytest.mark.parametrize("batch", [1, 2, -1])
 def test_levels_pass_an_operation_together_unless_it_tells_positions_apart(term, products, batch):
-    """Behind a nonlinear step the gaussian has levels 0, 1/16, 1/8, 1/4: one product for 0 and one for the rest, or one for each."""
+    """Behind a nonlinear step the gaussian has levels 0, 1/16, 1/8, 1/4: one product for 0 and one for the rest, or one each."""
     image = toys.picture(batch)
     features = toys.trunk(image)
     mixed = op.convolution(

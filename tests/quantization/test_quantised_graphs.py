@@ -7,7 +7,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from ovxai.graph.constants import settled
+from ovxai.graph.emit import settled
 from ovxai.insertion import insert, insert_with_report
 from ovxai.metadata import SALIENCY_MAP
 from ovxai.verification import verify

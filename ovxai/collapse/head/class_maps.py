@@ -15,9 +15,9 @@ from openvino import opset13 as op
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.values import Mapped, Refusal, Value
 from ovxai.graph import emit
-from ovxai.graph.constants import has_whole_numbers, is_constant
 from ovxai.graph.dims import ONE, Dim, Dims, ints, sizes
-from ovxai.graph.graph import Graph, Key, constant_value, key_of, source, sources
+from ovxai.graph.emit import has_whole_numbers, is_constant
+from ovxai.graph.graph import Graph, Key, constant_value, key_of, source, sources, without_constant
 
 Walk = Callable[[ov.Output], Value]
 
@@ -44,14 +44,9 @@ def _from_rows(rows: ov.Output, goal: ov.Output, walk: Walk, graph: Graph, masks
 
 def _without_bias(goal: ov.Output, graph: Graph) -> tuple[ov.Output, ov.Output | None]:
     """What is summed with one constant a class, and that constant."""
-    node = goal.get_node()
-    if node.get_type_name() == "Add" and graph.knows(node):
-        for port in (0, 1):
-            bias, other = source(node, port), source(node, 1 - port)
-            fits = graph.is_constant(bias) and math.prod(graph.shape(bias)) == math.prod(graph.shape(goal)[1:])
-            if fits and graph.shape(other) == graph.shape(goal):
-                return other, bias
-    return goal, None
+    scores, bias = without_constant(graph, goal)
+    fits = bias is not None and math.prod(graph.known_shape(bias)) == math.prod(graph.known_shape(goal)[1:])
+    return (scores, bias) if fits else (goal, None)
 
 
 def _classifier(goal: ov.Output, graph: Graph) -> ov.Node | None:

@@ -12,80 +12,131 @@ from dataclasses import dataclass
 import openvino as ov
 
 from ovxai.collapse.masks import GAUSSIAN, POINT
-from ovxai.find.classifier.branches import branch_taps
-from ovxai.find.classifier.layouts import Grids, known_grids, possible_taps
-from ovxai.find.classifier.readout import Readout, find_readout, picture_input, picture_sides
-from ovxai.find.classifier.trial import Trial, attempt, named_taps
-from ovxai.find.classifier.trunk import TokenBlock, dominators, token_block
-from ovxai.find.site import ClassifierSite, No
+from ovxai.errors import TargetLayerError
+from ovxai.find.classifier.trunk import Trial, Trunk, branch_trial, dominators, known_grids, token_block
+from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
+from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import PICTURE_CHANNELS, Graph, source
-from ovxai.graph.tap import Tap
-from ovxai.options import InsertOptions
+from ovxai.graph.names import output_name
 
-RECIPRO_CAM = "reciprocam"
-VIT_RECIPRO_CAM = "vit-reciprocam"
+# Where the scores leave the graph: which output, and the logits behind its activation.
+
+_ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid"}
+#: What may stand behind the activation without changing what is a class.
+_WRAPPERS = ("FakeQuantize", "Convert", "Reshape", "Squeeze")
 
 
 @dataclass(frozen=True)
-class Search:
-    """Everything that the steps below share."""
+class Readout:
+    """One output as class scores. activation: what the model itself applies, "" for raw logits."""
 
-    graph: Graph
-    readout: Readout
-    picture: ov.Node
-    batch: int
-    grids: Grids
-    trunk: list[ov.Output]  # the dominators, picture to scores
-
-    def taps(self, port: ov.Output) -> list[Tap]:
-        shape = self.graph.shape(port)
-        return [] if shape is None else possible_taps(port, shape, self.batch, self.grids)
-
-    def trial(self, tap: Tap, mask: str = POINT) -> Trial:
-        return attempt(self.graph, tap, self.readout.logits, mask)
+    index: int
+    logits: ov.Output
+    classes: int
+    activation: str
 
 
-def find_classifier(model: ov.Model, graph: Graph, options: InsertOptions, labels: int | None = None) -> ClassifierSite | No:
-    """The site of a classifier, or why there is none. labels: how many class names are known."""
-    readout = find_readout(model, graph, options.output, labels)
+def logits_of(output: ov.Output) -> tuple[ov.Output, str]:
+    """The tensor before a final Softmax, LogSoftmax or Sigmoid, and which of them it was."""
+    logits, activation = output, ""
+    here = output
+    while (kind := here.get_node().get_type_name()) in (*_WRAPPERS, *_ACTIVATIONS):
+        here = source(here.get_node(), 0)
+        if kind in _ACTIVATIONS:
+            logits, activation = here, _ACTIVATIONS[kind]
+    return logits, activation
+
+
+def readout_of(graph: Graph, index: int) -> Readout | No:
+    """Read output `index` as class scores: one score per class and picture."""
+    logits, activation = logits_of(graph.output_of(graph.results[index]))
+    if not logits.get_element_type().is_real():
+        return No(f"output {index} holds {logits.get_element_type()}, not scores")
+    shape = graph.shape(logits)
+    if shape is None:
+        return No(f"output {index} has a size that depends on the picture")
+    if len(shape) < 2 or sum(size > 1 for size in shape[1:]) > 1:
+        return No(f"output {index} has shape {logits.get_partial_shape()}, not one score per class")
+    classes = max(shape[1:])
+    if classes == 1 and activation != "sigmoid":
+        return No(f"output {index} is a single number, not class scores (a regression?)")
+    return Readout(index, logits, classes, activation)
+
+
+def find_readout(request: Request) -> Readout | No:
+    """The output to explain: the one asked for, else the first that looks like class scores.
+
+    Where labels are known, an output with that many classes goes before others.
+    """
+    graph = request.graph
+    if request.output is not None:
+        return readout_of(graph, request.output)
+    tried = [readout_of(graph, index) for index in range(len(graph.results))]
+    readouts = [readout for readout in tried if isinstance(readout, Readout)]
+    if not readouts:
+        return No("; ".join(no.reason for no in tried if isinstance(no, No)) or "the model has no outputs")
+    return next((readout for readout in readouts if readout.classes == request.classes), readouts[0])
+
+
+def picture_input(graph: Graph, below: set[str] | None = None) -> ov.Node | No:
+    """The Parameter that takes the picture: of rank 4, with 1, 3 or 4 channels and two sides.
+
+    below: if given, only inputs in this set of node names count (those that the scores depend on).
+    """
+    pictures = []
+    for parameter in graph.model.get_parameters():
+        shape = graph.shape(parameter.output(0))
+        if shape is None or len(shape) != 4 or (below is not None and parameter.get_name() not in below):
+            continue
+        sides = picture_sides(shape)
+        if (shape[1] in PICTURE_CHANNELS or shape[3] in PICTURE_CHANNELS) and min(sides) > 1:
+            pictures.append((sides[0] * sides[1], parameter))
+    if not pictures:
+        shapes = ", ".join(str(parameter.get_partial_shape()) for parameter in graph.model.get_parameters())
+        return No(f"no input takes a picture ([N, channels, H, W] or [N, H, W, channels]); inputs: {shapes or 'none'}")
+    return max(pictures, key=lambda item: item[0])[1]
+
+
+def picture_sides(shape: tuple[int, ...]) -> Grid:
+    """(H, W) of a picture input's shape."""
+    return (shape[2], shape[3]) if shape[1] in PICTURE_CHANNELS else (shape[1], shape[2])
+
+
+# From the readout upwards.
+
+
+def find_classifier(request: Request) -> ClassifierSite | No:
+    """The site of a classifier, or why there is none.
+
+    Raises:
+        TargetLayerError: a layer that was named can't be gated.
+    """
+    readout = find_readout(request)
     if isinstance(readout, No):
         return readout
-    search = _prepare(model, graph, readout)
-    if isinstance(search, No):
-        return search
-    if options.target_layer:
-        return _asked_for(search, options)
-    candidates = _read_upwards(search)
-    whole = candidates and candidates[0].exact and not candidates[0].mixed
-    # Where the trunk forks, what everything passes lies far above the readout: look into the branches first.
-    branches = [] if whole or options.method not in ("auto", RECIPRO_CAM) else branch_taps(search)
-    if branches:
-        why = "the patches that attentions read in a branch of the trunk; the branch with the most positions"
-        lines = tuple(_line(trial) for trial in branches)
-        return _site(search, (branches[0].tap,), RECIPRO_CAM, _mask(options, POINT), why, lines)
-    if candidates:
-        return _choose(search, candidates, options)
-    return No(f"no tensor with positions lies between the picture and output {readout.index}; name one with --target-layer")
+    trunk = _trunk(request.graph, readout)
+    return trunk if isinstance(trunk, No) else _Search(request, readout, trunk).site()
 
 
-def _prepare(model: ov.Model, graph: Graph, readout: Readout) -> Search | No:
-    above = graph.ancestors([readout.logits.get_node()])
-    picture = picture_input(model, graph, above)
+def _trunk(graph: Graph, readout: Readout) -> Trunk | No:
+    goal = readout.logits.get_node()
+    above = graph.ancestors([goal])
+    picture = picture_input(graph, above)
     if isinstance(picture, No):
         return picture
     live = graph.descendants([picture]) & above
-    trunk = dominators(graph, picture, readout.logits.get_node())
-    batch = graph.shape(readout.logits)[0]
-    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, trunk, live), batch)
-    return Search(graph, readout, picture, batch, grids, trunk)
+    ports = dominators(graph, picture, goal)
+    batch = graph.known_shape(readout.logits)[0]
+    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, ports, live), batch)
+    return Trunk(graph, picture, readout.logits, batch, grids, ports)
 
 
-def _sides_as_it_enters(graph: Graph, picture: ov.Node, trunk: list[ov.Output], live: set[str]) -> tuple[int, int]:
+def _sides_as_it_enters(graph: Graph, picture: ov.Node, ports: list[ov.Output], live: set[str]) -> Grid:
     """(H, W) of the picture when the first weights meet it: colours may be converted and sides resized before that."""
     weighing = ("Convolution", "GroupConvolution", "MatMul")
-    first = next((i for i, node in enumerate(graph.ops) if node.get_name() in live and node.get_type_name() in weighing), 0)
-    sides = picture_sides(graph.shape(picture.output(0)))
-    for port in trunk:
+    first = next((i for i, node in enumerate(graph.ops) if node.get_name() in live and graph.kinds[i] in weighing), 0)
+    sides = picture_sides(graph.known_shape(picture.output(0)))
+    for port in ports:
         shape = graph.shape(port)
         if graph.position(port.get_node()) >= first or shape is None:
             break
@@ -94,99 +145,133 @@ def _sides_as_it_enters(graph: Graph, picture: ov.Node, trunk: list[ov.Output], 
     return sides
 
 
-def _read_upwards(search: Search) -> list[Trial]:
-    """Trials from the scores upwards: from the first that is read, as long as positions do not mix.
+@dataclass(frozen=True)
+class _Search:
+    """One readout and the trunk above it."""
 
-    The list ends before the first tensor below which positions mix; if already the first one that is
-    read has no exact collapse, it alone is returned.
-    """
-    found: list[Trial] = []
-    for port in reversed(search.trunk):
-        trials = [search.trial(tap) for tap in search.taps(port)]
-        trials = [trial for trial in trials if trial.read]
-        if not trials:
-            continue
-        best = min(trials, key=lambda trial: len(trial.dense) + trial.mixed)
-        if found and (best.dense or best.mixed):
-            break
-        found.append(best)
-        if best.dense or best.mixed or (not best.tap.prefix and not best.attended):
-            break  # a pool reads this tensor: nothing above can be a later feature map
-    return found
+    request: Request
+    readout: Readout
+    trunk: Trunk
+
+    def site(self) -> ClassifierSite | No:
+        if self.request.layers:
+            return self._asked_for()
+        trials = self._read_upwards()
+        whole = trials and trials[0].exact and not trials[0].mixed
+        # Where the trunk forks, what everything passes lies far above the readout: look into the branches first.
+        forks = not whole and self.request.options.method in ("auto", RECIPRO_CAM)
+        branch = branch_trial(self.trunk) if forks else None
+        if branch is not None:
+            why = "the patches that attentions read in a branch of the trunk; the branch with the most positions"
+            return self._made((branch.tap,), RECIPRO_CAM, why, (_line(branch),))
+        if trials:
+            return self._choose(trials)
+        index = self.readout.index
+        return No(f"no tensor with positions lies between the picture and output {index}; name one with --target-layer")
+
+    def _read_upwards(self) -> list[Trial]:
+        """Trials from the scores upwards: from the first that is read, as long as positions do not mix.
+
+        The list ends before the first tensor below which positions mix; if already the first one that is
+        read has no exact collapse, it alone is returned.
+        """
+        read: list[Trial] = []
+        for port in reversed(self.trunk.ports):
+            trials = [trial for tap in self.trunk.taps(port) if (trial := self.trunk.trial(tap)).read]
+            if not trials:
+                continue
+            best = min(trials, key=lambda trial: len(trial.dense) + trial.mixed)
+            if read and (best.dense or best.mixed):
+                break
+            read.append(best)
+            if best.dense or best.mixed or (not best.tap.prefix and not best.attended):
+                break  # a pool reads this tensor: nothing above can be a later feature map
+        return read
+
+    def _choose(self, trials: list[Trial]) -> ClassifierSite | No:
+        lines = tuple(_line(trial) for trial in trials)
+        whole = next((trial for trial in trials if not trial.tap.prefix), None)
+        method = self.request.options.method
+        if method == "auto":
+            method = VIT_RECIPRO_CAM if whole is None and trials[0].attended else RECIPRO_CAM
+        if method == VIT_RECIPRO_CAM:
+            return self._last_block(lines)
+        first = whole or trials[0]
+        tap = self._before_projection(first.tap) if first.attended else first.tap
+        why = "what pools or attends to positions reads this tensor, and nothing after it mixes them"
+        return self._made((tap,), RECIPRO_CAM, why, lines)
+
+    def _before_projection(self, tap: Tap) -> Tap:
+        """Keys and values of an attention pool are projections of the feature map: take what they project."""
+        graph, node = self.trunk.graph, tap.port.get_node()
+        while node.get_type_name() in ("Add", "Reshape", "Transpose") and _has_one_live_input(graph, node):
+            node = source(node, 0).get_node()
+        if node.get_type_name() != "MatMul" or not graph.is_constant(source(node, 1)):
+            return tap
+        return next((above for above in self.trunk.taps(source(node, 0)) if above.grid == tap.grid), tap)
+
+    def _last_block(self, lines: tuple[str, ...]) -> ClassifierSite | No:
+        blocks = self.request.options.blocks
+        taps = token_block(self.trunk, blocks)
+        if isinstance(taps, No):
+            return taps
+        block = "a transformer block: its normalised input and its residual input"
+        if len(taps) == 1:
+            block = "a transformer block without a separate normalised input: its one input"
+        why = f"{block}; the gate sits before {'the last block' if blocks == 1 else f'the last {blocks} blocks'}"
+        return self._made(taps, VIT_RECIPRO_CAM, why, lines)
+
+    def _asked_for(self) -> ClassifierSite:
+        names = self.request.options.target_layer
+        alone = len(names) == 1
+        above = self.trunk.graph.ancestors([self.readout.logits.get_node()])
+        taps = tuple(self._tap_at(name, port, above, alone) for name, port in zip(names, self.request.layers, strict=True))
+        method = self.request.options.method
+        if method == "auto":
+            method = RECIPRO_CAM if alone else VIT_RECIPRO_CAM
+        return self._made(taps, method, "asked for by --target-layer", ())
+
+    def _tap_at(self, name: str, port: ov.Output, above: set[str], alone: bool) -> Tap:
+        """The tap at a port that the user named, in the layout that the head reads best.
+
+        Raises:
+            TargetLayerError: the scores do not depend on it, it has no positions, or none that they read.
+        """
+        if port.get_node().get_name() not in above:
+            raise TargetLayerError(f"target layer: the scores do not depend on {name!r}")
+        taps = self.trunk.taps(port)
+        if not taps:
+            shape = port.get_partial_shape()
+            raise TargetLayerError(f"target layer: {name!r} has shape {shape}, which holds no grid of positions")
+        trials = [self.trunk.trial(tap) for tap in taps]
+        read = [trial for trial in trials if trial.read]
+        if not read and alone:
+            raise TargetLayerError(f"target layer: of {name!r} the scores read no patch, only tokens beside the grid")
+        return min(read or trials, key=lambda trial: len(trial.dense)).tap
+
+    def _made(self, taps: tuple[Tap, ...], method: str, why: str, lines: tuple[str, ...]) -> ClassifierSite:
+        mask = self.request.options.mask
+        if mask == "auto":
+            mask = GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
+        readout = self.readout
+        scores = output_name(self.request.model, readout.index)
+        return ClassifierSite(readout.logits, readout.classes, taps, method, mask, readout.index, scores, self._due(), why, lines)
+
+    def _due(self) -> str:
+        """What the scores still need when the model hands them out."""
+        if self.readout.activation in ("softmax", "sigmoid"):
+            return "none"
+        return "sigmoid" if self.request.model_info.multilabel else "softmax"
 
 
-def _choose(search: Search, trials: list[Trial], options: InsertOptions) -> ClassifierSite | No:
-    lines = tuple(_line(trial) for trial in trials)
-    whole = next((trial for trial in trials if not trial.tap.prefix), None)
-    carried = whole is None and trials[0].attended
-    method = options.method
-    if method == "auto":
-        method = VIT_RECIPRO_CAM if carried else RECIPRO_CAM
-    if method == VIT_RECIPRO_CAM:
-        return _last_block(search, options, lines)
-    first = whole or trials[0]
-    tap = _before_projection(search, first.tap) if first.attended else first.tap
-    why = "what pools or attends to positions reads this tensor, and nothing after it mixes them"
-    return _site(search, (tap,), RECIPRO_CAM, _mask(options, POINT), why, lines)
-
-
-def _before_projection(search: Search, tap: Tap) -> Tap:
-    """Keys and values of an attention pool are projections of the feature map: take what they project."""
-    node = tap.port.get_node()
-    while node.get_type_name() in ("Add", "Reshape", "Transpose") and _one_live_input(search, node):
-        node = source(node, 0).get_node()
-    if node.get_type_name() != "MatMul" or not search.graph.is_constant(source(node, 1)):
-        return tap
-    above = [one for one in search.taps(source(node, 0)) if one.grid == tap.grid]
-    return above[0] if above else tap
-
-
-def _one_live_input(search: Search, node: ov.Node) -> bool:
-    return all(search.graph.is_constant(source(node, port)) for port in range(1, node.get_input_size()))
-
-
-def _last_block(search: Search, options: InsertOptions, lines: tuple[str, ...]) -> ClassifierSite | No:
-    block = token_block(search.graph, search.trunk, search.taps, search.readout.logits, options.blocks)
-    if isinstance(block, No):
-        return block
-    why = f"{_words(block)}; the gate sits before {'the last block' if options.blocks == 1 else f'the last {options.blocks} blocks'}"
-    return _site(search, block.taps, VIT_RECIPRO_CAM, _mask(options, GAUSSIAN), why, lines)
-
-
-def _words(block: TokenBlock) -> str:
-    if len(block.taps) == 2:
-        return "a transformer block: its normalised input and its residual input"
-    return "a transformer block without a separate normalised input: its one input"
-
-
-def _asked_for(search: Search, options: InsertOptions) -> ClassifierSite | No:
-    taps = named_taps(search.graph, options.target_layer, search.taps, search.readout.logits)
-    if isinstance(taps, No):
-        return taps
-    method = options.method
-    if method == "auto":
-        method = VIT_RECIPRO_CAM if len(taps) > 1 else RECIPRO_CAM
-    default = GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
-    return _site(search, taps, method, _mask(options, default), "asked for by --target-layer", ())
-
-
-def _mask(options: InsertOptions, default: str) -> str:
-    return default if options.mask == "auto" else options.mask
-
-
-def _site(search: Search, taps: tuple[Tap, ...], method: str, mask: str, why: str, lines: tuple[str, ...]) -> ClassifierSite:
-    readout = search.readout
-    return ClassifierSite(readout.logits, taps, method, mask, readout.index, readout.activation, why, lines)
+def _has_one_live_input(graph: Graph, node: ov.Node) -> bool:
+    return all(graph.is_constant(source(node, port)) for port in range(1, node.get_input_size()))
 
 
 def _line(trial: Trial) -> str:
     tap = trial.tap
     size = f"{tap.grid[0]}x{tap.grid[1]}" + (f" + {tap.prefix} prefix tokens" if tap.prefix else "")
-    state = (
-        "exact"
-        if trial.exact
-        else f"{trial.dense[0].kind} {trial.dense[0].name}: {trial.dense[0].reason}"
-        if trial.dense
-        else "tokens mix below it"
-    )
+    state = "exact" if trial.exact else "tokens mix below it"
+    if trial.dense:
+        state = f"{trial.dense[0].kind} {trial.dense[0].name}: {trial.dense[0].reason}"
     return f"{tap.name} [{tap.layout}, {size}]: {state}"

@@ -6,21 +6,15 @@ from dataclasses import dataclass, field
 
 import openvino as ov
 
-from ovxai.find.detector.probes import ACTIVATED, PLACED
-from ovxai.find.detector.trail import Layout, Trail, channel_axes, probes_of
-from ovxai.graph.witness import Graph, Port
+from ovxai.find.detector.tracers import ACTIVATED, PLACED
+from ovxai.find.detector.trail import ClassTable, Trail, channel_axes, tracers_of
+from ovxai.graph.graph import Extents, Graph, Port
 
 INTEGERS = ("i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
 
 
-def output_name(outputs: list[ov.Output], number: int | None) -> str:
-    """A tensor name of an output; `output_<number>` where it has none; '' for no output."""
-    if number is None:
-        return ""
-    return next(iter(sorted(outputs[number].get_names())), f"output_{number}")
-
-
-def sizes(output: ov.Output) -> tuple[int | None, ...]:
+def sizes(output: ov.Output) -> Extents:
+    """The model's own sizes of an output, None where open; () where not even the rank is known."""
     shape = output.get_partial_shape()
     if shape.rank.is_dynamic:
         return ()
@@ -48,7 +42,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Head:
+class Ingredients:
     """What the outputs are made from.
 
     cells: candidates over all levels, None where that is not known. columns: by output number.
@@ -65,40 +59,40 @@ class Head:
     columns: dict[int, Columns] = field(default_factory=dict)
 
 
-def prediction_form(outputs: list[ov.Output], head: Head) -> Form:
+def prediction_form(outputs: list[ov.Output], made_from: Ingredients) -> Form:
     """In which of the known forms the outputs are, and which of them has the scores."""
     boxed = boxes_and_labels(outputs)
     if boxed is not None:
         return boxed
-    for number, columns in head.columns.items():
-        name = _joint_form(sizes(outputs[number]), columns, head)
+    for number, columns in made_from.columns.items():
+        name = _joint_form(sizes(outputs[number]), columns, made_from)
         if name:
             return Form(name, number)
-    finest = _level_rows(outputs, head) if head.levels > 1 else None
+    finest = _level_rows(outputs, made_from) if made_from.levels > 1 else None
     if finest is not None:
         return Form("nanodet", finest)
-    if head.heatmap:
-        maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == head.classes]
+    if made_from.heatmap:
+        maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == made_from.classes]
         if maps:
             return Form("heatmap", maps[0])
-    if len(head.columns) == 1:
-        number = next(iter(head.columns))
-        return Form("boxes-scores" if _beside_boxes(outputs, number, head) else "", number)
+    if len(made_from.columns) == 1:
+        number = next(iter(made_from.columns))
+        return Form("boxes-scores" if _beside_boxes(outputs, number, made_from) else "", number)
     if len(outputs) == 1:
-        return Form(_finished_table(sizes(outputs[0]), head.cells), 0)
-    scores = _tables_of(head.classes, outputs)
+        return Form(_finished_table(sizes(outputs[0]), made_from.cells), 0)
+    scores = _tables_of(made_from.classes, outputs)
     return Form("", scores[0] if len(scores) == 1 else None)
 
 
-def _joint_form(shape: tuple[int | None, ...], columns: Columns, head: Head) -> str:
+def _joint_form(shape: Extents, columns: Columns, made_from: Ingredients) -> str:
     """Boxes and classes in one tensor: whose layout is it?"""
     place = (len(shape), columns.axis, columns.start)
-    if place == (4, 1, 5) and head.softmax:
+    if place == (4, 1, 5) and made_from.softmax:
         return "fastestdet"
     if place == (3, 2, 5):
-        return "yolo-v5" if head.decoded else "yolox" if head.bare else ""
+        return "yolo-v5" if made_from.decoded else "yolox" if made_from.bare else ""
     if place in ((3, 1, 4), (3, 2, 4)):
-        return "yolo-v8" if head.decoded else ""
+        return "yolo-v8" if made_from.decoded else ""
     return ""
 
 
@@ -107,22 +101,22 @@ def _tables_of(columns: int, outputs: list[ov.Output]) -> list[int]:
     return [i for i, output in enumerate(outputs) if sizes(output)[-1:] == (columns,) and len(sizes(output)) in (2, 3)]
 
 
-def _level_rows(outputs: list[ov.Output], head: Head) -> int | None:
+def _level_rows(outputs: list[ov.Output], made_from: Ingredients) -> int | None:
     """NanoDet: scores and boxes of each level are outputs of their own; the number of the finest scores."""
-    rows = _tables_of(head.classes, outputs)
-    if len(rows) != head.levels or len(outputs) != 2 * head.levels:
+    rows = _tables_of(made_from.classes, outputs)
+    if len(rows) != made_from.levels or len(outputs) != 2 * made_from.levels:
         return None
     return max(rows, key=lambda i: sizes(outputs[i])[-2] or 0)
 
 
-def _beside_boxes(outputs: list[ov.Output], scores: int, head: Head) -> bool:
+def _beside_boxes(outputs: list[ov.Output], scores: int, made_from: Ingredients) -> bool:
     """One table of finished boxes, one of scores, row by row."""
-    columns = head.columns[scores]
+    columns = made_from.columns[scores]
     boxes = [i for i, output in enumerate(outputs) if i != scores and len(sizes(output)) == 3 and sizes(output)[2] == 4]
-    return head.decoded and len(boxes) == 1 and len(sizes(outputs[scores])) == 3 and columns.start == 0
+    return made_from.decoded and len(boxes) == 1 and len(sizes(outputs[scores])) == 3 and columns.start == 0
 
 
-def _finished_table(shape: tuple[int | None, ...], cells: int | None) -> str:
+def _finished_table(shape: Extents, cells: int | None) -> str:
     """What is left after suppression inside the graph, in one tensor."""
     if len(shape) == 4 and shape[1] == 1 and shape[3] == 7:
         return "detection-output"
@@ -153,58 +147,49 @@ def boxes_and_labels(outputs: list[ov.Output]) -> Form | None:
 # Where the model's outputs keep the class scores, and how far its boxes are decoded: read off the trail.
 
 
-def class_columns(graph: Graph, model: ov.Model, trail: Trail, layouts: dict[int, Layout]) -> dict[int, Columns]:
-    """Output number -> where the classes of all levels stand in it."""
-    found = {}
-    for number, port in result_ports(graph, model).items():
+def class_columns(graph: Graph, trail: Trail, tables: dict[int, ClassTable]) -> dict[int, Columns]:
+    """Output number -> where the classes of all levels stand in it. tables: of the class scores, by origin."""
+    columns: dict[int, Columns] = {}
+    for number, port in enumerate(graph.results):
         if port not in trail.known:
             continue
-        seen = {_columns(graph, trail, port, tap, layout) for tap, layout in layouts.items()}
-        if len(seen) == 1 and None not in seen:
-            found[number] = seen.pop()
-    return found
+        seen = {_columns(graph, trail, port, origin, table) for origin, table in tables.items()}
+        only = seen.pop() if len(seen) == 1 else None
+        if only is not None:
+            columns[number] = only
+    return columns
 
 
-def result_ports(graph: Graph, model: ov.Model) -> dict[int, Port]:
-    """What each output shows, by its number."""
-    order = {node.get_name(): number for number, node in enumerate(model.get_results())}
-    names = [node.get_name() for node in model.get_ordered_ops()]
-    results = (i for i, kind in enumerate(graph.kinds) if kind == "Result")
-    return dict(sorted((order[names[i]], graph.inputs[i][0]) for i in results))
-
-
-def _columns(graph: Graph, trail: Trail, port: Port, tap: int, layout: Layout) -> Columns | None:
-    channels = frozenset(channel for row in layout.channels for channel in row)
-    probes = probes_of(trail, tap, port, channels)
-    if set(probes.channel.tolist()) != channels:
+def _columns(graph: Graph, trail: Trail, port: Port, origin: int, table: ClassTable) -> Columns | None:
+    tracers = tracers_of(trail, origin, port, table.flat)
+    if set(tracers.channel.tolist()) != table.flat:
         return None
-    if layout.classes == 1:
+    if table.classes == 1:
         # One class has no axis: it is the column in which every candidate's score stands.
-        spots = {axis: set(probes.coords[:, axis].tolist()) for axis in range(probes.coords.shape[1])}
+        spots: dict[int, set[int]] = {axis: set(tracers.coords[:, axis].tolist()) for axis in range(tracers.coords.shape[1])}
         fixed = [axis for axis, where in spots.items() if axis and len(where) == 1]
-        wide = [axis for axis in fixed if graph.shape(port)[axis] > 1]
-        axis = (wide or fixed or [None])[-1]
-        return None if axis is None else Columns(axis, spots[axis].pop())
-    for axis, column in channel_axes(probes).items():
-        start = column[layout.channels[0][0]]
-        if all([column[c] for c in row] == list(range(start, start + layout.classes)) for row in layout.channels):
+        wide = [axis for axis in fixed if graph.known_shape(port)[axis] > 1]
+        return next((Columns(axis, spots[axis].pop()) for axis in reversed(wide or fixed)), None)
+    for axis, column in channel_axes(tracers).items():
+        start = column[table.channels[0][0]]
+        if all([column[c] for c in row] == list(range(start, start + table.classes)) for row in table.channels):
             return Columns(axis, start)
     return None
 
 
 def is_decoded(trail: Trail) -> bool:
     """Whether values met grids, anchors or strides, or bins were summed up: boxes are made inside the graph."""
-    return bool(trail.integrated) or any((probes.flags & PLACED != 0).any() for probes in trail.known.values())
+    return bool(trail.integrated) or any(trail.is_flagged(origin, PLACED) for origin in range(len(trail.maps)))
 
 
-def is_bare(trail: Trail, layouts: dict[int, Layout]) -> bool:
+def is_bare(trail: Trail, tables: dict[int, ClassTable]) -> bool:
     """Whether boxes leave the graph as the convolution gave them: at most the objectness has an activation."""
-    for tap, one in enumerate(trail.taps):
-        layout = layouts.get(tap)
-        classes = {channel for row in layout.channels for channel in row} if layout else set()
-        on = set()
-        for probes in trail.known.values():
-            on |= set(probes.channel[(probes.tap == tap) & (probes.flags & ACTIVATED != 0)].tolist())
-        if len(on - classes) > (layout.anchors if layout else one.channels if one.channels < 4 else 0):
+    for origin, head in enumerate(trail.maps):
+        table = tables.get(origin)
+        activated: set[int] = set()
+        for tracers in trail.known.values():
+            activated.update(tracers.channel[(tracers.origin == origin) & (tracers.flags & ACTIVATED != 0)].tolist())
+        allowed = table.anchors if table else head.channels if head.channels < 4 else 0
+        if len(activated - (table.flat if table else frozenset())) > allowed:
             return False
     return True

@@ -1,260 +1,346 @@
 """Where a detector's class scores are, read off a bare graph: levels, anchors, classes, channel order, activation.
 
-From the outputs upward to the last convolutions that still have a map (`detection_taps`), from there downward again
-with probes that show how the graph itself reads their channels (`detection_trail`, `detection_layouts`), then
-which of them are classes (`detection_groups`). Query detectors have no such convolutions: `detection_queries`.
+From the outputs upward to the last convolutions that still have a map (`maps`), from there downward again with tracers
+that show how the graph itself reads their channels (`tracers`, `trail`), then which of them are classes (`scores`),
+and what the outputs are made of (`outputs`). Query detectors have no such convolutions: their tokens are in `maps`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-import openvino as ov
-
-from ovxai.find.detector.axes import upright
-from ovxai.find.detector.outputs import Head, class_columns, is_bare, is_decoded, output_name, prediction_form
-from ovxai.find.detector.queries import TokenScores, find_token_scores
-from ovxai.find.detector.scores import TARGET_HINT, Chosen, box_evidence, choose
-from ovxai.find.detector.site import NCHW, ClassLevel, DetectionSite, size_level
-from ovxai.find.detector.taps import Tap, behind_regions, grid_tap, last_linear, narrowed, resized, shared_feature
-from ovxai.find.detector.trail import Layout, Trail, follow, layouts, score_channels
-from ovxai.find.site import No
-from ovxai.graph.witness import Graph, Port, snapshot
-
-if TYPE_CHECKING:
-    from ovxai.metadata import ModelInfo
-    from ovxai.options import InsertOptions
+from ovxai.errors import TargetLayerError
+from ovxai.find.detector.maps import (
+    HeadMap,
+    TokenScores,
+    behind_regions,
+    find_token_scores,
+    head_maps,
+    is_resized,
+    last_linear,
+)
+from ovxai.find.detector.outputs import Ingredients, class_columns, is_bare, is_decoded, prediction_form
+from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, box_evidence, choose
+from ovxai.find.detector.tracers import Tracers, step
+from ovxai.find.detector.trail import ClassTable, Trail, class_tables, follow, score_channels
+from ovxai.find.site import Channels, ClassLevel, DetectionSite, No, Request
+from ovxai.graph.dims import CHANNELS_FIRST, CHANNELS_LAST, Grid, MapAxes
+from ovxai.graph.graph import Graph, Port
+from ovxai.graph.names import output_name
 
 FOR_DETECTORS = f"for a detector {TARGET_HINT}"
 #: Forms whose scores are what the model itself made of them.
 FINISHED = ("boxes-labels", "boxes-labels-scores", "boxes-labels-masks")
 
 
-def find_detection(model: ov.Model, options: InsertOptions, model_info: ModelInfo) -> DetectionSite | No:
+def find_detection(request: Request) -> DetectionSite | No:
     """The class-logit tensors of a one-stage or query detector; the model is only read.
 
     Returns a reason instead where the model is something else, or where only the user can settle it.
     """
-    graph, count = snapshot(model), label_count(options, model_info)
-    search = _Search(model, graph, count)
-    if options.target_layer:
-        given = from_names(model, graph, options.target_layer, count)
-        return search.finished(*given) if given else given
-    site = search.grids()
-    if not site and (tokens := find_token_scores(graph)):
-        site = search.tokens(tokens)
-    return _checked(site, count, model_info) if site else site
+    search = _Search(request.graph, request.classes)
+    if request.layers:
+        return search.named(request)
+    site = search.on_maps()
+    if isinstance(site, No):
+        tokens = find_token_scores(request.graph)
+        if isinstance(tokens, No):
+            return site
+        site = search.on_tokens(tokens)
+    return site if isinstance(site, No) else _checked(site, request)
 
 
-def label_count(options: InsertOptions, model_info: ModelInfo) -> int | None:
-    """How many classes anybody says there are: options first, then rt_info."""
-    if options.num_classes:
-        return options.num_classes
-    labels = options.labels or model_info.labels
-    return len(labels) if labels else None
-
-
-def _checked(site: DetectionSite, count: int | None, model_info: ModelInfo) -> DetectionSite | No:
+def _checked(site: DetectionSite, request: Request) -> DetectionSite | No:
     """Refuse where the number of labels and the number of scores can't both be right."""
+    count, labels = request.classes, request.model_info.labels
     allowed = {site.classes}
     if site.activation in ("softmax", "none"):
         allowed.add(site.classes - 1)  # a background channel that labels leave out
-    if model_info.labels and model_info.labels[0] == "otx_empty_lbl":
+    if labels and labels[0] == "otx_empty_lbl":
         allowed.add(site.classes + 1)
     if count is None or count in allowed:
         return site
-    what = "is one score a box (class-agnostic?)" if site.classes == 1 else f"are {site.classes} class scores a box"
+    what = "is one score per box (class-agnostic?)" if site.classes == 1 else f"are {site.classes} class scores per box"
     return No(f"there {what} but {count} labels; give the right --labels or --num-classes, or {TARGET_HINT}", final=True)
 
 
+@dataclass(frozen=True)
 class _Search:
-    """One model, one picture of its graph; `ports` turns indices back into ports of the model itself."""
+    """One graph, and how many classes anybody says there are."""
 
-    def __init__(self, model: ov.Model, graph: Graph, count: int | None) -> None:
-        self.model, self.graph, self.count = model, graph, count
-        self.nodes = model.get_ordered_ops()
+    graph: Graph
+    count: int | None
 
-    def port(self, port: Port) -> ov.Output:
-        return self.nodes[port[0]].output(port[1])
-
-    def grids(self) -> DetectionSite | No:
+    def on_maps(self) -> DetectionSite | No:
         """Detectors whose last weighted sums are maps."""
         graph = self.graph
-        results = [graph.inputs[i][0] for i, kind in enumerate(graph.kinds) if kind == "Result"]
-        linear, _ = last_linear(graph, results)
         regional = behind_regions(graph)
-        if any(regional[node] for node in linear):
+        if any(regional[node] for node in last_linear(graph)):
             return No("two-stage detector: classes are scored region by region, there is no map of class scores", final=True)
-        taps = [tap for node in linear if (tap := grid_tap(graph, node))]
-        enlarged = [tap for tap in taps if resized(graph, tap)]
-        taps = [tap for tap in taps if tap not in enlarged]
-        taps = [tap for tap in taps if tap.cells > 1 or any(other.cells > 1 for other in taps)]
-        if not any(tap.cells > 1 for tap in taps):
+        maps = head_maps(graph)
+        enlarged = [head for head in maps if is_resized(graph, head)]
+        maps = [head for head in maps if head not in enlarged]
+        if not any(head.cells > 1 for head in maps):
             if enlarged:
                 return No(f"its maps are resized to the picture (a segmentation model?); {FOR_DETECTORS}", near=True)
-            return No("no detector: no output is made from a convolution that keeps one vector a position")
-        trail = follow(graph, taps)
-        chosen = choose(trail, self.count)
-        if not chosen:
-            return chosen
-        return self._site(trail, chosen)
+            return No("no detector: no output is made from a convolution that keeps one vector per position")
+        trail = follow(graph, maps)
+        scores = choose(trail, self.count)
+        return scores if isinstance(scores, No) else self._site(trail, scores)
 
-    def _site(self, trail: Trail, chosen: Chosen) -> DetectionSite | No:
-        grids = {trail.taps[tap].grid for tap in chosen.layouts}
-        if all(h * w == 1 for h, w in grids):
+    def _site(self, trail: Trail, scores: ClassScores) -> DetectionSite | No:
+        if all(trail.maps[origin].cells == 1 for origin in scores.tables):
             return No("no detector: the class scores have no positions left (a classifier)")
-        evidence = box_evidence(trail, chosen)
+        evidence = box_evidence(trail, scores)
         if not evidence:
             return No(
-                f"scores a position and class, but no boxes beside them (a segmentation model?); {FOR_DETECTORS}",
+                f"scores per position and class, but no boxes beside them (a segmentation model?); {FOR_DETECTORS}",
                 near=True,
             )
-        order = sorted(chosen.layouts, key=lambda tap: -trail.taps[tap].cells)
-        levels = tuple(self._level(trail, tap, chosen) for tap in order)
-        heads = f"{chosen.classes} class scores a box on {len(levels)} level(s); {evidence}"
-        return self._filled(
-            levels, chosen.activation, head=self._head(trail, chosen, levels), why=heads,
-            candidates=self._facts(trail, chosen, evidence), notes=chosen.notes,
+        order = sorted(scores.tables, key=lambda origin: -trail.maps[origin].cells)
+        levels = tuple(self._level(trail, origin, scores.tables) for origin in order)
+        return self._made(
+            levels, scores.activation, _ingredients(self.graph, trail, scores.tables, scores.activation),
+            why=f"{scores.classes} class scores per box on {len(levels)} level(s); {evidence}",
+            candidates=self._facts(trail, scores.tables, evidence), notes=scores.notes,
         )  # fmt: skip
 
-    def _head(self, trail: Trail, chosen: Chosen, levels: tuple[ClassLevel, ...]) -> Head:
-        cells = sum(len(layout.channels) * trail.taps[tap].cells for tap, layout in chosen.layouts.items())
-        return Head(
-            chosen.classes, len(levels), softmax=chosen.activation == "softmax", heatmap=len(levels) == 1,
-            decoded=is_decoded(trail), bare=is_bare(trail, chosen.layouts), cells=cells,
-            columns=class_columns(self.graph, self.model, trail, chosen.layouts),
-        )  # fmt: skip
-
-    def _filled(self, levels: tuple[ClassLevel, ...], activation: str, *, head: Head, **texts) -> DetectionSite:
-        """The site, with what its outputs look like."""
-        outputs, classes = self.model.outputs, len(levels[0].channels[0])
-        form = prediction_form(outputs, head)
-        raw = activation == "none" and form.name not in FINISHED
-        return DetectionSite(
-            levels, classes, self._size_level(levels), activation,
-            score_output=output_name(outputs, form.scores),
-            score_activation="sigmoid" if raw else "none",
-            prediction_format=form.name,
-            output=form.scores or 0,
-            **texts,
-        )  # fmt: skip
-
-    def _level(self, trail: Trail, number: int, chosen: Chosen) -> ClassLevel:
-        tap = trail.taps[number]
-        port, channels = narrowed(self.graph, tap, chosen.layouts[number].channels)
-        boxes = [t for i, t in enumerate(trail.taps) if i not in chosen.layouts and t.grid == tap.grid and t.channels % 4 == 0]
-        feature = shared_feature(self.graph, tap, boxes)
-        axes = upright(self.graph, tap.port, tap.axes)
+    def _level(self, trail: Trail, origin: int, tables: Tables) -> ClassLevel:
+        graph, head = self.graph, trail.maps[origin]
+        port, channels = narrowed(graph, head, tables[origin])
+        boxes = [o for i, o in enumerate(trail.maps) if i not in tables and o.grid == head.grid and o.channels % 4 == 0]
+        axes = upright(graph, head.port, head.axes)
+        feature = shared_feature(graph, head, boxes)
         return ClassLevel(
-            port=self.port(port),
+            port=graph.output_of(port),
             axes=axes,
             channels=channels,
-            grid=tap.grid if axes == tap.axes else tap.grid[::-1],
-            feature=self.port(feature[0]) if feature else None,
-            feature_axes=upright(self.graph, *feature) if feature else tap.axes,
+            grid=head.grid if axes == head.axes else head.grid[::-1],
+            feature=graph.output_of(feature[0]) if feature else None,
+            feature_axes=upright(graph, *feature) if feature else head.axes,
         )
 
-    def _size_level(self, levels: tuple[ClassLevel, ...]) -> int:
-        first = levels[0]
-        shape = first.port.get_partial_shape()
-        places = (1,) if first.rows else first.axes[2:]
-        return size_level([level.grid for level in levels], open_size=any(shape[axis].is_dynamic for axis in places))
-
-    def _facts(self, trail: Trail, chosen: Chosen, evidence: str) -> tuple[str, ...]:
-        lines = []
-        for number, tap in enumerate(trail.taps):
-            name = self.nodes[tap.port[0]].get_friendly_name()
-            layout = chosen.layouts.get(number)
-            role = f"class scores: {layout.anchors} x {layout.classes}" if layout else "not class scores"
-            lines.append(f"{name} [{tap.channels}, {tap.grid[0]}, {tap.grid[1]}]: {role}")
-        return (*lines, f"a detector because {evidence}")
-
-    def tokens(self, scores: TokenScores) -> DetectionSite | No:
+    def on_tokens(self, scores: TokenScores) -> DetectionSite:
         """Query detectors: dense class scores of the encoder, split level by level."""
+        port = self.graph.output_of(scores.port)
         order = sorted(scores.levels, key=lambda level: -level.grid[0] * level.grid[1])
         levels = tuple(
             ClassLevel(
-                port=self.port(scores.port),
+                port=port,
                 axes=(0, 2, 1, 1),
                 channels=(tuple(range(scores.classes)),),
                 grid=level.grid,
-                rows=(level.start, level.start + level.grid[0] * level.grid[1]),
-                feature=self.port(level.port),
+                rows=level.rows,
+                feature=self.graph.output_of(level.port),
                 feature_axes=level.axes,
             )
             for level in order
         )
-        name = levels[0].port.get_node().get_friendly_name()
-        cells = sum(height * width for height, width in (level.grid for level in levels))
-        return self._filled(
-            levels, "sigmoid", head=Head(scores.classes, len(levels), cells=cells),
+        name = port.get_node().get_friendly_name()
+        return self._made(
+            levels, "sigmoid",
+            Ingredients(scores.classes, len(levels), cells=sum(height * width for height, width in (v.grid for v in levels))),
             why=f"{name} scores every position before queries are picked",
-            candidates=(f"{name}: class scores of {len(levels)} level(s) before queries are picked",),
+            candidates=(f"{name}: class scores of {len(levels)} level(s) before queries are picked",), notes=(),
         )  # fmt: skip
 
-    def finished(self, levels: tuple[ClassLevel, ...], trail: Trail, layouts: dict[int, Layout]) -> DetectionSite:
-        """A site from tensors that the user named."""
+    def named(self, request: Request) -> DetectionSite | No:
+        """A site from maps [N, A * K, h, w] that the user named; how their channels are read, the graph or the labels say."""
+        graph, maps = self.graph, []
+        for name, output in zip(request.options.target_layer, request.layers, strict=True):
+            port = graph.port_of(output)
+            shape = graph.shape(port)
+            if shape is None or len(shape) != 4:
+                return _unfit(f"{name} is {output.get_partial_shape()}, not a map [N, A * K, h, w] of class logits")
+            feed = next(iter(graph.live_inputs(port[0])), port)
+            maps.append(HeadMap(port, port[0], feed, CHANNELS_FIRST, shape[1], (shape[2], shape[3])))
+        trail = follow(graph, maps)
+        scores = {i: score_channels(trail, i) or frozenset(range(head.channels)) for i, head in enumerate(maps)}
+        read, levels, tables = class_tables(trail, scores, self.count), [], {}
+        for origin, head in sorted(enumerate(maps), key=lambda item: -item[1].cells):
+            channels = self._channels(head, read.get(origin))
+            if isinstance(channels, No):
+                return channels
+            tables[origin] = ClassTable(channels, -1)
+            feature = shared_feature(graph, head, [])
+            levels.append(ClassLevel(
+                graph.output_of(head.port), head.axes, channels, head.grid,
+                feature=graph.output_of(feature[0]) if feature else None,
+                feature_axes=feature[1] if feature else CHANNELS_FIRST,
+            ))  # fmt: skip
+        if len({len(level.channels[0]) for level in levels}) != 1:
+            return _unfit("the named tensors have different numbers of classes")
         facts = tuple(f"{level.port.get_node().get_friendly_name()}: named by the user" for level in levels)
-        head = self._head(trail, Chosen(layouts, "none"), levels)
-        return self._filled(levels, "none", head=head, why="named by the user", candidates=facts)
+        ingredients = _ingredients(graph, trail, tables, "none")
+        return self._made(tuple(levels), "none", ingredients, why="named by the user", candidates=facts, notes=())
+
+    def _channels(self, head: HeadMap, table: ClassTable | None) -> Channels | No:
+        count = self.count
+        if count is not None and (table is None or table.classes not in (count, count + 1)):
+            if head.channels % count:
+                return _unfit(f"{head.channels} channels are no multiple of {count} classes")
+            return tuple(tuple(range(a * count, (a + 1) * count)) for a in range(head.channels // count))
+        return table.channels if table is not None else (tuple(range(head.channels)),)
+
+    def _made(
+        self, levels: tuple[ClassLevel, ...], activation: str, made_from: Ingredients, *,
+        why: str, candidates: tuple[str, ...], notes: tuple[str, ...],
+    ) -> DetectionSite:  # fmt: skip
+        """The site, with what its outputs look like."""
+        model = self.graph.model
+        form = prediction_form(model.outputs, made_from)
+        raw = activation == "none" and form.name not in FINISHED
+        return DetectionSite(
+            levels, len(levels[0].channels[0]), _size_level_of(levels), activation,
+            score_output="" if form.scores is None else output_name(model, form.scores),
+            score_activation="sigmoid" if raw else "none",
+            prediction_format=form.name,
+            output=form.scores or 0,
+            why=why, candidates=candidates, notes=notes,
+        )  # fmt: skip
+
+    def _facts(self, trail: Trail, tables: Tables, evidence: str) -> tuple[str, ...]:
+        lines = []
+        for origin, head in enumerate(trail.maps):
+            name = self.graph.ops[head.port[0]].get_friendly_name()
+            table = tables.get(origin)
+            role = f"class scores: {table.anchors} x {table.classes}" if table else "not class scores"
+            lines.append(f"{name} [{head.channels}, {head.grid[0]}, {head.grid[1]}]: {role}")
+        return (*lines, f"a detector because {evidence}")
 
 
-# `--target-layer`: the user names the class-logit tensors; how their channels are read, the graph or the labels say.
+def _unfit(reason: str) -> No:
+    return No(f"target layer: {reason}", near=True, error=TargetLayerError)
 
 
-def resolve(model: ov.Model, name: str) -> Port | No:
-    """(index, port) of a friendly node name, `name:port`, or a tensor name."""
-    base, _, number = name.rpartition(":")
-    for index, node in enumerate(model.get_ordered_ops()):
-        if node.get_friendly_name() == name and node.get_output_size():
-            return index, 0
-        if base and number.isdigit() and node.get_friendly_name() == base and int(number) < node.get_output_size():
-            return index, int(number)
-        for output in node.outputs():
-            if name in output.get_names():
-                return index, output.get_index()
-    return No(f"target layer: the model has no node or tensor named {name!r}")
+def _ingredients(graph: Graph, trail: Trail, tables: Tables, activation: str) -> Ingredients:
+    return Ingredients(
+        next(iter(tables.values())).classes, len(tables), softmax=activation == "softmax", heatmap=len(tables) == 1,
+        decoded=is_decoded(trail), bare=is_bare(trail, tables),
+        cells=sum(table.anchors * trail.maps[origin].cells for origin, table in tables.items()),
+        columns=class_columns(graph, trail, tables),
+    )  # fmt: skip
 
 
-def from_names(
-    model: ov.Model, graph: Graph, names: tuple[str, ...], count: int | None
-) -> tuple[tuple[ClassLevel, ...], Trail, dict[int, Layout]] | No:
-    """Levels from maps [N, A * K, h, w] given by name, sorted fine to coarse; the trail, and how each tap is read."""
-    taps = []
-    for name in names:
-        port = resolve(model, name)
-        if not port:
+def _size_level_of(levels: tuple[ClassLevel, ...]) -> int:
+    first = levels[0]
+    shape = first.port.get_partial_shape()
+    places = (1,) if first.rows else first.axes[2:]
+    return size_level([level.grid for level in levels], open_size=any(shape[axis].is_dynamic for axis in places))
+
+
+def size_level(grids: list[Grid], *, open_size: bool) -> int:
+    """The middle level; with six levels and more (SSD) one that is large enough to see anything.
+
+    Where the middle one then has a side below 8 cells: the coarsest with 8 on both, else the finest.
+    With open height and width always the middle: which level is too small would change with the picture.
+    """
+    middle = len(grids) // 2
+    if open_size or len(grids) < 6 or min(grids[middle]) >= 8:
+        return middle
+    large = [i for i, grid in enumerate(grids) if min(grid) >= 8]
+    return large[-1] if large else 0
+
+
+# Where the graph itself cuts the class channels out of a wider tensor, that piece is the class-logit tensor.
+
+_CUTS = ("Split", "VariadicSplit", "Slice", "StridedSlice")
+
+
+def narrowed(graph: Graph, head: HeadMap, table: ClassTable) -> tuple[Port, Channels]:
+    """The port of the cut that holds exactly the table's channels, and their numbers in it; the map where there is none."""
+    if len(table.flat) == head.channels:
+        return head.port, table.channels
+    known = {head.port: Tracers.of_map(0, graph.known_shape(head.port), head.axes)}
+    for user, _ in graph.consumers.get(head.port, []):
+        if graph.kinds[user] not in _CUTS:
+            continue
+        for number, inside in step(graph, user, known).items():
+            shape = graph.known_shape((user, number))
+            if set(inside.channel.tolist()) == table.flat and len(shape) == 4 and shape[head.axes[1]] == len(table.flat):
+                place: dict[int, int] = dict(zip(inside.channel.tolist(), inside.coords[:, head.axes[1]].tolist()))
+                return (user, number), tuple(tuple(place[channel] for channel in row) for row in table.channels)
+    return head.port, table.channels
+
+
+# The neck's features: for each level the last tensor that the class and the box branch both read.
+
+Feature = tuple[Port, MapAxes]
+
+
+def shared_feature(graph: Graph, head: HeadMap, boxes: list[HeadMap]) -> Feature | None:
+    """Port and axes of the feature map under `head`; boxes: the box maps of the same grid."""
+    own = graph.above([head.source])
+    meeting = [last_map(graph, own & graph.above([box.source]), head) for box in boxes if box.linear != head.linear]
+    # Boxes meet the class branch where the towers part; a branch that only joins further up says nothing about that.
+    features = [feature for feature in meeting if feature is not None]
+    return max(features, default=None, key=lambda feature: feature[0]) or last_map(graph, own, head)
+
+
+def last_map(graph: Graph, nodes: set[int], head: HeadMap) -> Feature | None:
+    """Among `nodes` the last that makes a map on the grid of `head`: its port and axes."""
+    orders = (CHANNELS_FIRST, CHANNELS_LAST) if head.axes == CHANNELS_FIRST else (CHANNELS_LAST, CHANNELS_FIRST)
+    for node in sorted(nodes, reverse=True):
+        for number, shape in enumerate(graph.extents[node]):
+            if shape is None or len(shape) != 4 or graph.kinds[node] == "Parameter":
+                continue
+            for axes in orders:
+                channels = shape[axes[1]]
+                if (shape[axes[2]], shape[axes[3]]) == head.grid and channels and channels > 1:
+                    return (node, number), axes
+    return None
+
+
+# Which of a map's two sides is the picture's height: transposes between the input and the head may swap them.
+
+
+def upright(graph: Graph, port: Port, axes: MapAxes) -> MapAxes:
+    """`axes` with height and width exchanged where the map at `port` lies on its side."""
+    batch, channel, row, column = axes
+    return (batch, channel, column, row) if _lies_on_its_side(graph, port, row, column) else axes
+
+
+def _lies_on_its_side(graph: Graph, port: Port, row: int, column: int) -> bool:
+    """Follow both sides up to the picture; in a picture rows come before columns, wherever the channels stand."""
+    while graph.kinds[port[0]] != "Parameter":
+        node = port[0]
+        if graph.kinds[node] == "Transpose":
+            order = graph.value(graph.inputs[node][1])
+            if order is None or order.size <= max(row, column):
+                return False
+            row, column = int(order.reshape(-1)[row]), int(order.reshape(-1)[column])
+        following = _map_above(graph, node)
+        if following is None:
+            return False
+        port = following
+    return row > column
+
+
+def _map_above(graph: Graph, node: int) -> Port | None:
+    """The first live input that is still a map of the same rank; None where the positions were flattened."""
+    for feed in graph.live_inputs(node):
+        if _rank(graph, feed) == 4:
+            return feed
+    # Group normalisation flattens and restores: look past a pair of reshapes at the next map.
+    if graph.kinds[node] == "Reshape":
+        for feed in graph.live_inputs(node):
+            for above in graph.live_inputs(feed[0]):
+                if _rank(graph, above) in (3, 4):
+                    return _through(graph, above, node)
+    return None
+
+
+def _rank(graph: Graph, port: Port) -> int:
+    return len(graph.extents[port[0]][port[1]] or ())
+
+
+def _through(graph: Graph, port: Port, node: int) -> Port | None:
+    """A few steps up from `port`, what has the shape that `node` makes."""
+    for _ in range(6):
+        if graph.extents[port[0]][port[1]] == graph.extents[node][0]:
             return port
-        shape = graph.shape(port)
-        if shape is None or len(shape) != 4 or None in shape:
-            return No(f"target layer: {name} is {list(shape or ())}, not a map [N, A * K, h, w] of class logits")
-        source = next(iter(graph.live_inputs(port[0])), port)
-        taps.append(Tap(port, port[0], source, NCHW, shape[1], (shape[2], shape[3])))
-    trail = follow(graph, taps)
-    scores = {i: score_channels(trail, i) or frozenset(range(tap.channels)) for i, tap in enumerate(taps)}
-    read = layouts(trail, scores, count)
-    nodes, levels, used = model.get_ordered_ops(), [], {}
-    for i, tap in sorted(enumerate(taps), key=lambda item: -item[1].cells):
-        channels = _channels(tap, read.get(i), count)
-        if not channels:
-            return channels
-        used[i] = Layout(channels, -1)
-        feature = shared_feature(graph, tap, [])
-        levels.append(ClassLevel(
-            nodes[tap.port[0]].output(tap.port[1]), tap.axes, channels, tap.grid,
-            feature=nodes[feature[0][0]].output(feature[0][1]) if feature else None,
-            feature_axes=feature[1] if feature else NCHW,
-        ))  # fmt: skip
-    if len({len(level.channels[0]) for level in levels}) != 1:
-        return No("target layer: the named tensors have different numbers of classes")
-    return tuple(levels), trail, used
-
-
-def _channels(tap: Tap, layout, count: int | None):
-    if count is not None and (layout is None or layout.classes not in (count, count + 1)):
-        if tap.channels % count:
-            return No(f"target layer: {tap.channels} channels are no multiple of {count} classes")
-        return tuple(tuple(range(a * count, (a + 1) * count)) for a in range(tap.channels // count))
-    if layout is not None:
-        return layout.channels
-    return (tuple(range(tap.channels)),)
+        feeds = graph.live_inputs(port[0])
+        if not feeds:
+            return None
+        port = feeds[0]
+    return None

@@ -1,4 +1,4 @@
-"""Follow the probes of all taps through the graph, and read off where each tap's classes and anchors are."""
+"""Follow the tracers of all head maps through the graph, and read off where each map's classes and anchors are."""
 
 from __future__ import annotations
 
@@ -7,23 +7,32 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ovxai.find.detector.probes import ACTIVATED, RESCALED, SHIFTED, Probes, step
-from ovxai.find.detector.taps import Tap, is_integral
-from ovxai.graph.witness import Graph, Port
+from ovxai.find.detector.maps import CONVOLUTIONS, HeadMap, is_integral
+from ovxai.find.detector.tracers import ACTIVATED, RESCALED, RULES, SHIFTED, Known, Tracers, step
+from ovxai.find.site import Channels
+from ovxai.graph.dims import Grid
+from ovxai.graph.graph import Graph, Port
 
+#: Suppressions, and at which of their inputs the scores are.
 NMS_SCORES = {
     "NonMaxSuppression": 1, "MulticlassNms": 1, "MatrixNms": 1, "NMSRotated": 1, "DetectionOutput": 1,
 }  # fmt: skip
+#: Operations behind which there are no single elements any more, or none to be followed: no rule is missing for them.
+_ENDS = frozenset({
+    *NMS_SCORES, *CONVOLUTIONS, "MatMul", "Result", "ShapeOf", "TopK", "RegionYolo", "NonZero", "Greater", "GreaterEqual", "Less",
+    "LessEqual", "Equal", "NotEqual", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean", "MaxPool", "AvgPool", "Interpolate",
+    "ExperimentalDetectronDetectionOutput", "ExperimentalDetectronGenerateProposalsSingleImage", "Proposal",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How `channels` of a tap are read: channels[a][k] is the channel of anchor a and class k.
+class ClassTable:
+    """How the channels of a head map are read: channels[a][k] is the channel of anchor a and class k.
 
-    order: sorting key of the classes along the axis where the graph keeps them. `node` is where that was seen.
+    node: where that was seen.
     """
 
-    channels: tuple[tuple[int, ...], ...]
+    channels: Channels
     node: int
 
     @property
@@ -34,116 +43,120 @@ class Layout:
     def classes(self) -> int:
         return len(self.channels[0])
 
+    @property
+    def flat(self) -> frozenset[int]:
+        return frozenset(channel for row in self.channels for channel in row)
+
 
 @dataclass(frozen=True)
 class Trail:
-    """known: probes by port, in topological order. nms: taps whose values a suppression reads as scores.
+    """Head maps by number (their *origin*), and where their tracers came by.
 
-    declared: tap -> layout that an operation with the head's sizes as attributes states.
-    integrated: taps whose values are summed over distance bins (boxes). softmaxed: tap -> (port, axis) of its softmax.
+    known: tracers by port, in topological order. nms: origins whose values a suppression reads as scores.
+    declared: origin -> table that an operation with the head's sizes as attributes states. integrated: origins whose
+    values are summed over distance bins (boxes). softmaxed: origin -> (port, axis) of its softmax. missing: types of
+    operations at which the trail ends because there is no rule for them.
     """
 
-    taps: list[Tap]
-    known: dict[Port, Probes]
+    maps: list[HeadMap]
+    known: Known
     integrated: set[int] = field(default_factory=set)
     nms: set[int] = field(default_factory=set)
     softmaxed: dict[int, tuple[Port, int]] = field(default_factory=dict)
-    declared: dict[int, Layout] = field(default_factory=dict)
+    declared: dict[int, ClassTable] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
-    def ports_of(self, tap: int) -> list[Port]:
-        return [port for port, probes in self.known.items() if np.any(probes.tap == tap)]
+    def ports_of(self, origin: int) -> list[Port]:
+        return [port for port, tracers in self.known.items() if np.any(tracers.origin == origin)]
+
+    def is_flagged(self, origin: int, flag: int) -> bool:
+        return any(bool((tracers.flags[tracers.origin == origin] & flag).any()) for tracers in self.known.values())
 
 
-def follow(graph: Graph, taps: list[Tap]) -> Trail:
-    """Carry every tap's probes as far down as rules exist."""
-    shape = lambda tap: graph.shape(tap.port)
-    known = {tap.port: Probes.of_tap(i, shape(tap), tap.axes) for i, tap in enumerate(taps)}
-    trail = Trail(taps, known)
-    order = dict.fromkeys(range(min((t.port[0] for t in taps), default=0), len(graph.nodes)))
-    for node in order:
-        sources = [source for source in graph.inputs[node] if source in known]
-        if not sources:
+def follow(graph: Graph, maps: list[HeadMap]) -> Trail:
+    """Carry every map's tracers as far down as rules exist."""
+    known = {head.port: Tracers.of_map(i, graph.known_shape(head.port), head.axes) for i, head in enumerate(maps)}
+    trail = Trail(maps, known)
+    for node in range(min((head.port[0] for head in maps), default=0), len(graph.ops)):
+        if not any(feed in known for feed in graph.inputs[node]):
             continue
         _note(graph, node, trail)
-        for port, probes in step(graph, node, known).items():
-            known.setdefault((node, port), probes)
+        for port, tracers in step(graph, node, known).items():
+            known.setdefault((node, port), tracers)
     return trail
 
 
 def _note(graph: Graph, node: int, trail: Trail) -> None:
     kind = graph.kinds[node]
-    for position, source in enumerate(graph.inputs[node]):
-        if source not in trail.known:
+    if kind not in RULES and kind not in _ENDS:
+        trail.missing.add(kind)
+    for position, feed in enumerate(graph.inputs[node]):
+        if feed not in trail.known:
             continue
-        probes = trail.known[source]
+        origins: set[int] = set(trail.known[feed].origin.tolist())
         if is_integral(graph, node):
-            trail.integrated.update(probes.tap.tolist())
+            trail.integrated.update(origins)
         elif NMS_SCORES.get(kind) == position:
-            trail.nms.update(probes.tap.tolist())
+            trail.nms.update(origins)
         elif kind == "RegionYolo":
-            trail.declared.update({tap: _region_layout(graph, node) for tap in set(probes.tap.tolist())})
+            trail.declared.update({origin: _region_table(graph, node) for origin in origins})
         elif kind in ("Softmax", "LogSoftmax"):
-            axis = graph.nodes[node].get_attributes()["axis"] % len(graph.shape(source))
-            for tap in set(probes.tap.tolist()):
-                trail.softmaxed.setdefault(tap, (source, axis))
+            axis = graph.ops[node].get_attributes()["axis"] % len(graph.extents[feed[0]][feed[1]] or (0,))
+            for origin in origins:
+                trail.softmaxed.setdefault(origin, (feed, axis))
 
 
-def _region_layout(graph: Graph, node: int) -> Layout:
+def _region_table(graph: Graph, node: int) -> ClassTable:
     """RegionYolo: anchor by anchor the box, the objectness, the classes; how many of each stands in its attributes."""
-    sizes = graph.nodes[node].get_attributes()
+    sizes = graph.ops[node].get_attributes()
     anchors = sizes["num"] if sizes["do_softmax"] else len(sizes["mask"])
     width, first = sizes["coords"] + 1 + sizes["classes"], sizes["coords"] + 1
-    rows = (range(a * width + first, (a + 1) * width) for a in range(anchors))
-    return Layout(tuple(tuple(row) for row in rows), node)
+    return ClassTable(tuple(tuple(range(a * width + first, (a + 1) * width)) for a in range(anchors)), node)
 
 
-def score_channels(trail: Trail, tap: int) -> frozenset[int]:
+def score_channels(trail: Trail, origin: int) -> frozenset[int]:
     """Channels that are activated, and that no table of constants is added to or multiplied with afterwards.
 
     Activated box sides and offsets meet anchors, grids or strides; a score meets other scores only.
     """
-    activated, decoded = set(), set()
-    for probes in trail.known.values():
-        mine = probes.tap == tap
-        on = mine & (probes.flags & ACTIVATED != 0)
-        activated.update(probes.channel[on].tolist())
-        decoded.update(probes.channel[on & (probes.flags & (SHIFTED | RESCALED) != 0)].tolist())
+    activated: set[int] = set()
+    decoded: set[int] = set()
+    for tracers in trail.known.values():
+        on = (tracers.origin == origin) & (tracers.flags & ACTIVATED != 0)
+        activated.update(tracers.channel[on].tolist())
+        decoded.update(tracers.channel[on & (tracers.flags & (SHIFTED | RESCALED) != 0)].tolist())
     return frozenset(activated - decoded)
 
 
-def probes_of(trail: Trail, tap: int, port: Port, channels: frozenset[int]) -> Probes:
-    """The probes at `port` that belong to these channels of `tap`."""
-    probes = trail.known[port]
-    return probes.only((probes.tap == tap) & np.isin(probes.channel, list(channels)))
+def tracers_of(trail: Trail, origin: int, port: Port, channels: frozenset[int]) -> Tracers:
+    """The tracers at `port` that belong to these channels of a map."""
+    tracers = trail.known[port]
+    return tracers.only((tracers.origin == origin) & np.isin(tracers.channel, list(channels)))
 
 
-def channel_axes(probes: Probes) -> dict[int, dict[int, int]]:
+def channel_axes(tracers: Tracers) -> dict[int, dict[int, int]]:
     """Axes along which the channel alone sets the coordinate, and not to one value: axis -> {channel: coordinate}."""
-    found = {}
-    _, first = np.unique(probes.channel, return_index=True)
-    for axis in range(probes.coords.shape[1]):
-        where = probes.coords[:, axis]
-        by_channel = dict(zip(probes.channel[first].tolist(), where[first].tolist()))
-        if len(set(by_channel.values())) > 1 and all(by_channel[c] == x for c, x in zip(probes.channel.tolist(), where.tolist())):
-            found[axis] = by_channel
-    return found
+    axes: dict[int, dict[int, int]] = {}
+    _, first = np.unique(tracers.channel, return_index=True)
+    channels = tracers.channel.tolist()
+    for axis in range(tracers.coords.shape[1]):
+        where = tracers.coords[:, axis]
+        by_channel = dict(zip(tracers.channel[first].tolist(), where[first].tolist()))
+        if len(set(by_channel.values())) > 1 and all(by_channel[c] == x for c, x in zip(channels, where.tolist())):
+            axes[axis] = by_channel
+    return axes
 
 
-def mixed_axes(probes: Probes) -> set[int]:
-    """Axes along which both the channel and the position move a probe."""
-    found, pure = set(), channel_axes(probes)
-    for axis in range(probes.coords.shape[1]):
-        if axis in pure:
-            continue
-        place_zero = probes.coords[probes.place == 0, axis]
-        if len(set(place_zero.tolist())) > 1:
-            found.add(axis)
-    return found
+def mixed_axes(tracers: Tracers) -> set[int]:
+    """Axes along which both the channel and the position move a tracer."""
+    pure = channel_axes(tracers)
+    first = tracers.coords[tracers.place == 0]
+    return {axis for axis in range(first.shape[1]) if axis not in pure and len(set(first[:, axis].tolist())) > 1}
 
 
-def layout_along(probes: Probes, axis: int, node: int) -> Layout | None:
+def table_along(tracers: Tracers, axis: int, node: int) -> ClassTable | None:
     """Classes along `axis`, anchors by whatever else tells channels apart; None where they do not fill a table."""
-    column = channel_axes(probes).get(axis)
+    column = channel_axes(tracers).get(axis)
     if column is None:
         return None
     by_class: dict[int, list[int]] = {}
@@ -152,39 +165,31 @@ def layout_along(probes: Probes, axis: int, node: int) -> Layout | None:
     rows = [by_class[where] for where in sorted(by_class)]
     if len({len(row) for row in rows}) != 1:
         return None
-    return Layout(tuple(zip(*rows)), node)
+    return ClassTable(tuple(zip(*rows)), node)
 
 
-# From trails to layouts: how many anchors and classes each tap has, and in which order its channels stand.
+# From trails to tables: how many anchors and classes each map has, and in which order its channels stand.
 
 
-def single(channels: frozenset[int]) -> Layout:
+def single(channels: frozenset[int]) -> ClassTable:
     """One class, every channel an anchor."""
-    return Layout(tuple((channel,) for channel in sorted(channels)), -1)
-
-
-def box_anchors(trail: Trail, tap: int, channels: frozenset[int], columns: int = 4) -> int | None:
-    """How many anchors a box tap has: its channels over the columns that each row of its last table keeps."""
-    layout = tabulated(trail, tap, channels)
-    if layout is not None and layout.classes == columns:
-        return layout.anchors
-    return None
+    return ClassTable(tuple((channel,) for channel in sorted(channels)), -1)
 
 
 def tabulated(
-    trail: Trail, tap: int, channels: frozenset[int], hint: int | None = None, count: int | None = None
-) -> Layout | None:
-    """The layout in the last tensor that keeps all these channels apart along exactly one axis.
+    trail: Trail, origin: int, channels: frozenset[int], hint: int | None = None, count: int | None = None
+) -> ClassTable | None:
+    """The table in the last tensor that keeps all these channels apart along exactly one axis.
 
     Going down, anchors melt into the rows (an axis that channel and position move together) and classes
     stay a column each; in a list of all (row, class) pairs no axis is left and the tensor before it counts.
     Where anchors never melt, two axes are left, and only the number of labels tells which is which.
     """
-    for port in sorted(trail.ports_of(tap), reverse=True):
-        probes = probes_of(trail, tap, port, channels)
-        if set(probes.channel.tolist()) != channels:
+    for port in sorted(trail.ports_of(origin), reverse=True):
+        tracers = tracers_of(trail, origin, port, channels)
+        if set(tracers.channel.tolist()) != channels:
             continue
-        axes = channel_axes(probes)
+        axes = channel_axes(tracers)
         if hint is not None and hint in axes:
             axes = {hint: axes[hint]}
         if len(axes) > 1 and count is not None:
@@ -193,84 +198,86 @@ def tabulated(
             sizes = (count, count + 1, count + 4, count + 5)
             axes = {axis: column for axis, column in axes.items() if len(set(column.values())) in sizes}
         if len(axes) == 1:
-            return layout_along(probes, next(iter(axes)), port[0])
+            return table_along(tracers, next(iter(axes)), port[0])
         if len(axes) > 1:
             return None
     return None
 
 
-def melts(trail: Trail, tap: int, channels: frozenset[int]) -> bool:
+def melts(trail: Trail, origin: int, channels: frozenset[int]) -> bool:
     """Whether channels end as rows of a table with a single column: one class, several anchors."""
-    for port in trail.ports_of(tap):
-        probes = probes_of(trail, tap, port, channels)
-        if set(probes.channel.tolist()) == channels and not channel_axes(probes) and mixed_axes(probes):
+    for port in trail.ports_of(origin):
+        tracers = tracers_of(trail, origin, port, channels)
+        if set(tracers.channel.tolist()) == channels and not channel_axes(tracers) and mixed_axes(tracers):
             return True
     return False
 
 
-def softmax_layout(trail: Trail, tap: int) -> Layout | None:
+def softmax_table(trail: Trail, origin: int) -> ClassTable | None:
     """Softmax says itself which axis is classes; a background that is cut off later is still in it."""
-    port, axis = trail.softmaxed[tap]
-    probes = trail.known[port]
-    return layout_along(probes.only(probes.tap == tap), axis, port[0])
+    port, axis = trail.softmaxed[origin]
+    tracers = trail.known[port]
+    return table_along(tracers.only(tracers.origin == origin), axis, port[0])
 
 
-def shared_axis(trail: Trail, taps: list[int], channels: dict[int, frozenset[int]]) -> dict[int, int]:
-    """For taps of a single position, where anchors and classes look alike: the axis its neighbours use.
+def shared_axis(trail: Trail, channels: dict[int, frozenset[int]]) -> dict[int, int]:
+    """For maps of a single position, where anchors and classes look alike: the axis its neighbours use.
 
     Levels are joined along the rows, so in the tensor where they meet the classes of all stand along one axis.
+    channels: by origin.
     """
     by_port: dict[Port, list[int]] = defaultdict(list)
-    for tap in taps:
-        for port in trail.ports_of(tap):
-            by_port[port].append(tap)
+    for origin in channels:
+        for port in trail.ports_of(origin):
+            by_port[port].append(origin)
     hints: dict[int, int] = {}
     for port in sorted(by_port):
-        axes = [
-            set(channel_axes(probes_of(trail, tap, port, channels[tap]))) for tap in by_port[port] if trail.taps[tap].cells > 1
-        ]
+        large = [origin for origin in by_port[port] if trail.maps[origin].cells > 1]
+        axes = [set(channel_axes(tracers_of(trail, origin, port, channels[origin]))) for origin in large]
         common = set.intersection(*axes) if axes else set()
         if len(common) == 1:
-            hints.update({tap: next(iter(common)) for tap in by_port[port] if trail.taps[tap].cells == 1})
+            hints.update({origin: next(iter(common)) for origin in by_port[port] if trail.maps[origin].cells == 1})
     return hints
 
 
-def layouts(trail: Trail, scores: dict[int, frozenset[int]], count: int | None = None) -> dict[int, Layout]:
-    """The layout of every tap that carries scores; boxes of the same grid settle what the scores alone leave open."""
+def class_tables(trail: Trail, scores: dict[int, frozenset[int]], count: int | None = None) -> dict[int, ClassTable]:
+    """The table of every map that carries scores; boxes of the same grid settle what the scores alone leave open.
+
+    scores: channels by origin.
+    """
     boxes = box_anchors_by_grid(trail, scores)
-    hints = shared_axis(trail, list(scores), scores)
-    found: dict[int, Layout] = {}
-    for tap, channels in scores.items():
-        layout = trail.declared.get(tap)
-        if layout is None and tap in trail.softmaxed:
-            layout = softmax_layout(trail, tap)
-        if layout is None and len(channels) == 1:
-            layout = single(channels)
-        if layout is None:
-            layout = tabulated(trail, tap, channels, hints.get(tap), count)
-        anchors = boxes.get(trail.taps[tap].grid) or _own_anchors(trail, tap, channels)
-        stated = tap in trail.softmaxed or tap in trail.declared
-        if anchors == len(channels) and melts(trail, tap, channels) and not stated:
-            layout = single(channels)
-        if layout is not None:
-            found[tap] = layout
-    return found
+    hints = shared_axis(trail, scores)
+    tables: dict[int, ClassTable] = {}
+    for origin, channels in scores.items():
+        table = trail.declared.get(origin)
+        if table is None and origin in trail.softmaxed:
+            table = softmax_table(trail, origin)
+        if table is None and len(channels) == 1:
+            table = single(channels)
+        if table is None:
+            table = tabulated(trail, origin, channels, hints.get(origin), count)
+        anchors = boxes.get(trail.maps[origin].grid) or _own_anchors(trail, origin, channels)
+        stated = origin in trail.softmaxed or origin in trail.declared
+        if anchors == len(channels) and melts(trail, origin, channels) and not stated:
+            table = single(channels)
+        if table is not None:
+            tables[origin] = table
+    return tables
 
 
-def _own_anchors(trail: Trail, tap: int, channels: frozenset[int]) -> int | None:
+def _own_anchors(trail: Trail, origin: int, channels: frozenset[int]) -> int | None:
     """Anchors of a tensor that holds boxes beside its scores: its rows keep the columns of one anchor."""
-    whole = frozenset(range(trail.taps[tap].channels))
-    layout = tabulated(trail, tap, whole) if whole != channels else None
-    return layout.anchors if layout else None
+    whole = frozenset(range(trail.maps[origin].channels))
+    table = tabulated(trail, origin, whole) if whole != channels else None
+    return table.anchors if table else None
 
 
-def box_anchors_by_grid(trail: Trail, scores: dict[int, frozenset[int]]) -> dict[tuple[int, int], int]:
-    """Anchors of the boxes on each grid; channels that are `scores` aside."""
-    found = {}
-    for tap, one in enumerate(trail.taps):
-        rest = frozenset(range(one.channels)) - scores.get(tap, frozenset())
-        if tap not in scores and rest:
-            anchors = box_anchors(trail, tap, rest)
-            if anchors:
-                found[one.grid] = anchors
-    return found
+def box_anchors_by_grid(trail: Trail, scores: dict[int, frozenset[int]]) -> dict[Grid, int]:
+    """Anchors of the boxes on each grid: their channels over the four columns that each row of their last table keeps."""
+    anchors: dict[Grid, int] = {}
+    for origin, head in enumerate(trail.maps):
+        if origin not in scores:
+            table = tabulated(trail, origin, frozenset(range(head.channels)))
+            if table is not None and table.classes == 4:
+                anchors[head.grid] = table.anchors
+    return anchors

@@ -1,0 +1,1 @@
+"""Where an instance segmentation model hands out boxes, labels, scores and masks."""

@@ -1,123 +1,97 @@
-"""Which output is boxes, labels, scores, masks: by element type, rank and sides, never by name."""
+"""Which output is boxes, labels, scores, masks: by element type, rank and sides, never by name; and how many labels there are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import openvino as ov
-
-from ovxai.find.detector.outputs import is_integer
-from ovxai.find.detector.taps import behind_regions
-from ovxai.find.instances.site import BOX, FULL, PROTOTYPES, Instances
-from ovxai.find.site import No
-from ovxai.graph.witness import Graph, Port
+from ovxai.find.detector.maps import behind_regions, is_linear
+from ovxai.find.detector.outputs import is_integer, sizes
+from ovxai.find.detector.trail import NMS_SCORES
+from ovxai.find.site import BOX, FULL, PROTOTYPES, Instances, No
+from ovxai.graph.dims import Grid
+from ovxai.graph.graph import Extents, Graph, Port
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Numbers of outputs. table: boxes, score, label and mask coefficients in one tensor (end-to-end YOLO)."""
+    """Numbers of outputs. kind: of the masks. coefficients: where masks are prototypes that these mix.
+
+    table: boxes, score, label and mask coefficients are one tensor (end-to-end YOLO).
+    """
 
     boxes: int
     labels: int
     scores: int
     masks: int
     kind: str
+    coefficients: int | None = None
     table: bool = False
 
 
-def roles(model: ov.Model, graph: Graph, sides: tuple[int, int]) -> Roles | No:
+def roles(graph: Graph, sides: Grid) -> Roles | No:
     """Tell the outputs apart; sides: (H, W) of the picture in the witness."""
-    results = [i for i, kind in enumerate(graph.kinds) if kind == "Result"]
-    ports = {_number(model, graph, i): graph.inputs[i][0] for i in results}
-    shapes = {number: graph.shape(port) for number, port in ports.items()}
-    ranks = {number: _rank(graph, port) for number, port in ports.items()}
-    outputs = model.outputs
-    labels = [n for n in ports if is_integer(outputs[n]) and ranks[n] in (1, 2)]
-    wanted = ranks[labels[0]] + 1 if len(labels) == 1 else None
-    boxes = [n for n in ports if not is_integer(outputs[n]) and ranks[n] == wanted and _last(outputs[n]) in (4, 5)]
-    if len(labels) == 1 and len(boxes) == 1:
-        return _finished(outputs, graph, ports, ranks, labels[0], boxes[0], sides)
-    tables = [n for n in ports if ranks[n] == 3 and not is_integer(outputs[n])]
-    maps = [n for n in ports if ranks[n] == 4 and _channels(shapes[n])]
-    for table in tables:
-        for prototypes in maps:
-            if _last(outputs[table]) == 6 + _channels(shapes[prototypes]):
-                return Roles(table, table, table, prototypes, PROTOTYPES, table=True)
+    outputs = _Outputs(graph)
+    labels = [n for n in outputs.numbers if outputs.whole[n] and outputs.ranks[n] in (1, 2)]
+    if len(labels) == 1:
+        wanted = outputs.ranks[labels[0]] + 1
+        boxes = [n for n in outputs.numbers if outputs.is_table(n, wanted) and outputs.last(n) in (4, 5)]
+        if len(boxes) == 1:
+            return _finished(outputs, labels[0], boxes[0], sides)
+    for table in (n for n in outputs.numbers if outputs.is_table(n, 3)):
+        for prototypes in (n for n in outputs.numbers if outputs.ranks[n] == 4):
+            channels = outputs.channels(prototypes)
+            if channels and outputs.last(table) == 6 + channels:
+                return Roles(table, table, table, prototypes, PROTOTYPES, table, table=True)
     return No("no instance masks: outputs for boxes, whole-number labels and masks were looked for")
 
 
-def _finished(outputs, graph: Graph, ports: dict[int, Port], ranks, labels: int, boxes: int, sides) -> Roles | No:
-    rest = [n for n in ports if n not in (labels, boxes)]
+class _Outputs:
+    """What outputs look like, by number; ranks: -1 where not even that is known."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.numbers = range(len(graph.results))
+        self.whole = [is_integer(output) for output in graph.model.outputs]
+        ranks = [graph.output_of(port).get_partial_shape().rank for port in graph.results]
+        self.ranks: list[int] = [rank.get_length() if rank.is_static else -1 for rank in ranks]
+
+    def witness(self, number: int) -> Extents | None:
+        node, port = self.graph.results[number]
+        return self.graph.extents[node][port]
+
+    def is_table(self, number: int, rank: int) -> bool:
+        return not self.whole[number] and self.ranks[number] == rank
+
+    def last(self, number: int) -> int | None:
+        """The size of an output's last axis."""
+        return next(reversed(sizes(self.graph.model.outputs[number])), None)
+
+    def channels(self, number: int) -> int | None:
+        shape = self.witness(number)
+        return shape[1] if shape is not None and len(shape) == 4 else None
+
+
+def _finished(outputs: _Outputs, labels: int, boxes: int, sides: Grid) -> Roles | No:
+    ranks = outputs.ranks
+    rest = [n for n in outputs.numbers if n not in (labels, boxes)]
     masks = [
-        n for n in rest if ranks[n] in (3, 4, 5) and ranks[n] > ranks[boxes] - 1 and _mask_like(graph, ports[n], ranks[boxes])
+        n for n in rest if ranks[n] in (3, 4, 5) and ranks[n] >= ranks[boxes] and _mask_like(outputs.witness(n), ranks[boxes])
     ]
-    scores = [n for n in rest if not is_integer(outputs[n]) and ranks[n] == ranks[labels]]
-    score = boxes if _last(outputs[boxes]) == 5 else scores[0] if len(scores) == 1 else None
+    scores = [n for n in rest if outputs.is_table(n, ranks[labels])]
+    score = boxes if outputs.last(boxes) == 5 else scores[0] if len(scores) == 1 else None
     if score is None:
-        return No("no instance masks: boxes and labels were found, but no score a box")
-    coefficients = [n for n in rest if ranks[n] == ranks[boxes] and n not in masks and n not in scores]
-    for n in coefficients:
+        return No("no instance masks: boxes and labels were found, but no score per box")
+    for n in (n for n in rest if ranks[n] == ranks[boxes] and n not in masks and n not in scores):
         for prototypes in (m for m in rest if ranks[m] == 4):
-            if _last(outputs[n]) == _channels(graph.shape(ports[prototypes])):
-                return Roles(boxes, labels, score, prototypes, PROTOTYPES)
+            if outputs.last(n) == outputs.channels(prototypes):
+                return Roles(boxes, labels, score, prototypes, PROTOTYPES, n)
     if len(masks) != 1:
-        return No(f"no instance masks: boxes and labels were found, but {len(masks) or 'no'} outputs with a mask a box")
-    return Roles(boxes, labels, score, masks[0], _kind(graph, ports[masks[0]], sides))
+        return No(f"no instance masks: boxes and labels were found, but {len(masks) or 'no'} outputs with a mask per box")
+    return Roles(boxes, labels, score, masks[0], _kind(outputs, masks[0], sides))
 
 
-def instances_of(model: ov.Model, graph: Graph, found: Roles) -> Instances:
-    """The ports behind the outputs of `found`, and whether they begin with a batch."""
-    results = {_number(model, graph, i): i for i, kind in enumerate(graph.kinds) if kind == "Result"}
-    nodes = model.get_ordered_ops()
-
-    def port(number: int) -> ov.Output:
-        return nodes[results[number]].input(0).get_source_output()
-
-    batched = _rank(graph, graph.inputs[results[found.boxes]][0]) == 3
-    if found.table:
-        last = _last(model.outputs[found.boxes])
-        table = port(found.boxes)
-        return Instances(table, table, table, table, True, label_column=5, score_column=4, mask_columns=(6, last))
-    masks = _coefficients(model, graph, found, port) if found.kind == PROTOTYPES else port(found.masks)
-    singleton = found.kind != PROTOTYPES and len(masks.get_partial_shape()) == (5 if batched else 4)
-    return Instances(
-        port(found.boxes), port(found.labels), port(found.scores), masks, batched,
-        score_column=4 if found.scores == found.boxes else None, singleton=singleton,
-    )  # fmt: skip
-
-
-def _coefficients(model: ov.Model, graph: Graph, found: Roles, port) -> ov.Output:
-    width = model.outputs[found.masks].get_partial_shape()[1].get_length()
-    for number, output in enumerate(model.outputs):
-        if number not in (found.boxes, found.labels, found.scores, found.masks) and _last(output) == width:
-            return port(number)
-    raise AssertionError("roles() saw the coefficients")
-
-
-def _number(model: ov.Model, graph: Graph, result: int) -> int:
-    name = model.get_ordered_ops()[result].get_name()
-    return next(i for i, node in enumerate(model.get_results()) if node.get_name() == name)
-
-
-def _rank(graph: Graph, port: Port) -> int:
-    rank = graph.nodes[port[0]].output(port[1]).get_partial_shape().rank
-    return rank.get_length() if rank.is_static else -1
-
-
-def _last(output: ov.Output) -> int | None:
-    shape = output.get_partial_shape()
-    if shape.rank.is_dynamic or not len(shape) or shape[len(shape) - 1].is_dynamic:
-        return None
-    return shape[len(shape) - 1].get_length()
-
-
-def _channels(shape) -> int | None:
-    return shape[1] if shape is not None and len(shape) == 4 else None
-
-
-def _mask_like(graph: Graph, port: Port, box_rank: int) -> bool:
+def _mask_like(shape: Extents | None, box_rank: int) -> bool:
     """[I, h, w] or [I, 1, h, w], with a batch in front where the boxes have one."""
-    shape = graph.shape(port)
     lead = box_rank - 1
     if shape is None or len(shape) - lead not in (2, 3):
         return False
@@ -126,12 +100,105 @@ def _mask_like(graph: Graph, port: Port, box_rank: int) -> bool:
     return all(size is None or size > 1 for size in shape[-2:])
 
 
-def _kind(graph: Graph, port: Port, sides: tuple[int, int]) -> str:
+def _kind(outputs: _Outputs, masks: int, sides: Grid) -> str:
     """Masks with the picture's sides cover it; so do those of its aspect, if they were not cut out region by region."""
-    height, width = graph.shape(port)[-2:]
+    height, width = (outputs.witness(masks) or (None, None))[-2:]
     if (height, width) == sides:
         return FULL
-    if None in (height, width, *sides):
-        return FULL if not behind_regions(graph)[port[0]] else BOX
-    same_aspect = abs(height * sides[1] - width * sides[0]) <= max(sides)
-    return FULL if same_aspect and not behind_regions(graph)[port[0]] else BOX
+    same_aspect = height is None or width is None or abs(height * sides[1] - width * sides[0]) <= max(sides)
+    return FULL if same_aspect and not behind_regions(outputs.graph)[outputs.graph.results[masks][0]] else BOX
+
+
+def instances_of(graph: Graph, parts: Roles) -> Instances:
+    """The ports behind the outputs that have these roles, and whether they begin with a batch."""
+    boxes, labels, scores = (graph.output_of(graph.results[n]) for n in (parts.boxes, parts.labels, parts.scores))
+    batched = len(boxes.get_partial_shape()) == 3
+    if parts.table:
+        columns = sizes(graph.model.outputs[parts.boxes])[-1]
+        assert columns is not None, "roles() has counted them"
+        return Instances(boxes, boxes, boxes, boxes, True, label_column=5, score_column=4, mask_columns=(6, columns))
+    masks = graph.output_of(graph.results[parts.masks if parts.coefficients is None else parts.coefficients])
+    singleton = parts.coefficients is None and len(masks.get_partial_shape()) == (5 if batched else 4)
+    return Instances(
+        boxes, labels, scores, masks, batched, score_column=4 if parts.scores == parts.boxes else None, singleton=singleton
+    )
+
+
+# How many label values an instance segmentation model has, and what its mask values are.
+
+#: Through these only the first input carries values on; the others say which.
+_PICKING = frozenset({
+    "Gather", "GatherND", "GatherElements", "Slice", "StridedSlice", "Reshape", "Squeeze", "Unsqueeze", "Transpose",
+    "Split", "VariadicSplit", "TopK", "Broadcast", "Tile", "Pad", "Select", "Convert", "ScatterNDUpdate",
+    "ScatterElementsUpdate", "ScatterUpdate", "Interpolate", "NonMaxSuppression",
+})  # fmt: skip
+
+
+def count_classes(graph: Graph, labels: Port, scores: Port, given: int | None) -> tuple[int, str] | No:
+    """(number of label values, where that was read). given: number of labels in rt_info or of the options.
+
+    The class-score tensor above NMS first: there a background that is dropped before is gone already.
+    """
+    for node in sorted(graph.above([labels]), reverse=True):
+        kind = graph.kinds[node]
+        position = NMS_SCORES.get(kind)
+        if position is not None and position < len(graph.inputs[node]):
+            classes = _size(graph, graph.inputs[node][position], -2)
+            if classes and classes > 1:
+                return classes, f"the scores that {kind} reads have {classes} classes"
+            break
+        if kind == "ExperimentalDetectronDetectionOutput":
+            stated = int(graph.ops[node].get_attributes()["num_classes"])
+            return stated, f"{kind} has {stated} classes"
+    classes = _activated_columns(graph, scores)
+    if classes and classes > 1:
+        return classes, f"the activated class scores have {classes} columns"
+    if given:
+        return given, f"{given} labels are given"
+    if classes == 1:
+        return 1, "one score per box and no labels: a single class"
+    return No("instance masks were found, but not how many classes there are; give --labels or --num-classes", final=True)
+
+
+def _size(graph: Graph, port: Port, axis: int) -> int | None:
+    shape = graph.extents[port[0]][port[1]]
+    return shape[axis] if shape is not None and len(shape) >= 2 else None
+
+
+def _activated_columns(graph: Graph, scores: Port) -> int | None:
+    """Columns of the last softmax or sigmoid over class scores from which the handed-out scores are picked."""
+    seen: set[int] = set()
+    queue = [scores]
+    while queue:
+        node = queue.pop(0)[0]
+        if node in seen or not graph.live[node]:
+            continue
+        seen.add(node)
+        kind, shape = graph.kinds[node], graph.extents[node][0]
+        if kind in ("Softmax", "LogSoftmax"):
+            return shape[graph.ops[node].get_attributes()["axis"]] if shape is not None else None
+        if kind == "Sigmoid":
+            return shape[-1] if shape is not None and len(shape) > 1 else None
+        if is_linear(graph, node):
+            return None
+        queue.extend(graph.inputs[node][:1] if kind in _PICKING else graph.inputs[node])
+    return None
+
+
+def lacks_sigmoid(graph: Graph, masks: Port) -> bool:
+    """Whether masks come out as logits: no sigmoid, softmax or comparison since the last weighted sum."""
+    seen: set[int] = set()
+    stack, met_linear = [masks], False
+    while stack:
+        node = stack.pop()[0]
+        if node in seen or not graph.live[node]:
+            continue
+        seen.add(node)
+        kind = graph.kinds[node]
+        if kind in ("Sigmoid", "HardSigmoid", "Softmax", "Greater", "GreaterEqual", "Less", "LessEqual"):
+            return False
+        if is_linear(graph, node) or kind == "MatMul":
+            met_linear = True
+            continue
+        stack.extend(graph.inputs[node][:1] if kind in _PICKING else graph.inputs[node])
+    return met_linear

@@ -1,0 +1,75 @@
+"""Ports by name: what a user's NAME means in a model, and what a port is called in messages and in rt_info."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import openvino as ov
+
+from ovxai.errors import OptionError, TargetLayerError
+from ovxai.graph.graph import source
+
+
+def name_of(port: ov.Output) -> str:
+    """The friendly name of a port's node, `name:port` where the port is not 0."""
+    name, index = port.get_node().get_friendly_name(), port.get_index()
+    return f"{name}:{index}" if index else str(name)
+
+
+def output_name(model: ov.Model, index: int) -> str:
+    """A tensor name of an output of the model; `output_<index>` where it has none."""
+    return min(model.outputs[index].get_names(), default=f"output_{index}")
+
+
+def port_named(model: ov.Model, name: str) -> ov.Output:
+    """The port of a node's friendly name, of `name:port`, or of a tensor name; the first of these that there is.
+
+    Raises:
+        TargetLayerError: there is none; the message holds the nearest names.
+    """
+    nodes = model.get_ordered_ops()
+    base, _, number = name.rpartition(":")
+    for node in nodes:
+        if node.get_friendly_name() == name and node.get_output_size():
+            return source(node, 0) if node.get_type_name() == "Result" else node.output(0)
+    for node in nodes:
+        if number.isdigit() and node.get_friendly_name() == base and int(number) < node.get_output_size():
+            return node.output(int(number))
+    for node in nodes:
+        for output in node.outputs():
+            if name in output.get_names():
+                return output
+    named = (node for node in nodes if node.get_type_name() not in ("Constant", "Result"))
+    choices = [choice for node in named for choice in (node.get_friendly_name(), *_tensor_names(node))]
+    raise TargetLayerError(f"target layer: the model has no node or tensor named {name!r}; nearest: {nearest(name, choices)}")
+
+
+def _tensor_names(node: ov.Node) -> set[str]:
+    return {name for output in node.outputs() for name in output.get_names()}
+
+
+def output_index(model: ov.Model, wanted: str | int) -> int:
+    """Which output of the model a tensor name, the friendly name of the node behind it, or a number from 0 means.
+
+    Raises:
+        OptionError: there is no such output; the message holds the nearest names.
+    """
+    feeds = [source(result, 0) for result in model.get_results()]
+    names = [
+        output.get_names() | {feed.get_node().get_friendly_name(), name_of(feed)} for output, feed in zip(model.outputs, feeds)
+    ]
+    for index, own in enumerate(names):
+        if wanted in own:
+            return index
+    if str(wanted).isdigit():
+        if int(wanted) < len(names):
+            return int(wanted)
+        raise OptionError(f"output: there is no output {wanted}; the model has {len(names)}, counted from 0")
+    choices = [name for output in model.outputs for name in sorted(output.get_names())] or sorted(set().union(*names))
+    raise OptionError(f"output: the model has no output named {wanted!r}; nearest: {nearest(str(wanted), choices)}")
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> str:
+    """The names that are most like `name`, as a list for a message."""
+    return ", ".join(difflib.get_close_matches(name, list(dict.fromkeys(names)), count, 0.0)) or "there are no names at all"
