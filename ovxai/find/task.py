@@ -11,27 +11,25 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier, picture_input
 from ovxai.find.detector.search import find_detection
 from ovxai.find.instances.search import find_instances
-from ovxai.find.site import CLASS_PROBABILITY_MAP, INSTANCE_MASKS, RECIPRO_CAM, VIT_RECIPRO_CAM, No, Request, Site
+from ovxai.find.site import No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
 from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ModelInfo
-from ovxai.options import InsertOptions
+from ovxai.options import AUTO, READS, InsertOptions
 
 
 @dataclass(frozen=True)
 class Task:
-    """find: its search. methods: those that explain its sites. shows_features: whether `feature_map` is an output
-    unless asked otherwise."""
+    """find: its search. shows_features: whether `feature_map` is an output unless asked otherwise."""
 
     find: Callable[[Request], Site | No]
-    methods: tuple[str, ...]
     shows_features: bool = True
 
 
 #: By name, as in rt_info.
 TASKS = {
-    CLASSIFICATION: Task(find_classifier, (RECIPRO_CAM, VIT_RECIPRO_CAM)),
-    DETECTION: Task(find_detection, (CLASS_PROBABILITY_MAP,)),
-    INSTANCE_SEGMENTATION: Task(find_instances, (INSTANCE_MASKS,), shows_features=False),
+    CLASSIFICATION: Task(find_classifier),
+    DETECTION: Task(find_detection),
+    INSTANCE_SEGMENTATION: Task(find_instances, shows_features=False),
 }
 
 
@@ -86,11 +84,12 @@ def _telling(refused: dict[str, No]) -> dict[str, No]:
 
 def _asked(options: InsertOptions) -> str | None:
     """The task that the options speak of, if any does."""
-    if options.task != "auto":
+    if options.task != AUTO:
         return options.task
     if options.blocks > 1:
         return CLASSIFICATION
-    return next((name for name, task in TASKS.items() if options.method in task.methods), None)
+    tasks = READS[options.method].tasks if options.method != AUTO else ()
+    return tasks[0] if len(tasks) == 1 else None
 
 
 def _order(graph: Graph) -> tuple[str, ...]:

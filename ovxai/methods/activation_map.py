@@ -11,11 +11,9 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.find.site import Site
 from ovxai.graph.dims import ints
 from ovxai.graph.graph import Graph
-from ovxai.metadata import ExplainedInfo
+from ovxai.metadata import ACTIVATION_MAP, ExplainedInfo
 from ovxai.methods.outputs import Branch, feature_map, feature_vector
 from ovxai.options import InsertOptions
-
-METHOD = "activation-map"
 
 
 def build(graph: Graph, site: Site, options: InsertOptions, info: ExplainedInfo) -> Branch:
@@ -33,7 +31,7 @@ def build(graph: Graph, site: Site, options: InsertOptions, info: ExplainedInfo)
         saliency=activation_map(features),
         feature_map=features,
         feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
-        info=replace(info, method=METHOD, classes="all", collapse="exact", collapse_reason=""),
+        info=replace(info, method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason=""),
         notes=site.notes,
     )
 

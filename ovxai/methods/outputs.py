@@ -230,7 +230,9 @@ def _displayed(picture: ov.Node, info: ModelInfo) -> ov.Output:
         pixels = op.gather(pixels, ints([2, 1, 0]), whole_number(3))
     channels = pixels.output(0).get_partial_shape()[3]
     if channels.is_static and channels.get_length() == 1:
-        pixels = op.concat([pixels] * 3, 3)
+        return emit.concat([pixels.output(0)] * 3, 3)
+    if channels.is_static and channels.get_length() > 3:  # what comes after the colours is not shown
+        return emit.slice_axis(pixels.output(0), 3, 0, 3)
     return pixels.output(0)
 
 

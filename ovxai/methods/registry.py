@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
-from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ExplainedInfo
 from ovxai.methods import activation_map, class_probability_map, instance_masks, recipro_cam
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
@@ -28,7 +28,7 @@ class Method(Generic[S]):
     def branch(self, graph: Graph, site: Site, options: InsertOptions) -> Branch:
         if not isinstance(site, self.kind):
             raise TypeError(f"a {type(site).__name__} is no {self.kind.__name__}")
-        if options.method == activation_map.METHOD:
+        if options.method == ACTIVATION_MAP:
             return activation_map.build(graph, site, options, self.information(site, options))
         return self.build(graph, site, options)
 

@@ -19,6 +19,20 @@ def outputs(model, feed):
     return {next(iter(port.get_names())): results[port] for port in compiled.outputs}
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_overlay_on_a_picture_of_other_channels(channels):
+    """One is grey; what comes after three colours is not shown."""
+    feed = np.random.default_rng(4).uniform(0, 255, (1, channels, *toys.SIZE)).astype(np.float32)
+    found = outputs(ovxai.insert(toys.cnn(channels=channels), embed="overlay", probe=False), feed)
+    assert found["saliency_overlay"].shape == (1, *toys.SIZE, 3)
+    pixels = np.repeat(feed, 3, 1) if channels == 1 else feed[:, :3]
+    level = large(found["saliency_map"][0][[found["scores"][0].argmax()]])[0]
+    colours = cv2.applyColorMap(np.round(level).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+    shown = 255 * (pixels - feed.min()) / np.ptp(feed)
+    wanted = 0.5 * colours + 0.5 * shown[0].transpose(1, 2, 0)
+    assert np.percentile(np.abs(found["saliency_overlay"][0] - wanted), 99) <= 4
+
+
 def described(**entries):
     model = toys.cnn(batch=2)
     for name, value in entries.items():

@@ -48,7 +48,7 @@ def definition(boxes, labels, scores, masks, classes, grid):
     return total / np.maximum(count, 1)[:, None, None]
 
 
-def some_instances(count, classes, mask=(7, 7), seed=0):
+def some_instances(count, classes, mask=(7, 7), seed=0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, [W - 30, H - 30], (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(8, 30, (count, 2))], 1).astype(np.float32)

@@ -18,6 +18,7 @@ from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Re
 from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import PICTURE_CHANNELS, Graph, source
 from ovxai.graph.names import output_name
+from ovxai.options import AUTO
 
 # Where the scores leave the graph: which output, and the logits behind its activation.
 
@@ -159,7 +160,7 @@ class _Search:
         trials = self._read_upwards()
         whole = trials and trials[0].exact and not trials[0].mixed
         # Where the trunk forks, what everything passes lies far above the readout: look into the branches first.
-        forks = not whole and self.request.options.method in ("auto", RECIPRO_CAM)
+        forks = not whole and self.request.options.method in (AUTO, RECIPRO_CAM)
         branch = branch_trial(self.trunk) if forks else None
         if branch is not None:
             why = "the patches that attentions read in a branch of the trunk; the branch with the most positions"
@@ -192,7 +193,7 @@ class _Search:
         lines = tuple(_line(trial) for trial in trials)
         whole = next((trial for trial in trials if not trial.tap.prefix), None)
         method = self.request.options.method
-        if method == "auto":
+        if method == AUTO:
             method = VIT_RECIPRO_CAM if whole is None and trials[0].attended else RECIPRO_CAM
         if method == VIT_RECIPRO_CAM:
             return self._last_block(lines)
@@ -227,7 +228,7 @@ class _Search:
         above = self.trunk.graph.ancestors([self.readout.logits.get_node()])
         taps = tuple(self._tap_at(name, port, above, alone) for name, port in zip(names, self.request.layers, strict=True))
         method = self.request.options.method
-        if method == "auto":
+        if method == AUTO:
             method = RECIPRO_CAM if alone else VIT_RECIPRO_CAM
         return self._made(taps, method, "asked for by --target-layer", ())
 
@@ -251,7 +252,7 @@ class _Search:
 
     def _made(self, taps: tuple[Tap, ...], method: str, why: str, lines: tuple[str, ...]) -> ClassifierSite:
         mask = self.request.options.mask
-        if mask == "auto":
+        if mask == AUTO:
             mask = GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
         readout = self.readout
         scores = output_name(self.request.model, readout.index)
