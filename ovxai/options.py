@@ -108,11 +108,6 @@ def options_read(task: str, method: str) -> frozenset[str]:
     return ALWAYS_READ | SEARCHES[task] | READS[method].reads
 
 
-def method_for(task: str) -> str:
-    """The method that explains `task` unless another is asked for; of classifiers their form decides between two."""
-    return next(name for name, facts in READS.items() if task in facts.tasks and name not in ON_REQUEST)
-
-
 def refuse_unread(options: InsertOptions, pairs: Sequence[tuple[str, str]]) -> None:
     """Refuse an option that would be ignored. pairs: (task, method), those that may still come about.
 

@@ -236,7 +236,7 @@ def test_names_that_the_model_does_not_have(build):
     """Each kind by its own error, whatever is searched for afterwards."""
     with pytest.raises(ovxai.TargetLayerError, match="no node or tensor named 'none of these'"):
         ovxai.insert(build(), target_layer="none of these")
-    with pytest.raises(ovxai.OptionError, match="output: there is no output named 'none of these'"):
+    with pytest.raises(ovxai.OptionError, match="output: the model has no output named 'none of these'"):
         ovxai.insert(build(), output="none of these")
     with pytest.raises(ovxai.OptionError, match="output: there is no output 9"):
         ovxai.insert(build(), output=9)

@@ -14,7 +14,9 @@ import ovxai
 from ovxai.cli.insertion_commands import insert as insert_command
 from ovxai.cli.insertion_commands import inspect as inspect_command
 from ovxai.errors import OptionError, UsageError
-from ovxai.options import ALWAYS_READ, METHODS, READS, TASKS, InsertOptions, method_for, options_read
+from ovxai.find import task as find
+from ovxai.methods import activation_map, registry
+from ovxai.options import ALWAYS_READ, METHODS, ON_REQUEST, READS, SEARCHES, TASKS, InsertOptions, options_read
 
 #: Of each option that not every method reads, a value away from its default.
 SET: dict[str, Any] = {
@@ -71,9 +73,13 @@ def test_blocks_beside_named_layers() -> None:
         InsertOptions(blocks=2, target_layer=("features",))
 
 
-def test_the_method_that_nobody_asks_for() -> None:
-    assert {method_for(task) for task in TASKS[1:]} == {"reciprocam", "det-class-probability-map", "inst-seg"}
-    assert set(METHODS[1:]) == set(READS)
+def test_every_task_is_searched_for_and_every_method_built() -> None:
+    """The table of what is read, that of the searches and that of the builders name the same tasks and methods."""
+    assert set(SEARCHES) == set(find.TASKS) == set(registry.METHODS)
+    assert {(task, method) for task, one in find.TASKS.items() for method in one.methods} == {
+        (task, method) for task, method in PAIRS if method not in ON_REQUEST
+    }
+    assert set(METHODS[1:]) == set(READS) and activation_map.METHOD in ON_REQUEST
 
 
 def test_the_keywords_of_insert_are_the_options() -> None:
