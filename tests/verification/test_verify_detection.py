@@ -11,7 +11,7 @@ from helpers.tiny_detector import CLASSES, GRIDS, Detector
 from helpers.tiny_models import explain, named, numbers, scaled
 from ovxai.errors import UnsupportedModelError
 from ovxai.verification import verify
-from ovxai.verification.detection import bilinear
+from ovxai.verification.maps import bilinear
 
 
 @pytest.mark.parametrize("order", ["anchor", "class"])

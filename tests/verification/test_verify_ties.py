@@ -9,7 +9,7 @@ from openvino import opset13 as op
 
 from helpers.tiny_models import CLASSES, explain, named, numbers, point_masks, scaled
 from ovxai.verification import verify
-from ovxai.verification.compare import between
+from ovxai.verification.classification import between
 
 #: One level of the quantiser behind the pool.
 STEP = 0.25
