@@ -20,7 +20,7 @@ from openvino import opset13 as op
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
-from ovxai.quantization.measure import calibration_feeds, find_pictures
+from ovxai.quantization.pictures import calibration_feeds, find_pictures
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
 ROOT = Path(__file__).resolve().parents[1]
