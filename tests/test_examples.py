@@ -222,7 +222,7 @@ def test_the_documented_loop_is_the_example():
         .splitlines()
     ]
     example = [line.strip() for line in (EXAMPLES / "python_loop.py").read_text(encoding="utf-8").splitlines()]
-    assert lines == example[-10:]
+    assert len(lines) > 10 and lines == example[-len(lines) :]
 
 
 def test_pages_link_to_files_that_are_there():
