@@ -7,7 +7,7 @@ below them. It uses nothing of `ovxai.collapse`: gates, cut and layout are its o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -230,7 +230,3 @@ def case(
     values = [values[0] * (numbers(*table, seed=11) + np.float32(1.5)), *values] if taps == 2 else values
     moving = len(AXES[layout]) == 2 and bool(set(dynamic) & set(AXES[layout]))
     return Case(model, (feed,), layout, grid, prefix, mask, tuple(names), moving, tuple(values))
-
-
-def with_mask(one: Case, mask: str) -> Case:
-    return replace(one, mask=mask)
