@@ -19,6 +19,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.evaluation import map_correlation
+from ovxai.graph.names import port_named
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
@@ -75,11 +76,12 @@ def _liveliest(maps: np.ndarray) -> int:
 def _three(model: ov.Model, layers: tuple[str, ...], precision: str) -> tuple[Runner, Runner, Runner]:
     """The model with its gated tensors as outputs in the low precision; from those tensors on in f32; all in f32."""
     tapped = model.clone()
-    tapped.add_results([op.result(_port(tapped, name)) for name in layers])  # add_outputs leaves out what is an output already
+    # Not add_outputs, which leaves out what is an output already.
+    tapped.add_results([op.result(port_named(tapped, name)) for name in layers])
     cut = model.clone()
     extra = []
     for name in layers:
-        port = _port(cut, name)
+        port = port_named(cut, name)
         parameter = op.parameter(port.get_partial_shape(), port.get_element_type())
         for inner in list(port.get_target_inputs()):
             if inner.get_node().get_type_name() != "Result":
@@ -88,10 +90,6 @@ def _three(model: ov.Model, layers: tuple[str, ...], precision: str) -> tuple[Ru
     cut.add_parameters(extra)
     cut.validate_nodes_and_infer_types()
     return _runner(tapped, precision, len(layers)), _runner(cut, "f32", 0), _runner(model, "f32", 0)
-
-
-def _port(model: ov.Model, name: str) -> ov.Output:
-    return next(node for node in model.get_ops() if node.get_friendly_name() == name).output(0)
 
 
 def _runner(model: ov.Model, precision: str, taps: int) -> Runner:

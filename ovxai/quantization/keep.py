@@ -16,7 +16,9 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.evaluation.fidelity import Fidelity, fidelity
+from ovxai.graph.emit import worked_out
 from ovxai.graph.graph import Graph, source
+from ovxai.graph.names import port_named
 from ovxai.insertion import insert_with_report
 from ovxai.quantization.measure import Candidate, Work, judged, timed
 from ovxai.quantization.report import Tried
@@ -111,9 +113,8 @@ def rank_layers(work: Work) -> list[tuple[str, ...]]:
 def head_layers(work: Work) -> tuple[str, ...]:
     """Products behind the gated tensors: with them in float, the features are handed on unrounded."""
     info = insert_with_report(work.plain, work.watched).info
-    gated = {name.rpartition(":")[0] or name for name in info.target_layers} | set(info.target_layers)
     graph = Graph(work.plain)
-    below = graph.descendants([node for node in graph.ops if node.get_friendly_name() in gated])
+    below = graph.descendants([port_named(work.plain, name).get_node() for name in info.target_layers])
     known = set(weighted_layers(work.plain))
     return tuple(node.get_friendly_name() for node in graph.ops if node.get_name() in below and node.get_friendly_name() in known)
 
@@ -132,7 +133,7 @@ def with_rounded_weights(model: ov.Model, names: tuple[str, ...]) -> ov.Model:
     copy = model.clone()
     for node in copy.get_ordered_ops():
         if node.get_friendly_name() in names:
-            weights = _value(source(node, 1))
+            weights = worked_out(source(node, 1)).astype(np.float32)
             constant = op.constant(rounded(weights, _channel_axes(node)), dtype=source(node, 1).get_element_type())
             node.input(1).replace_source_output(constant.output(0))
     copy.validate_nodes_and_infer_types()
@@ -152,8 +153,3 @@ def _channel_axes(node: ov.Node) -> tuple[int, ...]:
         rank = len(node.get_input_partial_shape(1))
         return (rank - 2 if node.get_attributes()["transpose_b"] else rank - 1,)
     return (0, 1) if node.get_type_name() == "GroupConvolution" else (0,)
-
-
-def _value(port: ov.Output) -> np.ndarray:
-    model = ov.Model([op.result(op.convert(port, "f32"))], [], "weights")
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]

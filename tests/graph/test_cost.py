@@ -7,8 +7,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from ovxai.graph.surgery import attach_outputs, branch_share, multiply_adds
 from ovxai.graph.graph import Graph
+from ovxai.graph.surgery import attach_outputs, branch_share, multiply_adds
 
 
 def ones(*shape):
