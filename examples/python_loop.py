@@ -17,6 +17,8 @@ MEAN, SCALE = 127.0, 128.0  # of the shipped EfficientNet-Lite0
 compiled = ov.Core().compile_model(sys.argv[1], "CPU")
 for path in sys.argv[2:]:
     picture = cv2.imread(path)
+    if picture is None:
+        sys.exit(f"{path}: can't be read")
     tensor = (cv2.resize(picture, (224, 224))[:, :, ::-1].transpose(2, 0, 1)[None] - MEAN) / SCALE
     result = compiled(tensor.astype(np.float32))
     best = int(result[0].argmax())

@@ -26,7 +26,7 @@ def read(source: str) -> ray.data.Dataset:
 
 
 class SaveOverlays:
-    """Each overlay into a PNG file. Its name depends on picture and class alone, so a batch that is repeated writes the same files."""
+    """Each overlay into a PNG file, named after picture and class alone: a batch that is repeated writes the same files."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)

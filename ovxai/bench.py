@@ -28,15 +28,23 @@ from ovxai.graph.read import first_reason, read_model
 from ovxai.graph.save import save_model
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import ExplainedInfo, ModelInfo
-from ovxai.verification.inputs import feeds_for, noise, picture_input, prepare, sizes_to_try
+from ovxai.verification.inputs import feeds_for, picture_input, sizes_to_try
+from ovxai.verification.pictures import noise, prepare
 
 PRECISIONS = ("auto", "f32", "f16", "bf16")
+#: Arrays by input index.
 Feeds = dict[int, np.ndarray]
+#: Properties of the device by their names.
+Config = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one model. latency_ms: median of single calls. throughput: pictures a second. Sizes in bytes, memory in MB."""
+    """Of one model.
+
+    latency_ms: median of single calls. throughput: pictures per second, None where not measured. xml_bytes,
+    bin_bytes: of the two files. memory_mb: at the peak of a process of its own, None where not measured.
+    """
 
     latency_ms: float
     throughput: float | None
@@ -47,7 +55,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """ratio: median over alternating calls of explained / plain. precision: what the device really computes in."""
+    """What the explanation costs.
+
+    model: path of the explained IR. device: that ran it. precision: what it really computes in. collapse: as in
+    rt_info. input_shape: of the picture as fed. calls: alternating pairs. ratio: median over them of explained / plain.
+    """
 
     model: str
     device: str
@@ -98,18 +110,20 @@ def bench(
     explained = read_model(path)
     plain = strip_model(explained)
     feeds = probe_feeds(plain, batch, size)
-    config = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": precision}
+    config: Config = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": precision}
     with tempfile.TemporaryDirectory() as folder:
         plain_path = save_model(plain, Path(folder) / "plain.xml")
-        np.savez(Path(folder) / "feeds.npz", **{str(index): value for index, value in feeds.items()})
+        stored = Path(folder) / "feeds.npz"
+        np.savez(stored, *(feeds[index] for index in sorted(feeds)))
         # Memory first: while nothing else of ours is loaded.
-        used = [_peak_memory(p, Path(folder) / "feeds.npz", device, config) if memory else None for p in (plain_path, path)]
+        used = [_peak_memory(p, stored, device, config) if memory else None for p in (plain_path, path)]
         timed = alternate([plain, explained], feeds, device, config, calls, seconds)
         rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
     costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
+    info = ExplainedInfo.read(explained)
     return BenchReport(
-        model=str(path), device=device, precision=timed.precision, collapse=ExplainedInfo.read(explained).collapse,
+        model=str(path), device=device, precision=timed.precision, collapse=info.collapse if info else "",
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
         ratio=timed.ratio, plain=costs[0], explained=costs[1],
     )  # fmt: skip
@@ -117,8 +131,9 @@ def bench(
 
 @dataclass(frozen=True)
 class Timed:
-    """halves: seconds of the calls of either model, pair by pair, for each order of compiling them.
+    """Times of two models whose calls alternate.
 
+    halves: seconds of the calls of either model, pair by pair, for each order of compiling them.
     precision: what the device computes in.
     """
 
@@ -127,7 +142,9 @@ class Timed:
 
     @property
     def times(self) -> tuple[list[float], list[float]]:
-        return tuple([time for half in self.halves for time in half[which]] for which in (0, 1))
+        """Seconds of all calls of the first model, and of the second."""
+        first, second = zip(*self.halves)
+        return [took for half in first for took in half], [took for half in second for took in half]
 
     @property
     def ratio(self) -> float:
@@ -140,6 +157,11 @@ def _over(above: float | None, below: float | None) -> float | None:
 
 
 def probe_feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None) -> Feeds:
+    """A smooth random picture and ones at every other input. batch, size (H, W): where the model leaves them open.
+
+    Raises:
+        OptionError: the model takes no pictures of `size`. UnsupportedModelError: no input takes a picture.
+    """
     place = picture_input(plain)
     height, width = sizes_to_try(plain, place, size)[0]
     picture = prepare(noise(0, height, width, place.channels), place, ModelInfo.read(plain))
@@ -148,14 +170,14 @@ def probe_feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None) -> Fe
     return {place.index: feeds.pop(place.index), **feeds}
 
 
-def _compile(model: ov.Model, device: str, config: dict[str, Any]) -> ov.CompiledModel:
+def _compiled(model: ov.Model, device: str, config: Config) -> ov.CompiledModel:
     try:
         return ov.Core().compile_model(model, device, config)
     except RuntimeError as error:
         raise ModelReadError(f"{device} can't compile the model: {first_reason(error)}") from error
 
 
-def alternate(models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float) -> Timed:
+def alternate(models: list[ov.Model], feeds: Feeds, device: str, config: Config, calls: int, seconds: float) -> Timed:
     """Times in seconds of alternating calls; who goes first changes every round, and who is compiled first halfway."""
     straight, precision = _half(models, feeds, device, config, -(-calls // 2), seconds / 2)
     turned, _ = _half(models[::-1], feeds, device, config, -(-calls // 2), seconds / 2)
@@ -163,9 +185,9 @@ def alternate(models: list[ov.Model], feeds: Feeds, device: str, config: dict[st
 
 
 def _half(
-    models: list[ov.Model], feeds: Feeds, device: str, config: dict[str, Any], calls: int, seconds: float
+    models: list[ov.Model], feeds: Feeds, device: str, config: Config, calls: int, seconds: float
 ) -> tuple[tuple[list[float], list[float]], str]:
-    compiled = [_compile(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in models]
+    compiled = [_compiled(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in models]
     requests = [one.create_infer_request() for one in compiled]
     for request in requests * 3:
         request.infer(feeds)
@@ -186,9 +208,9 @@ def _precision_of(compiled: ov.CompiledModel) -> str:
         return "unknown"
 
 
-def _throughput(model: ov.Model, feeds: Feeds, device: str, config: dict[str, Any], seconds: float) -> float:
-    """Pictures a second with as many requests in flight as the device asks for."""
-    compiled = _compile(model, device, {**config, "PERFORMANCE_HINT": "THROUGHPUT"})
+def _throughput(model: ov.Model, feeds: Feeds, device: str, config: Config, seconds: float) -> float:
+    """Pictures per second with as many requests in flight as the device asks for."""
+    compiled = _compiled(model, device, {**config, "PERFORMANCE_HINT": "THROUGHPUT"})
     queue = ov.AsyncInferQueue(compiled)
     for _ in range(len(queue)):
         queue.start_async(feeds)
@@ -201,7 +223,7 @@ def _throughput(model: ov.Model, feeds: Feeds, device: str, config: dict[str, An
     return count * len(next(iter(feeds.values()))) / (time.perf_counter() - start)
 
 
-def _peak_memory(model: Path, feeds: Path, device: str, config: dict[str, Any]) -> float | None:
+def _peak_memory(model: Path, feeds: Path, device: str, config: Config) -> float | None:
     """MB at the peak of a process that reads, compiles and runs the model; None where that process failed."""
     words = [sys.executable, "-c", _MEMORY_SCRIPT, str(model), str(feeds), device, json.dumps(config)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -214,7 +236,7 @@ import json, pathlib, resource, sys
 import numpy as np
 import openvino as ov
 model, feeds, device, config = sys.argv[1:]
-given = {int(key): value for key, value in np.load(feeds).items()}
+given = {int(key.removeprefix("arr_")): value for key, value in np.load(feeds).items()}
 request = ov.Core().compile_model(model, device, json.loads(config)).create_infer_request()
 for _ in range(3):
     request.infer(given)

@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 RUNNER = "Runner"
@@ -29,7 +30,11 @@ RUNNER = "Runner"
 
 @dataclass(frozen=True)
 class Row:
-    """title: for people. name: timm's, or torchvision:NAME. goal, memory: the largest ratios wished for."""
+    """One line of the table.
+
+    title: for people. name: timm's, torchvision:NAME, or the path of a plain model. goal, memory: the largest ratios
+    wished for. classes: how many the model has. insert: options of `ovxai insert`.
+    """
 
     title: str
     name: str
@@ -58,20 +63,29 @@ ROWS = (
 )
 
 
+#: What is known of a row so far: its own fields, then what was measured, as JSON between processes.
+Found = dict[str, Any]
+
+
 def main() -> None:
     options = _parse()
     if options.one:
-        return _child(json.loads(options.one), options)
-    if options.runner is not None:
-        return _runner(options)
+        _child(json.loads(options.one), options)
+    elif options.runner is not None:
+        _runner(options)
+    else:
+        _whole_table(options)
+
+
+def _whole_table(options: argparse.Namespace) -> None:
     rows = [row for row in ROWS if any(word.lower() in row.title.lower() for word in options.only or [""])]
-    rows = [vars(row) for row in rows] if not options.ir or options.only else []
+    rows = rows if not options.ir or options.only else []
     for item in options.ir:
         path, _, goal = item.rpartition("=")
-        rows.append(vars(Row(Path(path).parent.name + "/" + Path(path).name, path, float(goal))))
+        rows.append(Row(Path(path).parent.name + "/" + Path(path).name, path, float(goal)))
     done = []
     for row in rows:
-        done.append(_in_process(row, options))
+        done.append(_in_process(asdict(row), options))
         print(_table_row(done[-1]), flush=True)
     text = table(done, "python scripts/bench.py " + " ".join(sys.argv[1:]))
     if options.out:
@@ -146,7 +160,7 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _in_process(row: dict, options: argparse.Namespace) -> dict:
+def _in_process(row: Found, options: argparse.Namespace) -> Found:
     words = [sys.executable, __file__, "--one", json.dumps(row), "--precision", options.precision]
     words += ["--calls", str(options.calls), "--seconds", str(options.seconds)]
     words += [] if options.peers else ["--no-peers"]
@@ -162,13 +176,13 @@ def _in_process(row: dict, options: argparse.Namespace) -> dict:
     return found
 
 
-def _last_row(output: str, row: dict) -> dict:
+def _last_row(output: str, row: Found) -> Found:
     # A child tells what it has after every step: a peer that dies takes only its own figure with it.
     lines = [line for line in output.splitlines() if line.startswith("{")]
     return json.loads(lines[-1]) if lines else dict(row)
 
 
-def _child(row: dict, options: argparse.Namespace) -> None:
+def _child(row: Found, options: argparse.Namespace) -> None:
     import zoo
 
     with tempfile.TemporaryDirectory() as text:
@@ -193,16 +207,15 @@ def _child(row: dict, options: argparse.Namespace) -> None:
             print(json.dumps(row), flush=True)
 
 
-def _plain(row: dict, folder: Path) -> Path:
+def _plain(row: Found, folder: Path) -> Path:
     if Path(row["name"]).suffix in (".xml", ".onnx"):
         return Path(row["name"]).resolve()
     import openvino as ov
-    import torch
-    from zoo_models import jittered
+
+    from zoo_models import converted
 
     # XCiT, DINOv2 and others take the number of classes by the same word in timm and torchvision.
-    network, size = jittered(row["name"], num_classes=row["classes"])
-    model = ov.convert_model(network, example_input=torch.rand(1, *size), input=[1, *size])
+    model = converted(row["name"], num_classes=row["classes"])
     ov.save_model(model, folder / "plain.xml", compress_to_fp16=False)
     return folder / "plain.xml"
 
@@ -227,7 +240,7 @@ def _peer(plain: Path, options: argparse.Namespace) -> float:
     return alternate([own, peer], probe_feeds(own, 1, None), "CPU", config, options.calls, options.seconds).ratio
 
 
-def _old_places(ov) -> None:
+def _old_places(ov: Any) -> None:
     """The peer's imports date from when the API lived one module deeper."""
     if importlib.util.find_spec("openvino.runtime") is not None:
         return
@@ -239,21 +252,27 @@ def _old_places(ov) -> None:
     sys.modules["openvino.runtime.utils.data_helpers.wrappers"] = wrappers
 
 
-def table(rows: list[dict], command: str) -> str:
+def table(rows: list[Found], command: str) -> str:
     """Markdown, with what a reader needs to judge or repeat it."""
     precisions = sorted({row["report"]["precision"] for row in rows if "report" in row})
     lines = [
-        "# Benchmarks", "",
-        f"`{command.strip()}` with {_machine()}, computed in {', '.join(precisions) or '?'}.", "",
-        "Ratios are explained / plain of the same model: median over pairs of alternating calls in one process, half of them with",
-        "the explained model compiled first; memory is the peak of separate processes. Random weights, every one-dimensional parameter jittered. Peer: openvino_xai in the same run, where it is installed.", "",
-        "| model | time ratio | goal | peer's ratio | memory ratio | goal | throughput kept | .bin growth KB | insert s | collapse |",
+        "# Benchmarks",
+        "",
+        f"`{command.strip()}` with {_machine()}, computed in {', '.join(precisions) or '?'}.",
+        "",
+        "Ratios are explained / plain of the same model: median over pairs of alternating calls in one process, half of them "
+        "with",
+        "the explained model compiled first; memory is the peak of separate processes. Random weights, every one-dimensional "
+        "parameter jittered. Peer: openvino_xai in the same run, where it is installed.",
+        "",
+        "| model | time ratio | goal | peer's ratio | memory ratio | goal | throughput kept | .bin growth KB | insert s | "
+        "collapse |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
+    ]
     return "\n".join([*lines, *map(_table_row, rows)]) + "\n"
 
 
-def _table_row(row: dict) -> str:
+def _table_row(row: Found) -> str:
     report = row.get("report")
     peer = row.get("peer", row.get("peer_fail", ""))
     if report is None:

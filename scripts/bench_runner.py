@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -53,7 +55,11 @@ class Took:
 
 
 def measure(models: list[Path], precision: str, pictures: int, repeats: int, seconds: int = 5) -> str:
-    """The section of docs/benchmarks.md, without its heading. models: explained IRs; none: the shipped classifier's. seconds: of benchmark_app."""
+    """The section of docs/benchmarks.md, without its heading.
+
+    models: explained IRs; an empty list stands for the shipped classifier's. precision: what to compute in. pictures:
+    how many a run is over. repeats: of which medians are shown. seconds: of benchmark_app.
+    """
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         explained = models or [_shipped(folder)]
@@ -64,17 +70,20 @@ def measure(models: list[Path], precision: str, pictures: int, repeats: int, sec
 
 
 _START_HEAD = (
-    "Start of the process until the first map is on the disk; goal: 1.5 times a bare script that reads, compiles, infers once and writes one PNG.",
+    "Start of the process until the first map is on the disk; goal: 1.5 times a bare script that reads, compiles, infers once "
+    "and writes one PNG.",
     "",
     "| explained model | bare script s | `ovxai run` s | ratio | others' load |",
     "| --- | --- | --- | --- | --- |",
 )
 _RATE_HEAD = (
-    f"Pictures a second over a folder of JPEGs of {SIZE[0]} x {SIZE[1]}, decoding and writing included, beside `benchmark_app -hint throughput`, "
-    "which has neither pictures nor files; goal: 0.9 as far as the cores allow. Cores in use: of the run, while it ran; where that",
+    f"Pictures a second over a folder of JPEGs of {SIZE[0]} x {SIZE[1]}, decoding and writing included, beside "
+    "`benchmark_app -hint throughput`, which has neither pictures nor files; goal: 0.9 as far as the cores allow. Cores in use: "
+    "of the run, while it ran; where that",
     "is all of them, only cheaper work would make it faster.",
     "",
-    "| explained model | written | benchmark_app | `ovxai run` | ratio | cores in use | CPU ms a picture, of these inference | others' load |",
+    "| explained model | written | benchmark_app | `ovxai run` | ratio | cores in use | CPU ms a picture, of these inference | "
+    "others' load |",
     "| --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
@@ -153,10 +162,13 @@ def _benchmark_app(model: Path, precision: str, seconds: int) -> float:
     program = Path(sys.executable).with_name("benchmark_app")
     words = [program, "-m", model, "-d", "CPU", "-hint", "throughput", "-t", seconds, "-infer_precision", precision]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True)
-    return float(re.search(r"Throughput:\s+([\d.]+) FPS", done.stdout)[1])
+    said = re.search(r"Throughput:\s+([\d.]+) FPS", done.stdout)
+    if said is None:
+        raise RuntimeError(f"{program.name} told no throughput: {done.stdout[-200:]}")
+    return float(said[1])
 
 
-def _run(words: list, **more) -> Took:
+def _run(words: Sequence[object], **more: Any) -> Took:
     """Run a process to its end."""
     began, busy = time.perf_counter(), _busy()
     before = os.times()

@@ -1,10 +1,14 @@
 """How well detector maps sit on their objects, by activation and by how levels are merged.
 
     python scripts/eval_detectors.py [--shared ../shared] [--json]
+    python scripts/eval_detectors.py --model detector.xml --boxes FOLDER [--json]
 
 For three trained COCO detectors and 85 photographs with boxes, over all pairs of picture and class: the share of the
 class map's energy that lies inside that class's boxes over the share of the picture they cover (1 = no better than a
 flat map), and how often the map's peak lies in a box. Boxes below 1 % or above 80 % of the picture are left out.
+
+--model: a detector of your own, plain, with labels and preprocessing in its `model_info`. --boxes: a folder with
+`images/NAME.jpg` (or another picture) and `boxes/NAME.txt`, one line `class x1 y1 x2 y2` in pixels per object.
 """
 
 from __future__ import annotations
@@ -13,23 +17,23 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import openvino as ov
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ovxai.find.detector.search import find_detection  # noqa: E402
-from ovxai.find.site import No, Request  # noqa: E402
-from ovxai.graph.graph import Graph  # noqa: E402
-from ovxai.graph.surgery import attach_outputs  # noqa: E402
+from ovxai.errors import OvxaiError  # noqa: E402
+from ovxai.evaluation import energy, energy_over_area, pointing  # noqa: E402
+from ovxai.explainer import Explainer  # noqa: E402
+from ovxai.graph.read import read_model  # noqa: E402
+from ovxai.insertion import insert  # noqa: E402
 from ovxai.metadata import ModelInfo  # noqa: E402
-from ovxai.methods import class_probability_map  # noqa: E402
-from ovxai.options import InsertOptions  # noqa: E402
+from ovxai.runtime.config import ExplainConfig  # noqa: E402
+from ovxai.runtime.feed.images import read_image  # noqa: E402
 
 #: Names of the annotation files that COCO calls otherwise.
 COCO_NAME = {
@@ -37,119 +41,124 @@ COCO_NAME = {
     "tvmonitor": "tv", "aeroplane": "airplane", "motorbike": "motorcycle",
 }  # fmt: skip
 CHOICES = [(activation, levels) for activation in ("softmax", "sigmoid") for levels in ("mean", "max")]
+#: Parts of the picture that a box may cover: smaller ones are less than a cell, larger ones prove nothing.
+SMALLEST, LARGEST = 0.01, 0.8
 
 
 @dataclass(frozen=True)
 class Detector:
-    """mean, scale: per channel, BGR, as fed. letterbox: keep the aspect, pad right and below with 114."""
+    """A plain detector, and what it does not say itself.
+
+    file: the model. labels: class names, in order; None: as `model_info` says. mean, scale: per channel in the
+    order that it wants. letterbox: keep the aspect, pad right and below with 114. bgr: whether it wants BGR.
+    """
 
     name: str
-    file: str
-    mean: tuple[float, float, float]
-    scale: tuple[float, float, float]
-    letterbox: bool
+    file: Path
+    labels: tuple[str, ...] | None = None
+    mean: tuple[float, float, float] | None = None
+    scale: tuple[float, float, float] | None = None
+    letterbox: bool = False
+    bgr: bool | None = None
+
+    def explainer(self, activation: str, levels: str) -> tuple[Explainer, tuple[str, ...]]:
+        """The detector with its maps, all of them on the grid, in f32; and its class names."""
+        plain = read_model(self.file)
+        labels = self.labels or ModelInfo.read(plain).labels
+        if not labels:
+            raise SystemExit(f"{self.file}: no labels in its model_info; boxes name classes by them")
+        explained = insert(plain, task="detection", class_activation=activation, levels=levels, probe=False)
+        made = Explainer(
+            explained, ExplainConfig(target="all"), precision="f32", labels=labels, mean=self.mean, scale_values=self.scale,
+            resize_type="fit_to_window" if self.letterbox else None, pad_value=114 if self.letterbox else None,
+            reverse_input_channels=self.bgr,
+        )  # fmt: skip
+        return made, labels
 
 
-DETECTORS = (
-    Detector("YOLOX-Nano", "yolox_nano_coco/yolox_nano.onnx", (0, 0, 0), (1, 1, 1), True),
-    Detector("NanoDet-m", "nanodet_m_coco/nanodet_m.onnx", (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), False),
-    Detector("FastestDet", "fastestdet_coco/FastestDet.onnx", (0, 0, 0), (255, 255, 255), False),
-)
+def coco_detectors(models: Path) -> list[Detector]:
+    """The trained ones of the shared folder; none of them carries a word about itself."""
+
+    def names(folder: str) -> tuple[str, ...]:
+        return tuple((models / folder / "coco_names.txt").read_text(encoding="utf-8").splitlines())
+
+    yolox, nanodet, fastestdet = "yolox_nano_coco", "nanodet_m_coco", "fastestdet_coco"
+    return [
+        Detector("YOLOX-Nano", models / yolox / "yolox_nano.onnx", names(yolox), letterbox=True, bgr=True),
+        Detector("NanoDet-m", models / nanodet / "nanodet_m.onnx", names(nanodet),
+                 (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), bgr=True),
+        Detector("FastestDet", models / fastestdet / "FastestDet.onnx", names(fastestdet), scale=(255, 255, 255), bgr=True),
+    ]  # fmt: skip
 
 
-def prepared(picture: np.ndarray, detector: Detector, size: tuple[int, int]) -> tuple[np.ndarray, tuple[float, float]]:
-    """BGR picture -> input [1, 3, H, W], and which part of H and W the picture fills."""
-    height, width = size
-    filled = (1.0, 1.0)
-    if detector.letterbox:
-        ratio = min(height / picture.shape[0], width / picture.shape[1])
-        small = cv2.resize(picture, (int(picture.shape[1] * ratio), int(picture.shape[0] * ratio)))
-        canvas = np.full((height, width, 3), 114, np.uint8)
-        canvas[: small.shape[0], : small.shape[1]] = small
-        picture, filled = canvas, (small.shape[0] / height, small.shape[1] / width)
-    else:
-        picture = cv2.resize(picture, (width, height))
-    fed = (picture.astype(np.float32) - np.float32(detector.mean)) / np.float32(detector.scale)
-    return fed.transpose(2, 0, 1)[None], filled
+def annotated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """(picture, lines of its annotation) of every annotation that has a picture."""
+    for annotation in sorted((folder / "boxes").glob("*.txt")):
+        picture = next((folder / "images").glob(f"{annotation.stem}.*"), None)
+        if picture is not None:
+            yield picture, annotation.read_text(encoding="utf-8").splitlines()
 
 
-def on_picture(grid: np.ndarray, filled: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:
-    """A map of the input as it is delivered (0..255), at the picture's size and without the padding."""
-    spread = grid.max() - grid.min()
-    grey = np.trunc(255 * (grid - grid.min()) / spread) if spread > 0 else np.zeros_like(grid)
-    full = cv2.resize(grey, (round(shape[1] / filled[1]), round(shape[0] / filled[0])), interpolation=cv2.INTER_LINEAR)
-    return full[: shape[0], : shape[1]].astype(np.float64)
-
-
-def boxes_by_class(path: Path, names: list[str], shape: tuple[int, int]) -> dict[int, np.ndarray]:
-    """Class index -> bool mask of the picture that its boxes cover."""
-    masks: dict[int, np.ndarray] = {}
-    for line in path.read_text().splitlines():
-        name, *corners = line.split()
-        name = COCO_NAME.get(name, name)
-        x1, y1, x2, y2 = (int(float(corner)) for corner in corners)
+def regions(lines: list[str], labels: tuple[str, ...], shape: tuple[int, int]) -> dict[int, np.ndarray]:
+    """Class index -> [H, W] bool, the part of the picture of size `shape` that its boxes cover."""
+    found: dict[int, np.ndarray] = {}
+    for line in lines:
+        *words, left, top, right, bottom = line.split()
+        name = " ".join(words)
+        name = name if name in labels else COCO_NAME.get(name, name)
+        x1, y1, x2, y2 = (int(float(corner)) for corner in (left, top, right, bottom))
         share = (x2 - x1) * (y2 - y1) / (shape[0] * shape[1])
-        if name in names and 0.01 <= share <= 0.8:
-            mask = masks.setdefault(names.index(name), np.zeros(shape, bool))
-            mask[max(0, y1) : y2, max(0, x1) : x2] = True
-    return masks
+        if name in labels and SMALLEST <= share <= LARGEST:
+            region = found.setdefault(labels.index(name), np.zeros(shape, bool))
+            region[max(0, y1) : y2, max(0, x1) : x2] = True
+    return found
 
 
-def explained(path: Path, activation: str, levels: str) -> ov.CompiledModel:
-    model = ov.convert_model(path)
-    options = InsertOptions(class_activation=activation, levels=levels)
-    graph = Graph(model)
-    site = find_detection(Request.of(graph, options, ModelInfo.read(model)))
-    if isinstance(site, No):
-        raise SystemExit(f"{path.name}: {site.reason}")
-    branch = class_probability_map.build(graph, site, options)
-    attach_outputs(model, {"saliency_map": branch.saliency})
-    return ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-
-def scores(detector: Detector, shared: Path, activation: str, levels: str) -> dict[str, float]:
-    """Energy ratio and pointing over all pairs of picture and class."""
-    folder = shared / "data"
-    names = (folder / "models" / detector.file).parent.joinpath("coco_names.txt").read_text().splitlines()
-    model = explained(folder / "models" / detector.file, activation, levels)
-    size = tuple(model.input(0).shape[2:])
+def scores(detector: Detector, folder: Path, activation: str, levels: str) -> dict[str, float]:
+    """Energy over area and pointing over all pairs of picture and class, and how many pairs there are."""
+    explainer, labels = detector.explainer(activation, levels)
     inside, covered, hits = [], [], []
-    for annotation in sorted((folder / "boxes" / "boxes").glob("*.txt")):
-        picture = cv2.imread(str(folder / "boxes" / "images" / f"{annotation.stem}.jpg"))
-        fed, filled = prepared(picture, detector, size)
-        masks = boxes_by_class(annotation, names, picture.shape[:2])
-        if not masks:
+    for path, lines in annotated(folder):
+        picture = read_image(path)
+        found = regions(lines, labels, picture.shape[:2])
+        if not found:
             continue
-        maps = model(fed)["saliency_map"][0]
-        for index, mask in masks.items():
-            heat = on_picture(maps[index], filled, picture.shape[:2])
-            inside.append(heat[mask].sum() / max(heat.sum(), 1e-12))
-            covered.append(mask.mean())
-            hits.append(bool(mask.flat[heat.argmax()]))
-    return dict(energy=float(np.mean(inside) / np.mean(covered)), pointing=float(np.mean(hits)), pairs=len(hits))
+        explanation = explainer(picture)
+        for index, region in found.items():
+            heat = explanation.geometry.map_to_source(explanation.raw_maps[index])
+            inside.append(energy(heat, region))
+            covered.append(float(region.mean()))
+            hits.append(pointing(heat, region))
+    if not hits:
+        raise SystemExit(f"{folder}: no picture with a box of {detector.name}'s classes, 1 to 80 % of the picture large")
+    return {"energy": energy_over_area(inside, covered), "pointing": float(np.mean(hits)), "pairs": len(hits)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("OVXAI_SHARED") or ROOT.parent / "shared"))
+    parser.add_argument("--model", type=Path, help="a detector of your own, instead of the three")
+    parser.add_argument("--boxes", type=Path, help="its pictures and boxes (default: data/boxes of the shared folder)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     given = parser.parse_args()
-    if not (given.shared / "data" / "boxes").exists():
-        raise SystemExit(f"{given.shared}: no data/boxes there; point --shared or OVXAI_SHARED at the shared folder")
+    folder = given.boxes or given.shared / "data" / "boxes"
+    if not (folder / "boxes").is_dir():
+        raise SystemExit(f"{folder}: no folder boxes in it; point --boxes, --shared or OVXAI_SHARED elsewhere")
+    detectors = [Detector(given.model.stem, given.model)] if given.model else coco_detectors(given.shared / "data" / "models")
     rows = []
-    for detector in DETECTORS:
+    for detector in detectors:
         for activation, levels in CHOICES:
-            row = dict(detector=detector.name, activation=activation, levels=levels)
-            rows.append(row | scores(detector, given.shared, activation, levels))
+            found = scores(detector, folder, activation, levels)
+            rows.append({"detector": detector.name, "activation": activation, "levels": levels, **found})
             if not given.json:
-                print(
-                    "{detector:11s} {activation:8s} {levels:5s} energy {energy:.2f} pointing {pointing:.2f} ({pairs} pairs)".format(
-                        **rows[-1]
-                    )
-                )
+                figures = f"energy {found['energy']:.2f} pointing {found['pointing']:.2f} ({found['pairs']} pairs)"
+                print(f"{detector.name:11s} {activation:8s} {levels:5s} {figures}", flush=True)
     if given.json:
         print(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OvxaiError as error:
+        raise SystemExit(f"Error: {error}") from error

@@ -11,21 +11,24 @@ branch: low precision against f32 from the same gated tensors. trunk: that again
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.evaluation import map_correlation
+from ovxai.graph.names import port_named
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
-from ovxai.quantization.measure import calibration_feeds, find_pictures
+from ovxai.quantization.pictures import calibration_feeds, find_pictures
 from ovxai.runtime.feed.preprocess import PreprocessOptions
+from own_models import OWN, first_pictures, folder_of
 
-ROOT = Path(__file__).resolve().parents[1]
-SHAPES = {name: ROOT / "fixtures" / "shapes" / f"{name}.xml" for name in ("cnn", "vit", "detector", "instances")}
-OWN = {**SHAPES, "efficientnet_lite0": ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml"}
+#: Arrays by input index -> (values of the gated tensors, where asked for; saliency_map).
+Runner = Callable[[dict[int, np.ndarray]], tuple[list[np.ndarray], np.ndarray]]
 
 
 def main() -> None:
@@ -38,8 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     print("| model | branch | trunk | both |\n|---|---|---|---|")
     for path in [*(OWN[name] for name in options.models), *options.ir]:
-        folder = options.pictures or ROOT / "fixtures" / ("shapes/test" if path in SHAPES.values() else "photos")
-        cells = " | ".join(f"{np.mean(one):.5f} / {np.min(one):.5f}" for one in zip(*_correlations(path, folder, options)))
+        found = _correlations(path, options.pictures or folder_of(path), options)
+        cells = " | ".join(f"{np.mean(one):.5f} / {np.min(one):.5f}" for one in zip(*found))
         print(f"| {path.stem} | {cells} |", flush=True)
 
 
@@ -48,7 +51,7 @@ def _correlations(path: Path, folder: Path, options: argparse.Namespace) -> list
     plain = read_model(path)
     done = insert_with_report(plain, InsertOptions(probe=False, scale=False))
     pictures = find_pictures(folder, plain, PreprocessOptions())
-    paths = tuple(one for one in pictures.paths if "mask" not in one)[: options.count]
+    paths = first_pictures(pictures, options.count)
     low, branch, exact = _three(done.model, done.info.target_layers, options.precision)
     found = []
     for feed in calibration_feeds(pictures, paths, plain):
@@ -57,28 +60,28 @@ def _correlations(path: Path, folder: Path, options: argparse.Namespace) -> list
         _, from_taps = branch({len(feeds) + i: tap for i, tap in enumerate(taps)} | feeds)
         _, true = exact(feeds)
         top = _liveliest(true)
-        maps = [np.asarray(one, np.float64)[0, top].ravel() for one in (rough, from_taps, true)]
-        if min(one.std() for one in maps) > 0:
-            found.append((_alike(maps[0], maps[1]), _alike(maps[1], maps[2]), _alike(maps[0], maps[2])))
+        low_map, branch_map, true_map = (maps[0, top].astype(np.float64) for maps in (rough, from_taps, true))
+        if min(one.std() for one in (low_map, branch_map, true_map)) > 0:
+            pairs = ((low_map, branch_map), (branch_map, true_map), (low_map, true_map))
+            in_branch, in_trunk, both = (map_correlation(*pair) for pair in pairs)
+            found.append((in_branch, in_trunk, both))
     return found
 
 
 def _liveliest(maps: np.ndarray) -> int:
+    """The class whose map of the first picture varies most. maps: [N, C, h, w]."""
     return int(maps[0].reshape(maps.shape[1], -1).std(1).argmax())
 
 
-def _alike(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def _three(model: ov.Model, layers: tuple[str, ...], precision: str):
+def _three(model: ov.Model, layers: tuple[str, ...], precision: str) -> tuple[Runner, Runner, Runner]:
     """The model with its gated tensors as outputs in the low precision; from those tensors on in f32; all in f32."""
     tapped = model.clone()
-    tapped.add_results([op.result(_port(tapped, name)) for name in layers])  # add_outputs leaves out what is an output already
+    # Not add_outputs, which leaves out what is an output already.
+    tapped.add_results([op.result(port_named(tapped, name)) for name in layers])
     cut = model.clone()
     extra = []
     for name in layers:
-        port = _port(cut, name)
+        port = port_named(cut, name)
         parameter = op.parameter(port.get_partial_shape(), port.get_element_type())
         for inner in list(port.get_target_inputs()):
             if inner.get_node().get_type_name() != "Result":
@@ -89,11 +92,7 @@ def _three(model: ov.Model, layers: tuple[str, ...], precision: str):
     return _runner(tapped, precision, len(layers)), _runner(cut, "f32", 0), _runner(model, "f32", 0)
 
 
-def _port(model: ov.Model, name: str) -> ov.Output:
-    return next(node for node in model.get_ops() if node.get_friendly_name() == name).output(0)
-
-
-def _runner(model: ov.Model, precision: str, taps: int):
+def _runner(model: ov.Model, precision: str, taps: int) -> Runner:
     request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}).create_infer_request()
 
     def run(feeds: dict[int, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:

@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -23,14 +24,14 @@ from ovxai.errors import OvxaiError
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
-from ovxai.quantization.measure import calibration_feeds, find_pictures
 from ovxai.quantization.nncf_ptq import Recipe, is_transformer, load_nncf, post_training
+from ovxai.quantization.pictures import calibration_feeds, find_pictures
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 from ovxai.verification import verify
+from own_models import OWN, first_pictures, folder_of
+from zoo_models import converted
 
 ROOT = Path(__file__).resolve().parents[1]
-SHAPES = {name: ROOT / "fixtures" / "shapes" / f"{name}.xml" for name in ("cnn", "vit", "detector", "instances")}
-OWN = {**SHAPES, "efficientnet_lite0": ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml"}
 SHARED = {
     "vit_cifar10": "data/models/vit_cifar10/vit_cifar10_prenorm.onnx",
     "yolox_nano": "data/models/yolox_nano_coco/yolox_nano.onnx",
@@ -49,15 +50,14 @@ def main() -> None:
         print(json.dumps(row(name, options)), flush=True)
 
 
-def row(name: str, options: argparse.Namespace) -> dict:
+def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What became of one model."""
-    found: dict = {"model": name, "kind": options.weights or "INT8"}
+    found: dict[str, Any] = {"model": name, "kind": options.weights or "INT8"}
     try:
         plain = _model(name, options.shared)
-        folder = ROOT / "fixtures" / ("shapes/test" if name in SHAPES else "photos")
-        pictures = find_pictures(folder, plain, PreprocessOptions())
-        paths = tuple(path for path in pictures.paths if "mask" not in path)[:8]
-        feeds = dict(enumerate(next(iter(calibration_feeds(pictures, paths, plain)))))
+        pictures = find_pictures(folder_of(name), plain, PreprocessOptions())
+        paths = first_pictures(pictures, 8)
+        feeds = dict(enumerate(next(calibration_feeds(pictures, paths, plain))))
         quantised = _compressed(plain, options.weights) if options.weights else post_training(
             plain, lambda: calibration_feeds(pictures, paths, plain), len(paths), Recipe(), quiet=True
         )  # fmt: skip
@@ -80,23 +80,15 @@ def _model(name: str, shared: Path) -> ov.Model:
         return read_model(OWN[name])
     if name in SHARED:
         return read_model(shared / SHARED[name])
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(1)
-    net = timm.create_model(name, pretrained=False).eval()
-    for parameter in net.parameters():
-        if parameter.ndim <= 1:  # zero biases and unit scales would vanish at conversion
-            parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    size = net.default_cfg["input_size"]
-    return ov.convert_model(net, example_input=torch.rand(1, *size), input=[1, *size])
+    return converted(name)
 
 
 def _compressed(model: ov.Model, kind: str) -> ov.Model:
     nncf = load_nncf()
     nncf.set_log_level(logging.ERROR)
-    words = {} if kind.endswith("8") else {"ratio": 1.0, "group_size": 16 if is_transformer(model) else -1, "all_layers": True}
+    words: dict[str, Any] = (
+        {} if kind.endswith("8") else {"ratio": 1.0, "group_size": 16 if is_transformer(model) else -1, "all_layers": True}
+    )
     return nncf.compress_weights(model.clone(), mode=nncf.CompressWeightsMode[_MODES[kind]], **words)
 
 

@@ -21,6 +21,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from zoo_models import export
 
@@ -240,7 +241,7 @@ def table(rows: list[dict], command: str) -> str:
 
 
 def _table_row(name: str, group: list[dict], variants: list[str]) -> str:
-    def first(key: str) -> object:
+    def first(key: str) -> Any:
         return next((row[key] for row in group if row.get(key) is not None), "")
 
     size = "x".join(map(str, first("map")[1:])) if first("map") else ""

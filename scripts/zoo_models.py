@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 def export(name: str, folder: Path, variant: str = "static") -> Path:
@@ -10,11 +11,13 @@ def export(name: str, folder: Path, variant: str = "static") -> Path:
 
     variant: static, dynamic, onnx or onnx-dynamic.
     """
-    import torch
+    import openvino as ov
 
-    network, size = jittered(name)
     dynamic = variant.endswith("dynamic")
     if variant.startswith("onnx"):
+        import torch
+
+        network, size = jittered(name)
         path = folder / "model.onnx"
         axes = {"image": {0: "n"}, "logits": {0: "n"}} if dynamic else None
         torch.onnx.export(
@@ -22,15 +25,21 @@ def export(name: str, folder: Path, variant: str = "static") -> Path:
             input_names=["image"], output_names=["logits"], dynamic_axes=axes,
         )  # fmt: skip
         return path
-    import openvino as ov
-
-    example = torch.rand(2 if dynamic else 1, *size)
-    model = ov.convert_model(network, example_input=example, input=[-1 if dynamic else 1, *size])
-    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    ov.save_model(converted(name, dynamic=dynamic), folder / "model.xml", compress_to_fp16=False)
     return folder / "model.xml"
 
 
-def jittered(name: str, **arguments: object):
+def converted(name: str, *, dynamic: bool = False, **arguments: Any) -> Any:
+    """The same as an `openvino.Model`. dynamic: of any batch. arguments: of timm or torchvision, such as num_classes."""
+    import openvino as ov
+    import torch
+
+    network, size = jittered(name, **arguments)
+    example = torch.rand(2 if dynamic else 1, *size)
+    return ov.convert_model(network, example_input=example, input=[-1 if dynamic else 1, *size])
+
+
+def jittered(name: str, **arguments: Any) -> tuple[Any, tuple[int, ...]]:
     """(network in eval mode, input size [C, H, W]) with a fixed seed."""
     import torch
 

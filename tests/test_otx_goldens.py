@@ -11,9 +11,13 @@ import ovxai
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-@pytest.fixture(scope="module", params=[
-    "cls_tv_mobilenet_v3_small", "cls_efficientnet_b0_nonsquare", "mlabel_efficientnet_b0", "det_atss_mobilenetv2", "det_yolox_tiny",
-])  # fmt: skip
+EXPORTS = (
+    "cls_tv_mobilenet_v3_small", "cls_efficientnet_b0_nonsquare", "mlabel_efficientnet_b0",
+    "det_atss_mobilenetv2", "det_yolox_tiny",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=EXPORTS)
 def golden(request, shared_folder):
     folder = shared_folder / "data" / "otx" / request.param
     if not (folder / "plain.xml").exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import openvino as ov
 import pytest
 
 import ovxai
+from ovxai.runtime.feed.images import read_image
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 #: Of correctly classified (found) objects, how many peaks must lie inside.
@@ -26,11 +28,11 @@ def world(fixtures_folder):
 
 def pictures(world, kind):
     """(RGB picture, mask of ids, objects) of `cls` or `det`."""
-    for entry in json.loads((world / "test" / "annotations.json").read_text())["pictures"]:
+    folder = world / "test"
+    for entry in json.loads((folder / "annotations.json").read_text())["pictures"]:
         if entry["file"].startswith(kind):
-            picture = cv2.cvtColor(cv2.imread(str(world / "test" / entry["file"])), cv2.COLOR_BGR2RGB)
-            mask = cv2.imread(str(world / "test" / entry["objects"][0]["mask"]), cv2.IMREAD_GRAYSCALE)
-            yield picture, mask, entry["objects"]
+            mask = read_image(folder / entry["objects"][0]["mask"])[..., 0]
+            yield read_image(folder / entry["file"]), mask, entry["objects"]
 
 
 def explained(world, name, **options):
@@ -52,7 +54,8 @@ def peak(grid, shape):
 
 
 def says(text, record_property, value):
-    print(f"{text}: {value:.3f}")
+    """Into the log of the run, and into its XML."""
+    sys.stdout.write(f"{text}: {value:.3f}\n")
     record_property(text, value)
 
 

@@ -11,8 +11,8 @@ from ovxai.cli.common import MOST_LINES, Document, Say, asked, command_options, 
 from ovxai.cli.options import FEEDING, FORCE, MODEL, preprocess_options, with_options
 
 if TYPE_CHECKING:
+    from ovxai.evaluation import Fidelity
     from ovxai.quantization import QuantizeReport
-    from ovxai.quantization.report import Fidelity
 
 
 @click.command()
@@ -76,7 +76,7 @@ def _lines(report: QuantizeReport) -> list[str]:
         lines.append(f"{'accuracy':22}{before.accuracy:12.3f}{after.accuracy:12.3f}")
     lines += _fidelity(report.fidelity, report.held_out)
     lines.append(f"latency: median of alternating calls, both explained, in {report.precision}")
-    lines += ["tried " + ", ".join(f"{name} {value}" for name, value in row.items()) for row in report.tried]
+    lines += ["tried " + ", ".join(f"{name} {value}" for name, value in row.to_dict().items()) for row in report.tried]
     if report.float_layers:
         lines.append("in float: " + ", ".join(report.float_layers))
     if report.goal_met:

@@ -174,7 +174,7 @@ def settled(node: ov.Node) -> ov.Node:
     if node.get_type_name() != "MatMul" or not (has_whole_numbers(weight) and is_constant(data)):
         return node
     turned = node.get_attributes()
-    left, right = (_value(port).astype(np.float64) for port in (data, weight))
+    left, right = (worked_out(port).astype(np.float64) for port in (data, weight))
     left = np.swapaxes(left, -1, -2) if turned["transpose_a"] and left.ndim > 1 else left
     right = np.swapaxes(right, -1, -2) if turned["transpose_b"] and right.ndim > 1 else right
     return _constant((left @ right).reshape(tuple(node.get_output_shape(0))), node)
@@ -223,7 +223,8 @@ def _above(port: ov.Output) -> Iterator[ov.Node]:
         stack.extend(feed.get_node() for feed in reversed(sources(node)))
 
 
-def _value(port: ov.Output) -> np.ndarray:
+def worked_out(port: ov.Output) -> np.ndarray:
+    """The value of a port that no input reaches: a constant, or what is computed from constants alone, then in f32."""
     if port.get_node().get_type_name() == "Constant":
         return port.get_node().get_data()
     model = ov.Model([op.result(op.convert(port, "f32"))], [], "constant")

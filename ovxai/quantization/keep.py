@@ -9,17 +9,19 @@ features as they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.evaluation.fidelity import Fidelity, fidelity
+from ovxai.graph.emit import worked_out
 from ovxai.graph.graph import Graph, source
+from ovxai.graph.names import port_named
 from ovxai.insertion import insert_with_report
-from ovxai.quantization import measure
-from ovxai.quantization.quantize import Candidate, Work, judged
-from ovxai.quantization.report import Fidelity
+from ovxai.quantization.measure import Candidate, Work, judged, timed
+from ovxai.quantization.report import Tried
 
 #: What is asked of the maps, and how much slower than plain INT8 it may be.
 MEAN, FIFTH, SLOWER = 0.995, 0.97, 1.1
@@ -32,49 +34,61 @@ _SECONDS = 6.0
 _WORTH = 0.75
 
 
-def keep_explanation(work: Work, plain: Candidate) -> tuple[Candidate, bool, list[dict]]:
-    """The fastest candidate that keeps the maps, else the best one that is fast enough; whether the goal is met; what was tried."""
-    tried = [_row(plain, 1.0)]
+@dataclass(frozen=True)
+class Search:
+    """What came of it.
+
+    best: the fastest candidate that keeps the maps, else the best one that is fast enough. met: whether the goal
+    is met. tried: all candidates, in order.
+    """
+
+    best: Candidate
+    met: bool
+    tried: tuple[Tried, ...]
+
+
+def keep_explanation(work: Work, plain: Candidate) -> Search:
+    """Look for a quantisation that keeps the maps. plain: the model quantised without any exception."""
+    tried = [Tried(plain.recipe.name, 1.0, plain.fidelity)]
     if good(plain.fidelity):
-        return plain, True, tried
-    best, previous, head = plain, 0, head_layers(work)
+        return Search(plain, True, tuple(tried))
     most = len(weighted_layers(work.plain)) // 3  # a model that is float for the most part is no answer
+    best, head = plain, head_layers(work)
     if head and len(head) <= most:
-        work.say("trying the head in float")
-        candidate = judged(work, replace(plain.recipe, name="head in float", ignored=head))
-        ratio = slower(work, plain.model, candidate.model)
-        tried.append(_row(candidate, ratio))
-        if ratio <= SLOWER and good(candidate.fidelity):
-            return candidate, True, tried
-        better = ratio <= SLOWER and 1 - _mean(candidate) < _WORTH * (1 - _mean(plain))
+        candidate = _try(work, plain, "head in float", head, tried)
+        fast = tried[-1].latency_ratio <= SLOWER
+        if fast and good(candidate.fidelity):
+            return Search(candidate, True, tuple(tried))
+        better = fast and 1 - candidate.mean < _WORTH * (1 - plain.mean)
         best, head = (candidate, head) if better else (plain, ())
     ranking = [group for group in rank_layers(work) if not set(group) & set(head)]
+    previous = 0
     for count in _STEPS:
         names = (*head, *(name for group in ranking[:count] for name in group))
         if len(names) <= previous or len(names) > most:
             break
         previous = len(names)
-        recipe = replace(plain.recipe, name=f"{len(names)} layer{'s' if len(names) > 1 else ''} in float", ignored=names)
-        work.say(f"trying {recipe.name}")
-        candidate = judged(work, recipe)
-        ratio = slower(work, plain.model, candidate.model)
-        tried.append(_row(candidate, ratio))
-        if ratio > SLOWER:
+        candidate = _try(work, plain, f"{len(names)} layer{'s' if len(names) > 1 else ''} in float", names, tried)
+        if tried[-1].latency_ratio > SLOWER:
             break
-        if _mean(candidate) > _mean(best):
-            best = candidate
+        best = max(best, candidate, key=lambda one: one.mean)
         if good(candidate.fidelity):
-            return candidate, True, tried
-    return best, False, tried
+            return Search(candidate, True, tuple(tried))
+    return Search(best, False, tuple(tried))
 
 
-def good(fidelity: Fidelity | None) -> bool:
-    return fidelity is not None and fidelity.mean >= MEAN and fidelity.fifth >= FIFTH
+def _try(work: Work, plain: Candidate, name: str, ignored: tuple[str, ...], tried: list[Tried]) -> Candidate:
+    """The candidate with the layers `ignored` in float; what came of it goes to the end of `tried`."""
+    work.say(f"trying the {name}" if name.startswith("head") else f"trying {name}")
+    candidate = judged(work, replace(plain.recipe, name=name, ignored=ignored))
+    ratio = timed(work, work.explained(plain.model), work.explained(candidate.model), _SECONDS).ratio
+    tried.append(Tried(name, ratio, candidate.fidelity))
+    return candidate
 
 
-def slower(work: Work, plain: ov.Model, other: ov.Model) -> float:
-    """Latency of the explained `other` over that of the explained plain INT8 model."""
-    return measure.timed(work.explained(plain), work.explained(other), work.proof, work.tests[0], _SECONDS).ratio
+def good(found: Fidelity | None) -> bool:
+    """Whether the maps are kept well enough."""
+    return found is not None and found.mean >= MEAN and found.fifth >= FIFTH
 
 
 def rank_layers(work: Work) -> list[tuple[str, ...]]:
@@ -84,14 +98,13 @@ def rank_layers(work: Work) -> list[tuple[str, ...]]:
     groups = [tuple(names[i : i + size]) for i in range(0, len(names), size)]
     paths = tuple(work.calibration[i * len(work.calibration) // _LOOKED_AT] for i in range(_LOOKED_AT))
     paths = tuple(dict.fromkeys(paths))
-    calibrated = replace(work, proof=work.pictures)
-    reference = calibrated.seen(work.plain, paths)
+    reference = work.seen(work.plain, work.pictures, paths)
     losses = []
     for number, group in enumerate(groups, 1):
         if number % 10 == 1:
             work.say(f"layers looked at: {number - 1} of {len(groups)}")
-        seen = calibrated.seen(with_rounded_weights(work.plain, group), paths)
-        found = measure.fidelity(reference, seen, paths)
+        seen = work.seen(with_rounded_weights(work.plain, group), work.pictures, paths)
+        found = fidelity(paths, reference, seen)
         losses.append(0.0 if found is None else 1 - found.mean)
     order = sorted(range(len(groups)), key=lambda i: -losses[i])
     return [groups[i] for i in order if losses[i] > 0]
@@ -99,10 +112,9 @@ def rank_layers(work: Work) -> list[tuple[str, ...]]:
 
 def head_layers(work: Work) -> tuple[str, ...]:
     """Products behind the gated tensors: with them in float, the features are handed on unrounded."""
-    explained = insert_with_report(work.plain, work.watched)
-    gated = {name.rpartition(":")[0] or name for name in explained.info.target_layers} | set(explained.info.target_layers)
+    info = insert_with_report(work.plain, work.watched).info
     graph = Graph(work.plain)
-    below = graph.descendants([node for node in graph.ops if node.get_friendly_name() in gated])
+    below = graph.descendants([port_named(work.plain, name).get_node() for name in info.target_layers])
     known = set(weighted_layers(work.plain))
     return tuple(node.get_friendly_name() for node in graph.ops if node.get_name() in below and node.get_friendly_name() in known)
 
@@ -117,11 +129,11 @@ def weighted_layers(model: ov.Model) -> list[str]:
 
 
 def with_rounded_weights(model: ov.Model, names: tuple[str, ...]) -> ov.Model:
-    """A copy in which the weights of these layers have 8 bits, one scale an output channel."""
+    """A copy in which the weights of these layers have 8 bits, one scale per output channel."""
     copy = model.clone()
     for node in copy.get_ordered_ops():
         if node.get_friendly_name() in names:
-            weights = _value(source(node, 1))
+            weights = worked_out(source(node, 1)).astype(np.float32)
             constant = op.constant(rounded(weights, _channel_axes(node)), dtype=source(node, 1).get_element_type())
             node.input(1).replace_source_output(constant.output(0))
     copy.validate_nodes_and_infer_types()
@@ -141,20 +153,3 @@ def _channel_axes(node: ov.Node) -> tuple[int, ...]:
         rank = len(node.get_input_partial_shape(1))
         return (rank - 2 if node.get_attributes()["transpose_b"] else rank - 1,)
     return (0, 1) if node.get_type_name() == "GroupConvolution" else (0,)
-
-
-def _value(port: ov.Output) -> np.ndarray:
-    model = ov.Model([op.result(op.convert(port, "f32"))], [], "weights")
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
-
-
-def _mean(candidate: Candidate) -> float:
-    return candidate.fidelity.mean if candidate.fidelity else 0.0
-
-
-def _row(candidate: Candidate, ratio: float) -> dict:
-    found = candidate.fidelity
-    row = {"recipe": candidate.recipe.name, "latency over plain INT8": round(ratio, 3)}
-    if found is not None:
-        row |= {"mean": round(found.mean, 4), "5th percentile": round(found.fifth, 4), "worst": round(found.worst[0][1], 4)}
-    return row

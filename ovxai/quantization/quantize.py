@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
+from statistics import median
 
 import openvino as ov
 
@@ -25,21 +24,22 @@ from ovxai.metadata import (
     is_explained,
 )
 from ovxai.options import AUTO, InsertOptions, options_read
-from ovxai.quantization import measure
-from ovxai.quantization.measure import Pictures, calibration_feeds, find_pictures
-from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf, post_training
-from ovxai.quantization.report import Fidelity, QuantizeReport, Side
+from ovxai.quantization.keep import Search, keep_explanation
+from ovxai.quantization.measure import Say, Work, accuracy, judged, look, timed
+from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf
+from ovxai.quantization.pictures import find_pictures, spread
+from ovxai.quantization.report import QuantizeReport, Side
 from ovxai.runtime.feed.preprocess import PreprocessOptions
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """subset: how many pictures to calibrate with. preset: NNCF's, None: its choice for the kind of model.
+    """How to quantise, and how to measure what it did.
 
-    test_data: a folder to measure on; None: what --data holds beyond `subset`, or all of it. measured:
-    at most so many pictures of it. seconds: for the latency. seed options of preprocessing as for `run`.
+    subset: how many pictures to calibrate with. preset: NNCF's, None: its choice for the kind of model.
+    keep_explanation: whether to look for layers to leave in float. test_data: a folder to measure on; None: what
+    --data holds beyond `subset`, or all of it. measured: at most so many pictures of it. seconds: for the latency.
+    preprocessing: what the model does not say itself, as for `ovxai run`.
     """
 
     subset: int = 300
@@ -57,55 +57,21 @@ class QuantizeOptions:
             raise UsageError("subset, measured: at least one picture is needed")
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every candidate is made of and judged by.
-
-    plain: the float model. wanted: insert options of the result, without a probe. watched: those of the models that are
-    compared (raw maps of all classes). reference: what the float model says of the `tests`.
-    """
-
-    plain: ov.Model
-    wanted: InsertOptions
-    watched: InsertOptions
-    pictures: Pictures
-    calibration: tuple[str, ...]
-    proof: Pictures
-    tests: tuple[str, ...]
-    reference: list[measure.Seen]
-    say: Say
-    quiet: bool = False
-
-    def quantised(self, recipe: Recipe) -> ov.Model:
-        feeds = partial(calibration_feeds, self.pictures, self.calibration, self.plain)
-        return post_training(self.plain, feeds, len(self.calibration), recipe, self.quiet)
-
-    def explained(self, model: ov.Model) -> ov.Model:
-        return insert_with_report(model, self.wanted).model
-
-    def seen(self, model: ov.Model, paths: tuple[str, ...] | None = None) -> list[measure.Seen]:
-        return measure.look(insert_with_report(model, self.watched).model, self.proof, paths or self.tests)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A quantised model and how well it keeps the maps."""
-
-    recipe: Recipe
-    model: ov.Model
-    seen: list[measure.Seen]
-    fidelity: Fidelity | None
-
-
 def quantize(
-    model: str | Path, data: str | Path, out: str | Path, options: QuantizeOptions | None = None, *,
-    force: bool = False, say: Say = lambda line: None, quiet: bool = True,
-) -> QuantizeReport:  # fmt: skip
+    model: str | Path,
+    data: str | Path,
+    out: str | Path,
+    options: QuantizeOptions | None = None,
+    *,
+    force: bool = False,
+    say: Say | None = None,
+    quiet: bool = True,
+) -> QuantizeReport:
     """Quantise `model` to INT8 with NNCF and save it, explained, as `out`.
 
     model: plain or explained. Of an explained one the branch is taken off first and put on again with
     the same options, so no quantiser stands in it and it is exact for the INT8 trunk. data: a folder of
-    pictures, read as `ovxai run` reads them. say: gets lines about the progress.
+    pictures, read as `ovxai run` reads them. say: gets lines about the progress. quiet: no words of NNCF's own.
 
     Raises:
         NncfMissingError: NNCF is not installed. OutputError: `out` can't be written. SourceError: no
@@ -113,55 +79,63 @@ def quantize(
     """
     options = options or QuantizeOptions()
     path = check_destination(out, force=force)
-    work, broken = _prepare(model, Path(data), options, say, quiet)
-    say(f"quantising with {len(work.calibration)} pictures")
+    work = _prepare(model, Path(data), options, say or _say_nothing, quiet)
+    work.say(f"quantising with {len(work.calibration)} pictures")
     chosen = judged(work, Recipe(preset=options.preset))
-    met, tried = None, ()
+    search: Search | None = None
     if options.keep_explanation:
-        from ovxai.quantization.keep import keep_explanation
-
-        chosen, met, tried = keep_explanation(work, chosen)
+        search = keep_explanation(work, chosen)
+        chosen = search.best
     before, after = work.explained(work.plain), work.explained(chosen.model)
-    say("measuring latency")
-    timed = measure.timed(before, after, work.proof, work.tests[0], options.seconds)
-    first, second = (sorted(times)[len(times) // 2] * 1e3 for times in timed.times)
+    work.say("measuring latency")
+    latency = timed(work, before, after, options.seconds)
+    first, second = (median(times) * 1e3 for times in latency.times)
     size = _size_of(before)
     save_model(after, path, force=force)
     return QuantizeReport(
         model=str(path), recipe=chosen.recipe.name, calibrated=len(work.calibration),
-        held_out=not set(work.tests) & set(work.calibration), broken=broken,
-        before=Side(size, first, measure.accuracy(work.reference)),
-        after=Side(_bytes(path), second, measure.accuracy(chosen.seen)),
-        latency_ratio=timed.ratio, precision=timed.precision, fidelity=chosen.fidelity,
-        goal_met=met, float_layers=chosen.recipe.ignored, tried=tuple(tried), notes=work.pictures.notes,
+        held_out=not set(work.tests) & set(work.calibration), broken=_broken(work),
+        before=Side(size, first, accuracy(work.reference)), after=Side(_bytes(path), second, accuracy(chosen.seen)),
+        latency_ratio=latency.ratio, precision=latency.precision, fidelity=chosen.fidelity,
+        goal_met=search.met if search else None, float_layers=chosen.recipe.ignored, tried=search.tried if search else (),
+        notes=work.pictures.notes,
     )  # fmt: skip
 
 
-def judged(work: Work, recipe: Recipe) -> Candidate:
-    """Quantise by `recipe` and look at the result."""
-    model = work.quantised(recipe)
-    seen = work.seen(model)
-    return Candidate(recipe, model, seen, measure.fidelity(work.reference, seen, work.tests))
+def _say_nothing(_line: str) -> None:
+    """For callers who want no progress."""
 
 
-def _prepare(model: str | Path, data: Path, options: QuantizeOptions, say: Say, quiet: bool) -> tuple[Work, tuple[str, ...]]:
+def _prepare(model: str | Path, data: Path, options: QuantizeOptions, say: Say, quiet: bool) -> Work:
     load_nncf()
-    given = read_model(model)
-    plain, wanted = _plain_of(given, str(model))
+    plain, wanted = _plain_of(read_model(model), str(model))
     if is_quantised(plain):
         raise OptionError(f"{model}: is quantised already; give the model in floating point")
     pictures = find_pictures(data, plain, options.preprocessing)
     proof = pictures if options.test_data is None else find_pictures(options.test_data, plain, options.preprocessing)
-    calibration = pictures.some(options.subset)
+    calibration = spread(pictures.paths, options.subset)
     rest = pictures.without(calibration) if proof is pictures else proof.paths
-    tests = _spread(rest or calibration, options.measured)
-    broken = tuple(dict.fromkeys((*pictures.broken, *proof.broken)))
+    tests = spread(rest or calibration, options.measured)
+    broken = len(dict.fromkeys((*pictures.broken, *proof.broken)))
     if broken:
-        say(f"{len(broken)} picture{'s' if len(broken) > 1 else ''} can't be read: left out")
+        say(f"{broken} picture{'s' if broken > 1 else ''} can't be read: left out")
     watched = replace(wanted, classes="all", scale=False, embed=None, feature_map=False, feature_vector=False)
     say(f"explaining {len(tests)} pictures with the float model")
-    reference = measure.look(insert_with_report(plain, watched).model, proof, tests)
-    return Work(plain, wanted, watched, pictures, calibration, proof, tests, reference, say, quiet), broken
+    reference = look(insert_with_report(plain, watched).model, proof, tests)
+    return Work(plain, wanted, watched, pictures, calibration, proof, tests, reference, say, quiet)
+
+
+def _broken(work: Work) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*work.pictures.broken, *work.proof.broken)))
+
+
+def _size_of(model: ov.Model) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return _bytes(save_model(model, Path(folder) / "model.xml"))
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size + path.with_suffix(".bin").stat().st_size
 
 
 def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, InsertOptions]:
@@ -174,22 +148,6 @@ def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, InsertOptions]:
         raise AlreadyExplainedError(f"{name}: was explained by another tool; quantise the model without explanation")
     plain = strip_model(given)
     return plain, recorded_options(plain, info)
-
-
-def _spread(paths: tuple[str, ...], count: int) -> tuple[str, ...]:
-    return tuple(paths[i * len(paths) // count] for i in range(count)) if len(paths) > count else paths
-
-
-def _size_of(model: ov.Model) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        return _bytes(save_model(model, Path(folder) / "model.xml"))
-
-
-def _bytes(path: Path) -> int:
-    return path.stat().st_size + path.with_suffix(".bin").stat().st_size
-
-
-# The options with which an explained model was made, read back from what it says about itself.
 
 
 def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
@@ -213,7 +171,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
         levels=info.levels if info.levels and "levels" in read else "mean",
         probe=False,
     )
-    by_itself = _try(plain, options)
+    by_itself = _made_with(plain, options)
     if by_itself is None or (by_itself.method, by_itself.target_layers) != (info.method, info.target_layers):
         options = replace(options, method=info.method, target_layer=info.target_layers if "target_layer" in read else ())
         if info.num_classes and by_itself is None:
@@ -225,7 +183,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
     return options
 
 
-def _try(plain: ov.Model, options: InsertOptions) -> ExplainedInfo | None:
+def _made_with(plain: ov.Model, options: InsertOptions) -> ExplainedInfo | None:
     try:
         return insert_with_report(plain, options).info
     except OvxaiError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
+from ovxai.evaluation.fidelity import Fidelity
 
 
 @dataclass(frozen=True)
@@ -18,44 +18,33 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Fidelity:
-    """Correlation of the top class's map with the float model's, picture by picture; computed in f32.
+class Tried:
+    """One candidate of --keep-explanation. latency_ratio: its latency over that of the plain INT8 model."""
 
-    worst: (picture, correlation), lowest first. agreement: share of pictures with the same top class.
-    compared: pictures with a map to compare (a detector may find nothing in some).
-    """
+    recipe: str
+    latency_ratio: float
+    fidelity: Fidelity | None
 
-    mean: float
-    fifth: float
-    worst: tuple[tuple[str, float], ...]
-    agreement: float
-    compared: int
-    pictures: int
-
-    @classmethod
-    def of(cls, rows: list[tuple[str, float | None, bool]], worst: int = 5) -> Fidelity | None:
-        """rows: picture, correlation or None, same top class."""
-        known = sorted(((value, name) for name, value, _ in rows if value is not None))
-        if not known:
-            return None
-        values = np.array([value for value, _ in known])
-        return cls(
-            mean=float(values.mean()),
-            fifth=float(np.percentile(values, 5)),
-            worst=tuple((name, float(value)) for value, name in known[:worst]),
-            agreement=float(np.mean([same for _, _, same in rows])),
-            compared=len(known),
-            pictures=len(rows),
-        )
+    def to_dict(self) -> dict[str, str | float]:
+        """What people are told of it, rounded; no figures of maps where there is nothing to compare."""
+        row: dict[str, str | float] = {"recipe": self.recipe, "latency over plain INT8": round(self.latency_ratio, 3)}
+        if self.fidelity is not None:
+            row["mean"] = round(self.fidelity.mean, 4)
+            row["5th percentile"] = round(self.fidelity.fifth, 4)
+            row["worst"] = round(self.fidelity.worst[0][1], 4)
+        return row
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """before, after: the explained models. latency_ratio: after / before, median over alternating calls.
+    """The whole result.
 
-    held_out: whether the figures are of pictures that were not calibrated with. goal_met: of
-    --keep-explanation, None where it was not asked for; float_layers: what it left in float; tried: what
-    it tried and what came of it.
+    model: path of what was written. recipe: how it was quantised. calibrated: with how many pictures. held_out:
+    whether the figures are of other pictures than those. broken: a line for each picture that could not be read.
+    before, after: the explained models. latency_ratio: after / before, median over alternating calls. precision:
+    what the device computes in. fidelity: how well the maps are kept, None where there is nothing to compare.
+    goal_met: of --keep-explanation, None where it was not asked for; float_layers: what it left in float; tried:
+    what it tried and what came of it. notes: what a person should know besides.
     """
 
     model: str
@@ -70,8 +59,9 @@ class QuantizeReport:
     fidelity: Fidelity | None
     goal_met: bool | None = None
     float_layers: tuple[str, ...] = ()
-    tried: tuple[dict, ...] = ()
+    tried: tuple[Tried, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The report as JSON takes it."""
+        return asdict(self) | {"tried": [row.to_dict() for row in self.tried]}

@@ -24,24 +24,42 @@ KEEPS = (
     "Sigmoid", "Softmax", "LogSoftmax", "Convert", "FakeQuantize", "Clamp", "Add", "Multiply", "Subtract", "Exp",
 )  # fmt: skip
 #: Values in front of the classes in a row of scores: none; box and objectness; a box alone.
-HEADS = (0, 5, 4)
+HEADS: tuple[int, ...] = (0, 5, 4)
 #: Prediction formats whose rows keep box and objectness in front of the classes all the way.
-ROWS = {"yolo-v5": (5,)}
+ROWS: dict[str, tuple[int, ...]] = {"yolo-v5": (5,)}
 
 
-def classes_of_channels(
-    plain: ov.Model,
-    info: ExplainedInfo,
-    port_name: tuple[str, int],
-    axis: int,
-    shape: tuple[int, ...],
-    feeds: Feeds,
-) -> np.ndarray | None:
-    """[C]: the class of every channel, -1 for channels that hold none; None where the graph does not tell.
+@dataclass(frozen=True)
+class ClassLogits:
+    """A tensor of class logits in the plain model.
 
-    port_name: friendly name and port of the tensor; axis: that of its channels; shape: its shape for `feeds`.
+    node, port: friendly name and output index of where it comes from. shape: that it has for what is fed.
+    axis: that of its channels. classes: how many the model has.
     """
-    total, classes = shape[axis], info.num_classes
+
+    node: str
+    port: int
+    shape: tuple[int, ...]
+    axis: int
+    classes: int
+
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+        return self.shape[self.axis]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one axis of one tensor says. known: class of each channel. weight: how surely the axis is one of scores."""
+
+    known: np.ndarray
+    weight: int
+
+
+def classes_of_channels(plain: ov.Model, info: ExplainedInfo, logits: ClassLogits, feeds: Feeds) -> np.ndarray | None:
+    """[C]: the class of every channel, -1 for channels that hold none; None where the graph does not tell."""
+    total, classes = logits.channels, logits.classes
     heads = ROWS.get(info.prediction_format, HEADS)
     if classes == 1 and info.channel_order == "selected":
         heads = tuple(head for head in heads if head)
@@ -49,24 +67,38 @@ def classes_of_channels(
         return np.arange(total) % classes
     model = plain.clone()
     nodes = model.get_ordered_ops()
-    node = next(one for one in nodes if one.get_friendly_name() == port_name[0])
-    source = node.output(port_name[1])
+    node = next(one for one in nodes if one.get_friendly_name() == logits.node)
+    source = node.output(logits.port)
     if regions := _regions(source, total, classes):
         return np.array(regions)
-    marked = op.parameter(list(shape), np.float32)
+    values = _marked_values(model, nodes, source, logits, feeds)
+    found = [candidate for value in values for candidate in _candidates(value, classes, total, heads)]
+    if not found:
+        return None
+    # The last place is the nearest to where scores are read.
+    best = max(range(len(found)), key=lambda index: (found[index].weight, index))
+    return found[best].known
+
+
+def _marked_values(
+    model: ov.Model, nodes: list[ov.Node], source: ov.Output, logits: ClassLogits, feeds: Feeds
+) -> list[np.ndarray]:
+    """Every tensor that holds nothing but moved channel numbers when `source` is replaced by them. Rewires `model`.
+
+    nodes: all of the model, in topological order. They must be held while the graph is rewired: an
+    operation that nobody reads any more would be freed under our hands.
+    """
+    marked = op.parameter(list(logits.shape), np.float32)
     for target in list(source.get_target_inputs()):
         target.replace_source_output(marked.output(0))
     ports = _carried(nodes, marked)
     if not ports:
-        return None
+        return []
     results = [op.result(op.convert(port, "f32")) for port in ports]
-    numbers = np.arange(total, dtype=np.float32).reshape([-1 if i == axis else 1 for i in range(len(shape))])
     parameters = [*model.get_parameters(), marked]
-    fed = {**feeds, len(parameters) - 1: np.broadcast_to(numbers, shape).copy()}
-    values = Engine(ov.Model(results, parameters, "marks"))(fed)
-    found = [one for value in values for one in _candidates(value, classes, total, heads)]
-    # The last place is the nearest to where scores are read.
-    return max(enumerate(found), key=lambda item: (item[1].weight, item[0]))[1].known if found else None
+    numbers = _along(np.arange(logits.channels, dtype=np.float32), logits.axis, len(logits.shape))
+    fed = {**feeds, len(parameters) - 1: np.broadcast_to(numbers, logits.shape).copy()}
+    return Engine(ov.Model(results, parameters, "marks"))(fed)
 
 
 def _regions(source: ov.Output, total: int, classes: int) -> list[int]:
@@ -79,11 +111,7 @@ def _regions(source: ov.Output, total: int, classes: int) -> list[int]:
 
 
 def _carried(nodes: list[ov.Node], marked: ov.Node) -> list[ov.Output]:
-    """Ports that hold nothing but marks, moved; operations that keep places are taken out of the way.
-
-    nodes: all of the model, in topological order. They must be held while the graph is rewired: an
-    operation that nobody reads any more would be freed under our hands.
-    """
+    """Ports that hold nothing but marks, moved; operations that keep places are taken out of the way."""
     carried = {(marked.get_name(), 0)}
     found: list[ov.Output] = []
     for node in nodes:
@@ -108,14 +136,6 @@ def _rank(port: ov.Output) -> int:
     return rank.get_length() if rank.is_static else -1
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """known: class of each channel. weight: how surely an axis of that length is one of scores."""
-
-    known: np.ndarray
-    weight: int
-
-
 def _candidates(value: np.ndarray, classes: int, total: int, heads: tuple[int, ...]) -> list[Candidate]:
     """The class of each channel by its place on an axis of scores, along which only channels change.
 
@@ -136,9 +156,16 @@ def _candidates(value: np.ndarray, classes: int, total: int, heads: tuple[int, .
 
 
 def _by_place(numbers: np.ndarray, axis: int, head: int, total: int) -> np.ndarray | None:
+    """The class of each channel, from its place on `axis` behind `head` other values; None where it has two."""
     row = np.maximum(np.arange(numbers.shape[axis]) - head, -1)
-    places = np.broadcast_to(row.reshape([-1 if i == axis else 1 for i in range(numbers.ndim)]), numbers.shape)
+    places = np.broadcast_to(_along(row, axis, numbers.ndim), numbers.shape)
     known = np.full(total, -1)
     known[numbers.reshape(-1)] = places.reshape(-1)
-    # A channel that stands at two places of the axis has no class of its own.
     return known if np.array_equal(known[numbers], places) else None
+
+
+def _along(row: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """`row` as a tensor of `rank` axes that is long only on `axis`."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return row.reshape(shape)

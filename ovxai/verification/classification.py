@@ -2,37 +2,55 @@
 
 One masked copy at a time goes through the head that was cut from the plain model:
 `saliency[n, c, m] = head(F[n] * gate_m)[c]`.
+
+A quantiser inside the head is a staircase: where its input lies on the edge of a step, the definition has two
+values, and the order of its sums decides which one a program gets. So the definition is taken again and again
+with its gated tensors, and what its quantisers read, moved by as little as rounding moves them. Every cell gets
+an interval: what it is at least and at most. Away from edges that interval is a point, as good as.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import CLASSIFICATION, ExplainedInfo
-from ovxai.verification.compare import Between, Definition, between
 from ovxai.verification.engine import Feeds, values_of
-from ovxai.verification.plain import Head, classifier_bias, cut_head, logits_port, port_named
+from ovxai.verification.gates import Positions, gate, positions_of
+from ovxai.verification.head import Head, cut_head
+from ovxai.verification.maps import Definition, Interval
+from ovxai.verification.plain import classifier_bias, logits_port, port_named
 
+#: Called with (masks done, masks in all).
 Progress = Callable[[int, int], None]
+#: (gated tensors, shifts of what each quantiser reads) -> maps [N, C, h, w].
+Rows = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], np.ndarray]
+
+#: How far rounding moves a value: gated tensors by two units of f32's last place; what a quantiser reads, relative to
+#: the largest value that it tells apart, by what the order of a sum of some hundred products moves it (the root of their
+#: number times half a unit of the last place is 2**-20 for 256), and twice that, since a rare large shift is enough for a step.
+OF_VALUE, OF_RANGE = 2.0**-22, 2.0**-19
+#: Each tie falls either way about half of the times.
+TRIES = 24
 
 
 def classification(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None = None) -> Definition:
-    """Every class's map for the pictures in `feeds`, at the batch in which they are fed."""
+    """Every class's map for the pictures in `feeds`, at the batch in which they are fed.
+
+    Raises:
+        TargetLayerError, UnsupportedModelError: rt_info names what the model does not have.
+    """
     head = cut_head(plain, info.target_layers, info.explained_output, feeds)
     positions = positions_of(info, head.gated[0])
     maps = _masked_rows(head, positions, info.mask, head.gated, progress)
     model = plain.clone()
-    logits = logits_port(model, info.explained_output)
-    classes = maps.shape[1]
+    bias = classifier_bias(logits_port(model, info.explained_output), maps.shape[1])
 
     @cache
-    def edges() -> Between:
+    def interval() -> Interval:
         rough = cut_head(plain, info.target_layers, info.explained_output, feeds, rough=True)
 
         def rows(gated: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> np.ndarray:
@@ -44,13 +62,13 @@ def classification(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress:
         maps=maps,
         features=positions.to_nchw(head.gated[0]),
         ranking=head(head.gated).astype(np.float64),
-        bias=classifier_bias(logits, classes),
-        between=edges if head.quantised else None,
+        bias=bias,
+        between=interval if head.quantised else None,
     )
 
 
 def activation_map(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
-    """The class-free map: the mean of the feature map over its channels."""
+    """The class-free map: the mean of the feature map over its channels, [N, 1, h, w]."""
     model = plain.clone()
     # A detector's target layers are its class logits; its features have a name of their own.
     name = info.target_layers[0] if info.task == CLASSIFICATION or not info.feature_layer else info.feature_layer
@@ -70,106 +88,28 @@ def _masked_rows(
     """[N, C, h, w]: the head's answer to each mask of `gated` in turn."""
     height, width = positions.height, positions.width
     rows = []
-    for index in range(height * width):
+    for index in range(positions.count):
         window = gate(mask, divmod(index, width), height, width)
-        copies = [
-            (tensor * shaped(window, positions.layout, positions.length(tensor), positions.prefix)).astype(np.float32)
-            for tensor in gated
-        ]
-        rows.append(head(copies, shifts))
+        rows.append(head([positions.gated(tensor, window) for tensor in gated], shifts))
         if progress is not None:
-            progress(index + 1, height * width)
+            progress(index + 1, positions.count)
     stacked = np.stack(rows, axis=-1).astype(np.float64)
     return stacked.reshape(*stacked.shape[:2], height, width)
 
 
-# The masks, written out in full: one row a mask, one column a position.
+def between(maps: np.ndarray, rows: Rows, gated: Sequence[np.ndarray], read: Sequence[tuple[int, ...]]) -> Interval:
+    """(lowest, highest) value of every cell, like `maps`. rows: the definition. read: shapes of what quantisers read.
 
-#: ViT Recipro-CAM's window (arXiv 2310.02588). It is cut off at the border and not renormalised.
-GAUSSIAN = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 16
-
-
-def gate(mask: str, cell: tuple[int, int], height: int, width: int) -> np.ndarray:
-    """The [height, width] gate of the mask centred on `cell`: `point` or `gaussian`."""
-    if mask not in ("point", "gaussian"):
-        raise UnsupportedModelError(f"rt_info says mask {mask!r}; verify knows point and gaussian")
-    # The border makes room for the window's overhang, which is then cut away.
-    canvas = np.zeros((height + 2, width + 2), np.float32)
-    row, column = cell
-    if mask == "point":
-        canvas[row + 1, column + 1] = 1.0
-    else:
-        canvas[row : row + 3, column : column + 3] = GAUSSIAN
-    return canvas[1:-1, 1:-1]
-
-
-def shaped(gate_hw: np.ndarray, layout: str, length: int, prefix: int) -> np.ndarray:
-    """`gate_hw` in the form that multiplies a tensor of `layout`.
-
-    Token layouts (NPC, NCP) have `length` tokens; the first `prefix` ones pass ungated, and so would
-    tokens behind the grid.
+    All classes see the same steps under one mask, and a few tries show neither every step nor every combination of
+    them. So what they move one class by under a mask is allowed to each class under that mask, beyond its own interval.
     """
-    height, width = gate_hw.shape
-    if layout == "NCHW":
-        return gate_hw.reshape(1, 1, height, width)
-    if layout == "NHWC":
-        return gate_hw.reshape(1, height, width, 1)
-    row = np.ones(length, np.float32)
-    row[prefix : prefix + height * width] = gate_hw.reshape(-1)
-    return row.reshape(1, length, 1) if layout == "NPC" else row.reshape(1, 1, length)
-
-
-# How a gated tensor spreads its positions over its axes.
-
-RANKS = {"NCHW": 4, "NHWC": 4, "NPC": 3, "NCP": 3}
-
-
-@dataclass(frozen=True)
-class Positions:
-    """layout: NCHW, NHWC, NPC or NCP. prefix: tokens in front of the grid (0 where there are no tokens)."""
-
-    layout: str
-    height: int
-    width: int
-    prefix: int = 0
-
-    def to_nchw(self, tensor: np.ndarray) -> np.ndarray:
-        """`tensor` as [N, c, h, w], without prefix tokens."""
-        if self.layout == "NCHW":
-            return tensor
-        if self.layout == "NHWC":
-            return tensor.transpose(0, 3, 1, 2)
-        tokens = tensor if self.layout == "NPC" else tensor.transpose(0, 2, 1)
-        patches = tokens[:, self.prefix : self.prefix + self.height * self.width]
-        return patches.reshape(len(tokens), self.height, self.width, -1).transpose(0, 3, 1, 2)
-
-    def length(self, tensor: np.ndarray) -> int:
-        """How many tokens `tensor` has; 0 for maps."""
-        return {"NPC": tensor.shape[1], "NCP": tensor.shape[-1]}.get(self.layout, 0)
-
-
-def positions_of(info: ExplainedInfo, tensor: np.ndarray) -> Positions:
-    """The positions of `tensor` as rt_info describes them.
-
-    Raises:
-        UnsupportedModelError: layout, grid or prefix_tokens of rt_info do not fit the tensor.
-    """
-    layout = info.layout
-    if RANKS.get(layout) != tensor.ndim:
-        raise UnsupportedModelError(
-            f"rt_info says layout {layout!r}, but {info.target_layers[0]} has the shape {list(tensor.shape)}"
-        )
-    if layout == "NCHW":
-        return Positions(layout, *tensor.shape[2:])
-    if layout == "NHWC":
-        return Positions(layout, *tensor.shape[1:3])
-    length = tensor.shape[1 if layout == "NPC" else 2]
-    if info.grid is None:
-        raise UnsupportedModelError(f"rt_info says layout {layout}, but has no grid")
-    height, width = info.grid
-    prefix = info.prefix_tokens or 0
-    if prefix + height * width > length:
-        raise UnsupportedModelError(
-            f"rt_info says {prefix} prefix tokens and a grid of {height} x {width}, but {info.target_layers[0]} has {length} tokens"
-        )
-    return Positions(layout, height, width, prefix)
+    random = np.random.default_rng(0)
+    low, high = maps.copy(), maps.copy()
+    for _ in range(TRIES):
+        moved = [(tensor * (1 + OF_VALUE * random.standard_normal(tensor.shape))).astype(np.float32) for tensor in gated]
+        shifts = [(OF_RANGE * random.standard_normal(shape)).astype(np.float32) for shape in read]
+        found = rows(moved, shifts)
+        np.minimum(low, found, out=low)
+        np.maximum(high, found, out=high)
+    step = (high - low).max(axis=1, keepdims=True)
+    return low - step, high + step

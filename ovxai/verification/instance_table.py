@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +13,22 @@ from ovxai.metadata import ExplainedInfo, ModelInfo
 from ovxai.verification.engine import Feeds, comes_from, values_of
 from ovxai.verification.plain import port_named
 
-BOX, FULL, PROTOTYPES = "box", "full", "prototypes"
 REGION_OPS = (
-    "ROIAlign",
-    "ROIAlignRotated",
-    "ROIPooling",
-    "PSROIPooling",
-    "DeformablePSROIPooling",
+    "ROIAlign", "ROIAlignRotated", "ROIPooling", "PSROIPooling", "DeformablePSROIPooling",
     "ExperimentalDetectronROIFeatureExtractor",
-)
+)  # fmt: skip
+#: Candidates before suppression: what stands in front of the class scores in a row (box, or box and objectness).
+CANDIDATES = {"yolo-v8-seg": 4, "yolo-v5-seg": 5}
+#: Suppression where model_info does not say; and how many instances a class and a picture keep.
+IOU, SCORE, BEST = 0.5, 0.25, 100
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Of one picture. boxes [I, 4] in pixels of the input, labels and scores [I].
+    """Of one picture. I: how many, padding included.
 
-    masks: [I, mh, mw], of the box (BOX) or the picture (FULL), or coefficients [I, M] of `prototypes` [M, h, w].
+    boxes: [I, 4], x1, y1, x2, y2 in pixels of the input. labels, scores: [I].
+    masks: [I, mh, mw], of the box or, where `full`, of the picture; or coefficients [I, M] of `prototypes` [M, h, w].
     logits: whether mask values still lack their sigmoid.
     """
 
@@ -35,25 +36,31 @@ class Instances:
     labels: np.ndarray
     scores: np.ndarray
     masks: np.ndarray
-    kind: str
-    logits: bool
+    full: bool = False
+    logits: bool = True
     prototypes: np.ndarray | None = None
 
+    @property
+    def valid(self) -> np.ndarray:
+        """[I]: real instances. Padding has no extent, no score or no label, and may hold NaNs."""
+        x1, y1, x2, y2 = self.boxes.T
+        return (x1 < x2) & (y1 < y2) & (self.scores > 0) & (self.labels >= 0)
 
-def read_instances(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: tuple[int, int]) -> list[Instances]:
-    """One entry a picture of the batch in `feeds`.
+
+def read_instances(plain: ov.Model, info: ExplainedInfo, classes: int, feeds: Feeds, picture: tuple[int, int]) -> list[Instances]:
+    """One entry per picture of the batch in `feeds`. classes: how many there are. picture: (height, width) of each.
 
     Raises:
         UnsupportedModelError: the tensors are not boxes, labels, masks, nor a table with prototypes.
     """
     model = plain.clone()
     ports = [port_named(model, name) for name in info.target_layers]
-    region = [comes_from(port.get_node(), REGION_OPS) for port in ports]
+    of_region = [comes_from(port.get_node(), REGION_OPS) for port in ports]
     result = model.get_results()[info.explained_output].input(0).get_source_output()
     *values, scores = values_of(model, [*ports, result], feeds)
     if len(values) == 2 and values[0].ndim == 3 and values[1].ndim == 4:
-        if info.prediction_format in ("yolo-v8-seg", "yolo-v5-seg"):
-            return _from_candidates(values[0], values[1], info, ModelInfo.read(plain))
+        if info.prediction_format in CANDIDATES:
+            return _from_candidates(values[0], values[1], info.prediction_format, classes, ModelInfo.read(plain))
         return _from_table(values[0], values[1])
     if len(values) not in (3, 4):
         raise UnsupportedModelError(f"rt_info names {len(values)} target layers; instances need boxes, labels and masks")
@@ -65,27 +72,23 @@ def read_instances(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, picture: 
         raise UnsupportedModelError(f"scores of shape {list(scores.shape)} do not go with labels of shape {list(labels.shape)}")
     rows = zip(boxes[..., :4], labels, scores, masks, strict=True)
     if prototypes:
-        return [Instances(b, n, s, m, PROTOTYPES, True, p) for (b, n, s, m), p in zip(rows, prototypes[0], strict=True)]
-    return [_with_masks(*row, region[2], picture) for row in rows]
+        return [Instances(b, n, s, m, prototypes=p) for (b, n, s, m), p in zip(rows, prototypes[0], strict=True)]
+    return [_with_masks(b, n, s, m, of_region[2], picture) for b, n, s, m in rows]
 
 
 def _with_masks(
-    boxes: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    masks: np.ndarray,
-    region: bool,
-    picture: tuple[int, int],
+    boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, masks: np.ndarray, of_region: bool, picture: tuple[int, int]
 ) -> Instances:
+    """of_region: whether the masks come from an operation that cuts regions out of maps."""
     masks = (masks[:, 0] if masks.ndim == 4 else masks).astype(np.float64)
-    kind = FULL if masks.shape[1:] == tuple(picture) or (not region and _same_aspect(masks.shape[1:], picture)) else BOX
+    full = masks.shape[1:] == picture or (not of_region and _same_aspect(masks.shape[1:], picture))
     finite = masks[np.isfinite(masks)]
     # Probabilities never leave 0..1; logits of any real network do.
     logits = bool(finite.size) and bool(finite.min() < 0 or finite.max() > 1)
-    return Instances(boxes, labels, scores, masks, kind, logits)
+    return Instances(boxes, labels, scores, masks, full, logits)
 
 
-def _same_aspect(sides: tuple[int, ...], picture: tuple[int, int]) -> bool:
+def _same_aspect(sides: Sequence[int], picture: tuple[int, int]) -> bool:
     return abs(sides[0] * picture[1] - sides[1] * picture[0]) <= max(picture)
 
 
@@ -96,16 +99,16 @@ def _from_table(table: np.ndarray, prototypes: np.ndarray) -> list[Instances]:
             f"rows of {table.shape[2]} values do not hold box, score, label and {prototypes.shape[1]} coefficients"
         )
     return [
-        Instances(rows[:, :4], rows[:, 5].astype(np.int64), rows[:, 4], rows[:, 6:], PROTOTYPES, True, p)
-        for rows, p in zip(table, prototypes, strict=True)
+        Instances(rows[:, :4], rows[:, 5].astype(np.int64), rows[:, 4], rows[:, 6:], prototypes=own)
+        for rows, own in zip(table, prototypes, strict=True)
     ]
 
 
-def _from_candidates(table: np.ndarray, prototypes: np.ndarray, info: ExplainedInfo, own: ModelInfo) -> list[Instances]:
+def _from_candidates(table: np.ndarray, prototypes: np.ndarray, form: str, classes: int, own: ModelInfo) -> list[Instances]:
     """YOLO-seg before suppression: candidates of centre, extent, (objectness,) class scores and coefficients."""
-    rows = table.transpose(0, 2, 1) if info.prediction_format == "yolo-v8-seg" else table
-    head, classes = (4 if info.prediction_format == "yolo-v8-seg" else 5), info.num_classes
-    if rows.shape[2] != head + classes + prototypes.shape[1]:
+    rows = table.transpose(0, 2, 1) if form == "yolo-v8-seg" else table
+    front = CANDIDATES[form]
+    if rows.shape[2] != front + classes + prototypes.shape[1]:
         raise UnsupportedModelError(
             f"candidates of {rows.shape[2]} values do not hold {classes} classes and {prototypes.shape[1]} coefficients"
         )
@@ -113,23 +116,21 @@ def _from_candidates(table: np.ndarray, prototypes: np.ndarray, info: ExplainedI
     for candidates, maps in zip(rows, prototypes, strict=True):
         centre, half = candidates[:, :2], candidates[:, 2:4] * np.float32(0.5)
         boxes = np.concatenate([centre - half, centre + half], axis=1)
-        scores = candidates[:, head : head + classes]
-        scores = scores * candidates[:, 4:5] if head == 5 else scores
+        scores = candidates[:, front : front + classes]
+        scores = scores * candidates[:, 4:5] if front == 5 else scores
         kept = suppress(boxes, scores, own.iou_threshold, own.confidence_threshold)
-        coefficients = candidates[:, head + classes :]
         which, labels = kept[:, 0], kept[:, 1]
-        found.append(Instances(boxes[which], labels, scores[which, labels], coefficients[which], PROTOTYPES, True, maps))
+        coefficients = candidates[which, front + classes :]
+        found.append(Instances(boxes[which], labels, scores[which, labels], coefficients, prototypes=maps))
     return found
 
 
-# Greedy suppression of overlapping boxes, one class at a time.
-
-#: Where model_info does not say; and how many instances a class and a picture keep.
-IOU, SCORE, BEST = 0.5, 0.25, 100
-
-
 def suppress(boxes: np.ndarray, scores: np.ndarray, iou: float | None, score: float | None) -> np.ndarray:
-    """boxes [P, 4] (x1, y1, x2, y2), scores [P, K] -> rows (box, class) of the best that are kept, [I, 2]."""
+    """Greedy suppression of overlapping boxes, one class at a time.
+
+    boxes: [P, 4], x1, y1, x2, y2. scores: [P, K]. iou, score: thresholds. Gives rows (box, class) of the best
+    that are kept, [I, 2].
+    """
     # A threshold of zero is as good as none stated: the inserting side takes the usual one then, too.
     iou, score = iou or IOU, score or SCORE
     kept = []
@@ -145,6 +146,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, iou: float | None, score: fl
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union."""
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     if (sides <= 0).any():
         return 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,21 +11,26 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.read import read_model
-from ovxai.metadata import SALIENCY_INDEX, SALIENCY_MAP
-from ovxai.verification.batches import Batch, make_batches
-from ovxai.verification.beside import check_beside
-from ovxai.verification.compare import NO_EVIDENCE, Between, Definition, Deviation, compare_raw, compare_scaled, tolerance_of
-from ovxai.verification.engine import Engine, is_quantised
+from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP, ExplainedInfo
+from ovxai.verification.beside import check_beside, classes_of
+from ovxai.verification.classification import Progress, activation_map, classification
+from ovxai.verification.detection import detection
+from ovxai.verification.engine import Engine, Feeds, is_quantised
+from ovxai.verification.instances import instance_segmentation
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
+from ovxai.verification.maps import NO_EVIDENCE, Definition, Deviation, Interval, compare_raw, compare_scaled, tolerance_of
+from ovxai.verification.pictures import Batch, make_batches
 from ovxai.verification.plain import Case, take_apart
+from ovxai.verification.raster import check_features
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
-from ovxai.verification.tasks import classes_of, definition_of, probe_features
 
-Progress = Callable[[int, int], None]
+ACTIVATION_MAP = "activation-map"
 
 
 @dataclass
 class Findings:
+    """What has been found so far. shape: of one picture's maps, (C, h, w)."""
+
     rows: list[PictureRow] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -66,11 +71,30 @@ def verify(
     outputs = _check_outputs(case, batches, source, findings)
     _check_maps(case, batches, outputs, findings, progress)
     if raster:
-        findings.checks += probe_features(case.plain, case.info, batches[0], case.place)
+        findings.checks += check_features(case, batches[0])
     return make_report(
         findings.rows, findings.checks, findings.notes,
         scaled=case.info.scaled, method=case.info.method, shape=findings.shape,
     )  # fmt: skip
+
+
+def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None) -> Definition:
+    """The maps that `info` promises, computed on the plain model the slow way.
+
+    Raises:
+        UnsupportedModelError: no definition for this task, or rt_info leaves something open.
+    """
+    if not info.target_layers:
+        raise UnsupportedModelError("rt_info names no target_layers; verify can't tell what the map is of")
+    if info.method == ACTIVATION_MAP:
+        return activation_map(plain, info, feeds)
+    if info.task == CLASSIFICATION:
+        return classification(plain, info, feeds, progress)
+    if info.task == DETECTION:
+        return detection(plain, info, feeds)
+    if info.task == INSTANCE_SEGMENTATION:
+        return instance_segmentation(plain, info, feeds)
+    raise UnsupportedModelError(f"rt_info says task {info.task!r}; verify has no definition for it")
 
 
 def _check_outputs(case: Case, batches: list[Batch], source: ov.Model | None, findings: Findings) -> list[dict[str, np.ndarray]]:
@@ -87,17 +111,25 @@ def _check_outputs(case: Case, batches: list[Batch], source: ov.Model | None, fi
         check_metadata(case.explained, case.plain),
         check_loops(case.explained, case.plain),
     ]
-    if source is not None and (problem := _another(source, case.plain)):
-        findings.checks.append(Check("source model", False, problem))
-    elif source is not None:
-        theirs = _run_all(source, feeds)
-        findings.checks += [_against(check) for check in (
-            _worst(check_values(a[:count], b, names) for a, b in zip(ours, theirs, strict=True)),
-            check_order(case.explained, source, case.info),
-            check_metadata(case.explained, source),
-        )]  # fmt: skip
+    if source is not None:
+        findings.checks += _check_source(case, source, feeds, [arrays[:count] for arrays in ours], names)
     extra = [port.get_names() & set(case.info.extra_outputs) for port in case.explained.outputs]
-    return [{name: a[i] for i, found in enumerate(extra) for name in found} for a in ours]
+    return [{name: arrays[i] for i, found in enumerate(extra) for name in found} for arrays in ours]
+
+
+def _check_source(
+    case: Case, source: ov.Model, feeds: list[dict[int, np.ndarray]], ours: list[list[np.ndarray]], names: list[str]
+) -> list[Check]:
+    """ours: of every batch, the values of the outputs that the plain model has."""
+    if problem := _another(source, case.plain):
+        return [Check("source model", False, problem)]
+    theirs = _run_all(source, feeds)
+    checks = (
+        _worst(check_values(a, b, names) for a, b in zip(ours, theirs, strict=True)),
+        check_order(case.explained, source, case.info),
+        check_metadata(case.explained, source),
+    )
+    return [Check(f"{check.name} against the source model", check.ok, check.detail) for check in checks]
 
 
 def _another(source: ov.Model, plain: ov.Model) -> str:
@@ -117,13 +149,9 @@ def _name(port: ov.Output) -> str:
     return min(port.get_names(), key=len, default=f"output {port.get_index()}")
 
 
-def _worst(checks) -> Check:
+def _worst(checks: Iterable[Check]) -> Check:
     found = list(checks)
     return next((check for check in found if check.ok is False), found[-1])
-
-
-def _against(check: Check) -> Check:
-    return Check(f"{check.name} against the source model", check.ok, check.detail)
 
 
 def _check_maps(
@@ -149,7 +177,7 @@ def _check_maps(
 
 
 def _settled(checks: list[Check]) -> list[Check]:
-    """One check a name, in the order of their first appearance: a failed one stands for all of its name."""
+    """One check per name, in the order of their first appearance: a failed one stands for all of its name."""
     found: dict[str, Check] = {}
     for check in checks:
         if check.name not in found or found[check.name].ok is not False:
@@ -165,7 +193,7 @@ def _check_pictures(
     findings: Findings,
     together: int,
 ) -> None:
-    """One row a picture, and the checks of the outputs beside the map."""
+    """One row per picture, and the checks of the outputs beside the map. together: how many went through at once."""
     maps, index = found[SALIENCY_MAP], found.get(SALIENCY_INDEX)
     findings.shape = maps.shape[1:]
     if problem := _wrong_type(maps, case.info.scaled, len(batch.ids)):
@@ -190,10 +218,8 @@ def _says_nothing(wanted: Definition) -> list[str]:
         return []  # instances, which may simply not be there
     if (np.ptp(maps, axis=(2, 3)) <= NO_EVIDENCE * np.abs(maps).max(axis=(2, 3))).all():
         return ["by its definition every map is flat on this picture: the features carry no place"]
-    if (
-        maps.shape[1] > 1
-        and (np.ptp(maps - maps.mean(axis=(2, 3), keepdims=True), axis=1) <= NO_EVIDENCE * np.abs(maps).max()).all()
-    ):
+    shapes = maps - maps.mean(axis=(2, 3), keepdims=True)
+    if maps.shape[1] > 1 and (np.ptp(shapes, axis=1) <= NO_EVIDENCE * np.abs(maps).max()).all():
         return ["by its definition the map is the same for every class on this picture"]
     return []
 
@@ -218,7 +244,7 @@ def _compare(maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray
 
 
 def _against_maps(
-    maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool, between: Between | None = None
+    maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool, between: Interval | None = None
 ) -> Deviation:
     chosen = wanted.maps[row][classes]
     doubtful = None if wanted.doubtful is None else wanted.doubtful[row][classes]

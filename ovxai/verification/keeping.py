@@ -10,9 +10,21 @@ import openvino as ov
 from ovxai.metadata import SECTION, ExplainedInfo
 from ovxai.verification.report import Check
 
-#: Rounding that another fusion order of the same operations may bring, relative to the output's largest value.
+#: Rounding that another fusion order of the same operations may bring, relative to the tensor's largest value.
 SAME = 1e-4
 LOOPS = ("Loop", "TensorIterator", "If")
+
+
+def difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference over the largest finite value wanted, of arrays of one shape; infinite where only one side is finite."""
+    found, wanted = found.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(wanted)
+    if (finite != np.isfinite(found)).any() or not np.array_equal(found[~finite], wanted[~finite], equal_nan=True):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    largest = max(np.abs(wanted[finite]).max(), 1e-30)
+    return float(np.abs(found[finite] - wanted[finite]).max() / largest)
 
 
 def check_values(explained: list[np.ndarray], plain: list[np.ndarray], names: list[str]) -> Check:
@@ -22,23 +34,11 @@ def check_values(explained: list[np.ndarray], plain: list[np.ndarray], names: li
     for name, ours, own in zip(names, explained, plain, strict=True):
         if ours.shape != own.shape:
             return Check(title, False, f"{name} has the shape {list(ours.shape)}, in the plain model {list(own.shape)}")
-        if ours.size and (off := _relative(ours, own)) > worst:
+        if ours.size and (off := difference(ours, own)) > worst:
             worst, where = off, name
     if worst > SAME:
         return Check(title, False, f"{where} moved by {worst:.2g} of its largest value")
     return Check(title, True, f"{len(plain)} kept, largest difference {worst:.2g} of the value")
-
-
-def _relative(ours: np.ndarray, own: np.ndarray) -> float:
-    """Largest difference over the largest finite value; infinite where only one side is finite."""
-    ours, own = ours.astype(np.float64), own.astype(np.float64)
-    finite = np.isfinite(own)
-    if (finite != np.isfinite(ours)).any() or not np.array_equal(ours[~finite], own[~finite], equal_nan=True):
-        return float("inf")
-    if not finite.any():
-        return 0.0
-    largest = max(np.abs(own[finite]).max(), 1e-30)
-    return float(np.abs(ours[finite] - own[finite]).max() / largest)
 
 
 def check_order(explained: ov.Model, plain: ov.Model, info: ExplainedInfo) -> Check:
@@ -51,11 +51,8 @@ def check_order(explained: ov.Model, plain: ov.Model, info: ExplainedInfo) -> Ch
             return Check(title, False, f"output {index}: {problem}")
     for name, port in zip(info.extra_outputs, extra, strict=False):
         if name not in port.get_names():
-            return Check(
-                title,
-                False,
-                f"output {port.get_index()} should be {name}, its names are {sorted(port.get_names())}",
-            )
+            names = sorted(port.get_names())
+            return Check(title, False, f"output {port.get_index()} should be {name}, its names are {names}")
     if len(extra) != len(info.extra_outputs):
         return Check(title, False, f"{len(extra)} extra outputs, rt_info lists {len(info.extra_outputs)}")
     return Check(title, True, f"{own} originals, then {', '.join(info.extra_outputs)}")
@@ -116,9 +113,9 @@ def check_loops(explained: ov.Model, plain: ov.Model) -> Check:
     return Check(title, True, f"{sum(ours.values()) - sum(own.values())} more, none of them a loop")
 
 
-def _kinds(model: ov.Model) -> Counter:
+def _kinds(model: ov.Model) -> Counter[str]:
     return Counter(node.get_type_name() for node in model.get_ops())
 
 
 def _opset(node: ov.Node) -> str:
-    return node.get_type_info().version_id
+    return str(node.get_type_info().version_id)

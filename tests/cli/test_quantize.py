@@ -125,7 +125,7 @@ def _quantised() -> ov.Model:
 
 def test_pictures_are_read_as_run_reads_them(folder):
     """Same decoding, same resizing, same normalisation, for every path; spread over the folders."""
-    from ovxai.quantization.measure import calibration_feeds, find_pictures
+    from ovxai.quantization.pictures import calibration_feeds, find_pictures, spread
     from ovxai.runtime.feed.preprocess import PreprocessOptions
 
     model = ov.Core().read_model(SHAPES / "cnn.xml")
@@ -137,4 +137,4 @@ def test_pictures_are_read_as_run_reads_them(folder):
     array = next(iter(calibration_feeds(pictures, (path,), model)))[0]
     assert array.shape == (1, 3, 96, 96)
     assert np.array_equal(array[0], expected.transpose(2, 0, 1))
-    assert len({Path(one).parent for one in pictures.some(4)}) > 1
+    assert len({Path(one).parent for one in spread(pictures.paths, 4)}) > 1

@@ -9,13 +9,14 @@ import openvino as ov
 import pytest
 
 from helpers.architecture import SIDE, module, picture, weights
+from helpers.explained import info_of
 from helpers.paddle_program import write_paddle
 from helpers.tensorflow_graph import write_frozen, write_saved_model
 from helpers.tflite_file import write_tflite
 from ovxai.errors import ModelReadError
 from ovxai.explainer import Explainer
 from ovxai.insertion import insert
-from ovxai.metadata import SALIENCY_MAP, ExplainedInfo
+from ovxai.metadata import SALIENCY_MAP
 from ovxai.verification import verify
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -44,7 +45,7 @@ def by_hand() -> np.ndarray:
 
 def agrees(model: ov.Model, nhwc: bool = False) -> ov.Model:
     array = picture().transpose(0, 2, 3, 1) if nhwc else picture()
-    assert ExplainedInfo.read(model).collapse == "exact"
+    assert info_of(model).collapse == "exact"
     assert np.abs(maps_of(model, np.ascontiguousarray(array)) - by_hand()).max() <= 1
     return model
 
@@ -118,14 +119,14 @@ def test_a_picture_that_the_graph_resizes(size, tmp_path):
     from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
     plain = ov.Core().read_model(_frozen_ir(tmp_path))
-    grid = ExplainedInfo.read(insert(plain)).target_layers
+    layers = info_of(insert(plain)).target_layers
     steps = PrePostProcessor(plain)
     tensor = steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
     _ = tensor.set_spatial_static_shape(*size) if size else tensor.set_spatial_dynamic_shape()
     steps.input().model().set_layout(ov.Layout("NHWC"))
     steps.input().preprocess().resize(ResizeAlgorithm.RESIZE_LINEAR)
     model = insert(steps.build())
-    assert ExplainedInfo.read(model).target_layers == grid
+    assert info_of(model).target_layers == layers
     assert verify(model).ok
 
 
@@ -251,7 +252,7 @@ class TestTorch:
     def test_a_size_that_only_the_program_knows(self, torch, tmp_path):
         """OpenVINO reads an exported program with open sides; one with a table of positions fits a single size."""
 
-        class Tokens(torch.nn.Module):
+        class Tokens(torch.nn.Module):  # type: ignore[name-defined]  # `torch` is a fixture
             def __init__(self):
                 super().__init__()
                 self.patches = torch.nn.Conv2d(3, 8, 8, 8)
@@ -295,7 +296,7 @@ def test_quantised_tflite(shared_folder):
     if not path.exists():
         pytest.skip(f"{path.name} is not in the shared folder")
     model = insert(path)
-    info = ExplainedInfo.read(model)
+    info = info_of(model)
     assert (info.collapse, info.num_classes) == ("exact", 1001)
     assert model.inputs[0].get_element_type() == ov.Type.u8
     names = shared_folder / "data/models/mobilenet_v2_quant/imagenet_labels_1001.txt"
@@ -343,4 +344,4 @@ def test_bounds_that_an_onnx_graph_computes(tmp_path):
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "chunk.onnx")
     model = insert(tmp_path / "chunk.onnx")
-    assert ExplainedInfo.read(model).collapse == "exact" and verify(model).ok
+    assert info_of(model).collapse == "exact" and verify(model).ok

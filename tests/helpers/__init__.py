@@ -1,0 +1,1 @@
+"""What tests share: hand-made graphs and model files, oracles, and short ways to call the program."""

@@ -1,4 +1,4 @@
-"""One small network, as weights and as a PyTorch module: three convolutions, ReLU6, mean, linear."""
+"""One small network for every front end, as weights and as a PyTorch module: three convolutions, ReLU6, mean, linear."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ SIDE, CLASSES = 32, 5
 
 
 def weights() -> dict[str, np.ndarray]:
+    """kernel1..3 [O, I, 3, 3], bias1..3 [O], matrix [CLASSES, 16], offset [CLASSES]; f32, the same at every call."""
     random = np.random.default_rng(7)
     widths = (3, 8, 12, 16)
     found = {}
@@ -21,15 +22,15 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def picture() -> np.ndarray:
-    """[1, 3, SIDE, SIDE], smooth."""
+    """[1, 3, SIDE, SIDE] f32, smooth with a little grain."""
     coarse = np.random.default_rng(3).standard_normal((1, 3, 5, 5)).astype(np.float32)
     index = np.arange(SIDE) * 5 // SIDE
-    return coarse[:, :, index][:, :, :, index] + 0.05 * np.random.default_rng(4).standard_normal((1, 3, SIDE, SIDE)).astype(
-        np.float32
-    )
+    grain = np.random.default_rng(4).standard_normal((1, 3, SIDE, SIDE)).astype(np.float32)
+    return coarse[:, :, index][:, :, :, index] + 0.05 * grain
 
 
 def module():
+    """The network as a `torch.nn.Module` in eval mode."""
     import torch
     from torch import nn
 

@@ -6,25 +6,20 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from helpers.values import named, numbers
+
 SIZE = (24, 32)
 GRID = (3, 4)
 CLASSES = 4
 
 
-def numbers(*shape, seed=0, size=1.0):
-    return (size * np.random.default_rng([seed, *shape]).standard_normal(shape)).astype(np.float32)
-
-
-def named(node, name):
-    node.set_friendly_name(name)
-    return node
-
-
 def picture(batch=1, channels=3, size=SIZE, kind=np.float32):
+    """The input, [N, 3, 24, 32] unless said otherwise."""
     return named(op.parameter(ov.PartialShape([batch, channels, *size]), kind), "image")
 
 
 def conv(x, outs, kernel=3, stride=1, seed=0):
+    """Convolution and bias."""
     ins = x.output(0).get_partial_shape()[1].get_length()
     pad = (kernel - 1) // 2 if stride < kernel or kernel == 1 else 0
     weight = numbers(outs, ins, kernel, kernel, seed=seed, size=1 / np.sqrt(ins * kernel))
@@ -34,6 +29,7 @@ def conv(x, outs, kernel=3, stride=1, seed=0):
 
 
 def linear(x, outs=CLASSES, seed=1):
+    """Over the last axis, weights as PyTorch keeps them."""
     shape = x.output(0).get_partial_shape()
     ins = shape[len(shape) - 1].get_length()
     return op.add(
@@ -48,14 +44,17 @@ def trunk(image, channels=6):
 
 
 def flat(x):
+    """[N, everything else]."""
     return op.reshape(x, np.array([0, -1]), True)
 
 
 def mean(x, axes=(2, 3), keep=False):
+    """The pool."""
     return op.reduce_mean(x, np.array(axes, np.int64), keep)
 
 
 def norm(x, seed=3):
+    """LayerNorm over the last axis: MVN, scale, shift."""
     shape = x.output(0).get_partial_shape()
     channels = shape[len(shape) - 1].get_length()
     y = op.mvn(x, np.array([-1]), True, 1e-3, "inside_sqrt")
@@ -96,6 +95,7 @@ def tokens(image, prefix=1):
 
 
 def finished(scores, *images, names=("scores",), more=()):
+    """A model of these outputs, tensors named."""
     outputs = [scores, *more]
     for output, name in zip(outputs, names):
         output.output(0).get_tensor().set_names({name})
@@ -103,11 +103,13 @@ def finished(scores, *images, names=("scores",), more=()):
 
 
 def cnn(batch=1, size=SIZE, channels=3):
+    """Pool and linear behind `features`."""
     image = picture(batch, channels, size)
     return finished(named(linear(mean(trunk(image))), "logits"), image)
 
 
 def cnn_with_softmax_and_wrapping(activation="softmax"):
+    """The activation inside, and what converters put behind it: half precision and a reshape to the same shape."""
     image = picture()
     logits = named(linear(mean(trunk(image))), "logits")
     scores = (
@@ -136,6 +138,7 @@ def convnext():
 
 
 def vgg():
+    """Flattened, then two linear layers."""
     image = picture()
     x = linear(flat(trunk(image)), 8, seed=7)
     return finished(linear(op.relu(x)), image)
@@ -149,6 +152,7 @@ def vgg_of_timm():
 
 
 def vit(batch=1, prefix=1, depth=2, pre_norm=True):
+    """Class token; with two prefix tokens one head for each, as distilled DeiT has them."""
     image = picture(batch)
     x = tokens(image, prefix)
     for index in range(depth):
@@ -183,6 +187,7 @@ def clip():
 
 
 def mean_pooled_vit():
+    """The mean over all tokens, then the norm."""
     image = picture()
     x = op.add(patches(image), numbers(1, 12, 6))
     for index in range(2):
@@ -191,6 +196,7 @@ def mean_pooled_vit():
 
 
 def class_attention(blocks=2):
+    """CaiT, XCiT: a class token that joins behind the trunk and looks at the patches."""
     image = picture()
     x = named(block(op.add(patches(image), numbers(1, 12, 6))), "trunk_end")
     token = op.constant(numbers(1, 1, 6, seed=9))
@@ -224,22 +230,26 @@ def two_outputs():
 
 
 def several_inputs():
+    """Two numbers besides the picture, which stands second."""
     image, extra = picture(), named(op.parameter([1, 2], np.float32), "extra")
     pooled = op.concat([mean(trunk(image)), extra], 1)
     return finished(linear(pooled), extra, image)
 
 
 def regression():
+    """One raw number."""
     image = picture()
     return finished(linear(mean(trunk(image)), 1), image)
 
 
 def segmentation():
+    """A class for every position: no readout at all."""
     image = picture()
     return finished(op.softmax(conv(trunk(image), CLASSES, 1), 1), image)
 
 
 def without_a_picture():
+    """A vector in, scores out."""
     words = named(op.parameter([1, 16], np.float32), "words")
     return finished(linear(op.relu(linear(words, 8))), words)
 

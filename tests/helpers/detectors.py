@@ -1,4 +1,4 @@
-"""Small detectors of every family, built with OpenVINO's opset: shared by the searches' tests and the methods'."""
+"""Small detectors of every family, picture to boxes and scores, with heads as exporters write them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ RNG = np.random.default_rng(0)
 
 
 def const(*values, kind=np.int64):
+    """A row of whole numbers."""
     return op.constant(np.array(values, kind))
 
 
 def conv(x, channels, kernel=1, stride=1, name=None):
+    """Convolution and bias with random weights."""
     inside = x.get_output_partial_shape(0)[1].get_length()
     weights = RNG.normal(0, 1 / np.sqrt(inside * kernel * kernel), (channels, inside, kernel, kernel)).astype(np.float32)
     pad = [kernel // 2] * 2
@@ -46,9 +48,10 @@ def rows(y, columns, anchors=1, class_major=False):
     return op.reshape(y, const(0, -1, columns), True)
 
 
-def model(x, outputs, **names):
+def model(x, outputs, names=()):
+    """x: the input or a list of them. names: of the output tensors."""
     results = [op.result(y) for y in outputs]
-    for result, name in zip(results, names.get("names", ())):
+    for result, name in zip(results, names):
         result.output(0).get_tensor().set_names({name})
     return ov.Model(results, [x] if not isinstance(x, list) else x, "toy")
 
@@ -115,16 +118,11 @@ def region_yolo(classes=3, anchors=2):
     """YOLOv3 of Open Model Zoo: one operation a level that knows anchors and classes by its attributes."""
     x, features = pyramid()
     heads = [conv(f, anchors * (5 + classes), name=f"head{i}") for i, f in enumerate(features)]
-    sizes = {
-        "coords": 4,
-        "classes": classes,
-        "num": 9,
-        "do_softmax": False,
-        "mask": list(range(anchors)),
-        "axis": 1,
-        "end_axis": 3,
-    }
-    return model(x, [op.region_yolo(head, **sizes) for head in heads])
+    regions = [
+        op.region_yolo(head, coords=4, classes=classes, num=9, do_softmax=False, mask=list(range(anchors)), axis=1, end_axis=3)
+        for head in heads
+    ]
+    return model(x, regions)
 
 
 def centre_points(classes=3, sigmoid=True):
@@ -135,6 +133,7 @@ def centre_points(classes=3, sigmoid=True):
 
 
 def linear(y, channels, name=None):
+    """Over the last axis."""
     inside = y.get_output_partial_shape(0)[-1].get_length()
     y = op.matmul(y, op.constant(RNG.normal(0, 1, (inside, channels)).astype(np.float32)), False, False)
     y = op.add(y, op.constant(RNG.normal(0, 0.5, (1, 1, channels)).astype(np.float32)))
@@ -213,10 +212,12 @@ def channels_last(classes=3):
 
 
 def site_of(toy, **options):
+    """What the search for a detection head says of it."""
     return find_detection(request(toy, **options))
 
 
 def summary(site):
+    """((anchors, grid) per level, classes, prediction format) of a site."""
     return [(level.anchors, level.grid) for level in site.levels], site.classes, site.prediction_format
 
 

@@ -1,4 +1,4 @@
-"""Pieces of heads, written as exporters write them."""
+"""Pieces of heads, pools, norms, attention and whole blocks, written as exporters write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from helpers.oracle import numbers
+from helpers.values import numbers
 
 CLASSES = 4
 

@@ -1,4 +1,4 @@
-"""Small instance segmenters of every family: shared by the search's tests and the method's."""
+"""Small instance segmenters of every family, picture to boxes, labels and masks."""
 
 from __future__ import annotations
 
@@ -97,4 +97,5 @@ def yolo_seg(classes=3, width=8, batch=1):
 
 
 def site_of(toy, **options):
+    """What the search for instances says of it."""
     return find_instances(request(toy, **options))

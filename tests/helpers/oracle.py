@@ -1,4 +1,4 @@
-"""The oracle: the definition by brute force, and the collapse of the same head beside it.
+"""The oracle: tiny models with gated tensors, the definition of their maps by brute force, and the collapse beside it.
 
 `definition` gates the tapped tensors with one mask after the other and runs the head that is cut off
 below them. It uses nothing of `ovxai.collapse`: gates, cut and layout are its own.
@@ -7,11 +7,14 @@ below them. It uses nothing of `ovxai.collapse`: gates, cut and layout are its o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
+
+from helpers.values import numbers
 
 AXES = {"NCHW": (2, 3), "NHWC": (1, 2), "NPC": (1,), "NCP": (2,)}
 _CORE = ov.Core()
@@ -134,7 +137,9 @@ def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     graph = Graph(model)
     goal = model.get_results()[0].input(0).get_source_output()
     ports = [_named(model, name).output(0) for name in case.taps]
-    grid = tuple(graph.shape(ports[0])[axis] for axis in AXES[case.layout]) if case.dynamic_grid else case.grid
+    seen = graph.shape(ports[0])
+    assert seen is not None, "even a concrete input does not settle the gated tensor's shape"
+    grid = (seen[AXES[case.layout][0]], seen[AXES[case.layout][1]]) if case.dynamic_grid else case.grid
     taps = [Tap(port, case.layout, grid, case.prefix) for port in ports]
 
     def walk(masks):
@@ -148,7 +153,7 @@ def collapsed(case: Case, chunk: int | None = None) -> tuple[ov.Model, tuple]:
     if chunk is None:
         values = [walk(Masks(*sides, case.mask))]
     else:
-        values = [walk(Masks(*sides, case.mask, start, stop)) for start, stop in zip(edges, edges[1:])]
+        values = [walk(Masks(*sides, case.mask, start, stop)) for start, stop in pairwise(edges)]
     results = [op.result(value.out()) for value in values]
     return ov.Model(results, model.get_parameters(), "maps"), values[0].dense
 
@@ -191,10 +196,6 @@ def refused(case: Case, kind: str, *words: str) -> Outcome:
 # --- making cases ---------------------------------------------------------------------------------
 
 
-def numbers(*shape: int, seed: int = 0, size: float = 1.0) -> np.ndarray:
-    return (size * np.random.default_rng([seed, *shape]).standard_normal(shape)).astype(np.float32)
-
-
 def shape_of(layout: str, batch: int, channels: int, grid: tuple[int, int], prefix: int) -> tuple[int, ...]:
     count = grid[0] * grid[1] + prefix
     return {
@@ -229,7 +230,3 @@ def case(
     values = [values[0] * (numbers(*table, seed=11) + np.float32(1.5)), *values] if taps == 2 else values
     moving = len(AXES[layout]) == 2 and bool(set(dynamic) & set(AXES[layout]))
     return Case(model, (feed,), layout, grid, prefix, mask, tuple(names), moving, tuple(values))
-
-
-def with_mask(one: Case, mask: str) -> Case:
-    return replace(one, mask=mask)

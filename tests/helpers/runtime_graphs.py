@@ -1,8 +1,9 @@
-"""Tiny explained models, made by hand, and pictures for them."""
+"""Explained models for the runner, made by hand so that what they answer is plain to see, and pictures for them."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ def picture(height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def encoded(pixels: np.ndarray, suffix: str = ".png") -> bytes:
+    """The bytes of a picture file. pixels: RGB or grey."""
     return cv2.imencode(suffix, pixels[:, :, ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
 
 
@@ -33,8 +35,8 @@ def classifier(
     channels: tuple[int, ...] = (0, 1, 2),
     activation: str = "softmax",
     raw: bool = False,
-    model_info: dict | None = None,
-    **info,
+    model_info: dict[str, str] | None = None,
+    **info: Any,
 ) -> ov.Model:
     """Class c scores the mean of colour channel c, its map is that channel on a coarse grid: what is right is plain to see."""
     image = op.parameter([batch, 3, *size], np.float32, name="image")
@@ -52,7 +54,7 @@ def classifier(
     model = ov.Model([op.result(logits), op.result(maps), op.result(features)], [image], "tiny")
     for key, value in {"labels": " ".join(LABELS), "scale_values": "255", **(model_info or {})}.items():
         model.set_rt_info(value, ["model_info", key])
-    facts = {
+    facts: dict[str, Any] = {
         "version": "0", "task": "classification", "method": "reciprocam", "target_layers": ("grid",),
         "score_output": "logits", "score_activation": activation, "prediction_format": "scores", "num_classes": 3,
         "scaled": not raw,
@@ -62,10 +64,17 @@ def classifier(
 
 
 def detector(
-    boxes: np.ndarray, labels: np.ndarray, *, size: tuple[int, int] = (32, 32), scores: np.ndarray | None = None,
-    masks: np.ndarray | None = None, form: str = "boxes-labels", model_info: dict | None = None, task: str = "detection",
-) -> ov.Model:  # fmt: skip
-    """Finds the same objects in every picture."""
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    size: tuple[int, int] = (32, 32),
+    scores: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+    form: str = "boxes-labels",
+    model_info: dict[str, str] | None = None,
+    task: str = "detection",
+) -> ov.Model:
+    """Finds the same objects in every picture: `boxes`, `labels` and so on are its outputs."""
     image = op.parameter([1, 3, *size], np.float32, name="image")
     image.output(0).set_names({"image"})
     # Hangs on the input, so that nothing is folded away together with it.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from helpers.tiny_models import explain, named, numbers
+from helpers.tiny_models import explain
+from helpers.values import named, numbers
 
 CLASSES, ANCHORS, WIDTH = 3, 2, 4
 GRIDS = ((8, 12), (4, 6))
@@ -43,7 +46,7 @@ class Detector:
         return op.reshape(op.transpose(split, [0, 1, 2, 4, 3]), [0, -1, CLASSES], True)
 
     def level(self, index: int, order: str | None = None) -> ov.Node:
-        """[N, K, h, w]: the best anchor."""
+        """[N, K, h, w]: the best anchor of a level."""
         x = op.transpose(self.logits[index], [0, 3, 1, 2]) if self.nhwc else self.logits[index]
         grid = GRIDS[index]
         if (order or self.order) == "anchor":
@@ -51,6 +54,7 @@ class Detector:
         return op.reduce_max(op.reshape(x, [0, CLASSES, ANCHORS, *grid], True), [2], False)
 
     def saliency(self, order: str | None = None, size: tuple[int, int] = GRIDS[1]) -> ov.Node:
+        """[N, K, *size]: both levels resized, their mean, softmax. order: how channels are read, right or wrong."""
         same = [
             op.interpolate(
                 self.level(index, order), np.array(size, np.int64), "linear_onnx", "sizes", axes=np.array([2, 3], np.int64),
@@ -60,11 +64,12 @@ class Detector:
         ]  # fmt: skip
         return op.softmax(op.divide(op.add(*same), np.float32(2)), 1)
 
-    def explained(self, saliency: ov.Node | None = None, vector: bool = False, **facts) -> ov.Model:
+    def explained(self, saliency: ov.Node | None = None, vector: bool = False, **facts: Any) -> ov.Model:
+        """With its map, or the one given. vector: with the neck's means, too. facts: fields of `ExplainedInfo` to be other."""
         outputs = {"saliency_map": saliency or self.saliency(), "feature_map": self.neck[1]}
         if vector:
             outputs["feature_vector"] = op.concat([op.reduce_mean(x, [2, 3], False) for x in self.neck], 1)
-        given = {
+        given: dict[str, Any] = {
             "task": "detection", "method": "det-class-probability-map", "mask": "", "layout": "NCHW",
             "target_layers": ("classes0", "classes1"), "feature_layer": "coarse", "num_classes": CLASSES,
             "class_activation": "softmax", "levels": "mean", "map_size": "4x6",

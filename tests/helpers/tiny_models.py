@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from helpers.values import named, numbers
 from ovxai.graph.surgery import attach_outputs
 from ovxai.metadata import ExplainedInfo
 
@@ -14,20 +17,13 @@ WIDTH = 6
 KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
 
-def numbers(*shape: int, seed: int = 0, size: float = 1.0) -> np.ndarray:
-    return (size * np.random.default_rng([seed, *shape]).standard_normal(shape)).astype(np.float32)
-
-
-def named(node: ov.Node, name: str) -> ov.Node:
-    node.set_friendly_name(name)
-    return node
-
-
 def point_masks(height: int, width: int) -> np.ndarray:
+    """[M, h, w], one mask per position."""
     return np.eye(height * width, dtype=np.float32).reshape(-1, height, width)
 
 
 def gaussian_masks(height: int, width: int) -> np.ndarray:
+    """[M, h, w], the same with the neighbours let through in part, cut off at the border."""
     masks = np.zeros((height * width, height, width), np.float32)
     for index in range(height * width):
         for down in (-1, 0, 1):
@@ -39,6 +35,7 @@ def gaussian_masks(height: int, width: int) -> np.ndarray:
 
 
 def scaled(saliency: ov.Node) -> ov.Node:
+    """[N, C, h, w] -> u8 0..255 per map; zeros where there is no evidence."""
     low, high = op.reduce_min(saliency, [2, 3], True), op.reduce_max(saliency, [2, 3], True)
     span = op.subtract(high, low)
     largest = op.reduce_max(op.abs(saliency), [2, 3], True)
@@ -47,16 +44,10 @@ def scaled(saliency: ov.Node) -> ov.Node:
     return op.convert(op.select(empty, np.float32(0), grey), "u8")
 
 
-def explain(model: ov.Model, outputs: dict, **facts) -> ov.Model:
+def explain(model: ov.Model, outputs: dict[str, ov.Node], **facts: Any) -> ov.Model:
     """Attach `outputs` to `model` and write what it says about itself."""
     attach_outputs(model, {name: node.output(0) for name, node in outputs.items()})
-    given = {
-        "version": "0",
-        "task": "classification",
-        "method": "reciprocam",
-        "mask": "point",
-        "scaled": False,
-    }
+    given: dict[str, Any] = {"version": "0", "task": "classification", "method": "reciprocam", "mask": "point", "scaled": False}
     ExplainedInfo(**{**given, "extra_outputs": tuple(outputs), **facts}).write(model)
     return model
 
@@ -93,10 +84,12 @@ class Pooled:
         return op.reshape(op.transpose(rows, [0, 2, 1]), [0, CLASSES, 4, 5], True)
 
     def feature_map(self) -> ov.Node:
+        """[N, WIDTH, 4, 5]."""
         return op.transpose(self.features, [0, 3, 1, 2]) if self.nhwc else self.features
 
-    def explained(self, saliency: ov.Node | None = None, **facts) -> ov.Model:
-        outputs = {"saliency_map": saliency or self.saliency(), "feature_map": self.feature_map()}
+    def explained(self, saliency: ov.Node | None = None, feature_map: ov.Node | None = None, **facts: Any) -> ov.Model:
+        """With its map, or the one given, as an output. facts: fields of `ExplainedInfo`, instead of the right ones."""
+        outputs = {"saliency_map": saliency or self.saliency(), "feature_map": feature_map or self.feature_map()}
         given = {"target_layers": ("features",), "layout": "NHWC" if self.nhwc else "NCHW"}
         return explain(self.model, outputs, **{**given, **facts})
 
@@ -146,6 +139,7 @@ class Tokens:
         return op.add(op.matmul(token, numbers(WIDTH, CLASSES), False, False), numbers(CLASSES, seed=8))
 
     def saliency(self, ungated: int = 1) -> ov.Node:
+        """[N, C, 3, 4] by the mosaic. ungated: what the class token is multiplied by, 1 if all is right."""
         masks = gaussian_masks(*self.grid).reshape(12, 12, 1)
         gates = np.concatenate([np.full((12, 1, 1), ungated, np.float32), masks], axis=1)
         # Copies go into the batch: on [N, M, 13, WIDTH] the CPU plugin's attention fusion crashes (2026.4).
@@ -159,9 +153,10 @@ class Tokens:
         patches = op.slice(self.normed, [1], [13], [1], [1])
         return op.reshape(op.transpose(patches, [0, 2, 1]), [0, WIDTH, *self.grid], True)
 
-    def explained(self, saliency: ov.Node | None = None, **facts) -> ov.Model:
+    def explained(self, saliency: ov.Node | None = None, vector: bool = False, **facts: Any) -> ov.Model:
+        """With its map, or the one given, as an output. vector: with the class token, too. facts: as above."""
         outputs = {"saliency_map": saliency or self.saliency(), "feature_map": self.feature_map()}
-        if facts.pop("vector", False):
+        if vector:
             outputs["feature_vector"] = self.token
         given = {
             "method": "vit-reciprocam", "mask": "gaussian", "layout": "NPC", "grid": self.grid,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
 
+from helpers.values import numbers
 from ovxai.graph.emit import settled
 from ovxai.insertion import insert, insert_with_report
 from ovxai.metadata import SALIENCY_MAP
 from ovxai.verification import verify
 
 CLASSES = 4
-
-
-def numbers(*shape: int, seed: int = 0, size: float = 1.0) -> np.ndarray:
-    return (size * np.random.default_rng([seed, *shape]).standard_normal(shape)).astype(np.float32)
 
 
 def quantised(tensor, low: float = 0.0, high: float = 4.0, levels: int = 256):
@@ -58,7 +57,7 @@ def _whole(table: np.ndarray, kind: str):
 
 WEIGHTS = {
     "per channel": quantised_weights,
-    **{kind: (lambda weights, kind=kind: compressed_weights(weights, kind)) for kind in ("u8", "i8", "u4", "i4")},
+    **{kind: partial(compressed_weights, kind=kind) for kind in ("u8", "i8", "u4", "i4")},
 }
 
 
@@ -157,19 +156,16 @@ def test_a_product_of_constants_is_worked_out(kind):
     vector = numbers(1, 1, 6, seed=9)
     found = settled(op.matmul(op.constant(vector), weights, False, True))
     assert found.get_type_name() == "Constant"
-    stored = ov.Core().compile_model(ov.Model([op.result(weights)], [], "weights"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
-        {}
-    )[0]
+    whole = ov.Model([op.result(weights)], [], "weights")
+    stored = ov.Core().compile_model(whole, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
     assert np.allclose(found.get_data(), vector @ stored.T, atol=1e-5)
 
 
 def test_zeros_times_anything_are_zeros():
-    found = settled(
-        op.convolution(
-            op.constant(np.zeros((1, 3, 1, 1), np.float32)), op.constant(numbers(5, 3, 1, 1)), [1, 1], [0, 0], [0, 0], [1, 1]
-        )
-    )
-    assert found.get_type_name() == "Constant" and tuple(found.get_output_shape(0)) == (1, 5, 1, 1) and not found.get_data().any()
+    zeros, weights = op.constant(np.zeros((1, 3, 1, 1), np.float32)), op.constant(numbers(5, 3, 1, 1))
+    found = settled(op.convolution(zeros, weights, [1, 1], [0, 0], [0, 0], [1, 1]))
+    assert found.get_type_name() == "Constant" and tuple(found.get_output_shape(0)) == (1, 5, 1, 1)
+    assert not found.get_data().any()
 
 
 def test_a_product_that_the_picture_reaches_stays():

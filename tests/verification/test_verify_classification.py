@@ -7,7 +7,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from helpers.tiny_models import CLASSES, Pooled, Tokens, explain, named, numbers, scaled
+from helpers.tiny_models import CLASSES, Pooled, Tokens, explain, scaled
+from helpers.values import named, numbers
 from ovxai.errors import NotExplainedError, TargetLayerError, UnsupportedModelError
 from ovxai.verification import verify
 
@@ -144,8 +145,7 @@ def test_lost_metadata_fails_against_the_source():
 
 def test_wrong_feature_map_fails():
     tiny = Pooled()
-    tiny.feature_map = lambda: op.relu(op.subtract(tiny.features, np.float32(0.1)))
-    report = verify(tiny.explained())
+    report = verify(tiny.explained(feature_map=op.relu(op.subtract(tiny.features, np.float32(0.1)))))
     assert not report.ok and report.units <= 1
 
 

@@ -8,10 +8,11 @@ import pytest
 from openvino import opset13 as op
 
 from helpers.tiny_detector import CLASSES, GRIDS, Detector
-from helpers.tiny_models import explain, named, numbers, scaled
+from helpers.tiny_models import explain, scaled
+from helpers.values import named, numbers
 from ovxai.errors import UnsupportedModelError
 from ovxai.verification import verify
-from ovxai.verification.detection import bilinear
+from ovxai.verification.maps import bilinear
 
 
 @pytest.mark.parametrize("order", ["anchor", "class"])
@@ -114,9 +115,8 @@ def test_resizing_is_the_runtime_s(size):
         axes=np.array([2, 3]),
         coordinate_transformation_mode="half_pixel",
     )
-    wanted = ov.Core().compile_model(ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(maps)[
-        0
-    ]
+    compiled = ov.Core().compile_model(ov.Model([op.result(node)], [given], "m"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    wanted = compiled(maps)[0]
     assert np.abs(bilinear(maps, *size) - wanted).max() < 1e-5
 
 

@@ -9,14 +9,16 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from helpers.tiny_models import explain, named, numbers, scaled
+from helpers.tiny_models import explain, scaled
+from helpers.values import named, numbers
 from ovxai.verification import verify
 from ovxai.verification.instance_table import suppress
 
 HEIGHT, WIDTH, CLASSES = 32, 48, 3
-BOXES = np.float32([[4, 3, 30, 25], [20.5, 1.2, 44.9, 30], [2, 2, 9, 9], [5, 5, 5, 20], [10, 10, 40, 28], [0, 0, 9, 9]])
-LABELS = np.int64([0, 1, 1, 0, 1, -1])
-SCORES = np.float32([0.9, 0.8, 0.4, 0.7, 0.3, 0.5])
+BOXES = np.array([[4, 3, 30, 25], [20.5, 1.2, 44.9, 30], [2, 2, 9, 9], [5, 5, 5, 20], [10, 10, 40, 28], [0, 0, 9, 9]], np.float32)
+LABELS = np.array([0, 1, 1, 0, 1, -1])
+SCORES = np.array([0.9, 0.8, 0.4, 0.7, 0.3, 0.5], np.float32)
+#: The fourth has no width, the last no label.
 REAL = [0, 1, 2, 4]
 
 
@@ -141,7 +143,7 @@ def test_prototypes_pass():
 
 
 def test_suppression():
-    boxes = np.float32([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 10]])
-    scores = np.float32([[0.9, 0.1], [0.8, 0.6], [0.3, 0.9], [0.2, 0.1]])
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 10]], np.float32)
+    scores = np.array([[0.9, 0.1], [0.8, 0.6], [0.3, 0.9], [0.2, 0.1]], np.float32)
     kept = suppress(boxes, scores, iou=0.5, score=0.25)
     assert kept.tolist() == [[0, 0], [2, 1], [1, 1], [2, 0]]

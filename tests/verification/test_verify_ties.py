@@ -7,9 +7,10 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from helpers.tiny_models import CLASSES, explain, named, numbers, point_masks, scaled
+from helpers.tiny_models import CLASSES, explain, point_masks, scaled
+from helpers.values import named, numbers
 from ovxai.verification import verify
-from ovxai.verification.compare import between
+from ovxai.verification.classification import between
 
 #: One level of the quantiser behind the pool.
 STEP = 0.25
@@ -46,7 +47,8 @@ def picture(*edges: tuple[int, int, int]) -> np.ndarray:
     """Values in the middle of their level, but at `edges` (channel, row, column) where they lie between two."""
     levels = np.random.default_rng(0).integers(1, 40, (1, DEPTH, *GRID)).astype(np.float32)
     for place in edges:
-        levels[(0, *place)] += 0.5
+        spot = (0, *place)
+        levels[spot] += 0.5
     return levels * STEP
 
 
@@ -81,7 +83,7 @@ def test_what_moves_one_class_under_a_mask_may_move_every_class_under_it():
     """Two quantisers seldom cross their edges together in a few tries; under the other mask nothing is on an edge."""
     maps = np.array([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # [1, two classes, 1, two masks]
 
-    def rows(gated, shifts):
+    def rows(_gated, shifts):
         found = maps.copy()
         found[0, 0, 0, 0] += STEP if shifts[0].item() > 0 else 0.0
         return found

@@ -7,7 +7,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from helpers.tiny_models import CLASSES, Pooled, explain, named, numbers, scaled
+from helpers.tiny_models import CLASSES, Pooled, explain, scaled
+from helpers.values import named, numbers
 from ovxai.errors import OptionError, UnsupportedModelError
 from ovxai.verification import verify
 from ovxai.verification.keeping import flat_rt_info

@@ -1,0 +1,172 @@
+"""The pictures that a model is verified with: made or given, in the form that it wants, and in batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import OptionError, OvxaiError, SourceError
+from ovxai.metadata import ModelInfo
+from ovxai.verification.engine import Engine
+from ovxai.verification.inputs import PictureInput, feeds_for, sizes_to_try
+from ovxai.verification.maps import sampled
+
+#: Number types of pictures, by OpenVINO's names.
+NUMBER_TYPES: dict[str, type[np.number]] = {
+    "f32": np.float32, "f16": np.float16, "f64": np.float64, "dynamic": np.float32,
+    "u8": np.uint8, "i8": np.int8, "i32": np.int32, "i64": np.int64,
+}  # fmt: skip
+#: How many pictures can be made of one by mirroring it.
+MIRRORED = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures that go through the model together.
+
+    pictures: prepared, [N, ...]. ids: which picture each is. apart: whether each has a definition of its own.
+    """
+
+    pictures: np.ndarray
+    ids: tuple[int, ...]
+    apart: bool
+
+    def feeds(self, model: ov.Model, place: PictureInput) -> dict[int, np.ndarray]:
+        """Arrays for all inputs of `model`, by index."""
+        return feeds_for(model, place, self.pictures)
+
+    def alone(self, row: int) -> Batch:
+        """Only picture `row`, as a batch of one."""
+        return Batch(self.pictures[row : row + 1], self.ids[row : row + 1], apart=True)
+
+
+def make_batches(
+    plain: ov.Model,
+    place: PictureInput,
+    image: np.ndarray | None,
+    samples: int,
+    seed: int,
+    size: tuple[int, int] | None,
+) -> tuple[list[Batch], list[str]]:
+    """The batches to verify, and notes.
+
+    image: [H, W, C] u8 RGB, or [N, ...] to be fed as it is; None: smooth noise from `seed`. samples: how many
+    pictures at least. size: (height, width) where the model leaves them open.
+
+    A static batch is filled with different pictures. A dynamic one is tried alone and by two or more,
+    because maps may leak from picture to picture only there.
+
+    Raises:
+        OptionError: the model takes no pictures of `size`. SourceError: `image` is no picture.
+    """
+    if image is not None and image.ndim == 4:
+        return [Batch(image, tuple(range(len(image))), apart=place.batch is None)], []
+    info = ModelInfo.read(plain)
+    height, width = _size_that_runs(plain, place, info, size, seed)
+    notes = [f"dynamic height and width: verified at {height} x {width}"] if place.open_size else []
+    total = max(samples, 2) if place.batch is None else -(-samples // place.batch) * place.batch
+    made = [_picture(image, number, seed, place, height, width) for number in range(total)]
+    stack = np.concatenate([prepare(picture, place, info) for picture in made])
+    if place.batch is not None:
+        starts = range(0, total, place.batch)
+        return [Batch(stack[i : i + place.batch], tuple(range(i, i + place.batch)), apart=False) for i in starts], notes
+    together = Batch(stack, tuple(range(total)), apart=True)
+    if _runs(plain, together, place):
+        return [together.alone(0), together], notes
+    notes.append(f"the plain model itself does not take a batch of {total}; verified with single pictures")
+    return [together.alone(row) for row in range(total)], notes
+
+
+def _size_that_runs(
+    plain: ov.Model, place: PictureInput, info: ModelInfo, asked: tuple[int, int] | None, seed: int
+) -> tuple[int, int]:
+    """(height, width): the first that the plain model runs at; the last one is taken untried."""
+    *earlier, last = sizes_to_try(plain, place, asked)
+    for height, width in earlier:
+        picture = prepare(noise(seed, height, width, place.channels), place, info)
+        if _runs(plain, Batch(np.repeat(picture, place.batch or 1, axis=0), (0,), apart=True), place):
+            return height, width
+    return last
+
+
+def _runs(plain: ov.Model, batch: Batch, place: PictureInput) -> bool:
+    try:
+        Engine(plain)(batch.feeds(plain, place))
+    except OvxaiError:
+        return False
+    return True
+
+
+def _picture(image: np.ndarray | None, number: int, seed: int, place: PictureInput, height: int, width: int) -> np.ndarray:
+    """[height, width, C] u8. The caller's picture first, then its mirror images, which are as realistic, then their negatives."""
+    if image is None:
+        return noise(seed + number, height, width, place.channels)
+    mirrored = image[:: (-1 if number & 2 else 1), :: (-1 if number & 1 else 1)]
+    picture = fit(np.ascontiguousarray(mirrored), place, height, width)
+    return picture if number < MIRRORED else 255 - picture
+
+
+def noise(seed: int, height: int, width: int, channels: int) -> np.ndarray:
+    """A smooth random picture [H, W, channels] u8: blotches of several sizes, as photographs have, plus a little grain."""
+    source = np.random.default_rng(seed)
+    picture = np.zeros((height, width, channels))
+    for cells, weight in ((3, 1.0), (6, 0.7), (12, 0.5), (24, 0.35)):
+        grid = source.standard_normal((min(cells, height), min(cells, width), channels))
+        rows, columns = np.linspace(0, grid.shape[0] - 1, height), np.linspace(0, grid.shape[1] - 1, width)
+        picture += weight * sampled(grid.transpose(2, 0, 1), rows, columns).transpose(1, 2, 0)
+    picture += 0.15 * source.standard_normal(picture.shape)
+    low, high = picture.min(), picture.max()
+    return np.round(255 * (picture - low) / max(high - low, 1e-9)).astype(np.uint8)
+
+
+def fit(picture: np.ndarray, place: PictureInput, height: int, width: int) -> np.ndarray:
+    """`picture` ([H, W], [H, W, C] or with alpha; u8, RGB) at the input's size and channel count.
+
+    Raises:
+        SourceError: not an array of that kind.
+    """
+    if picture.ndim == 2:
+        picture = picture[:, :, None]
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or picture.dtype != np.uint8 or not picture.size:
+        raise SourceError(f"image: give HWC u8 RGB, not {picture.dtype} of shape {list(picture.shape)}")
+    import cv2
+
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
+    if picture.shape[2] == 4 and place.channels != 4:
+        picture = picture[:, :, :3]
+    if place.channels == 1 and picture.shape[2] == 3:
+        picture = np.round(picture.mean(axis=2, keepdims=True)).astype(np.uint8)
+    if picture.shape[2] == 1 and place.channels == 3:
+        picture = np.repeat(picture, 3, axis=2)
+    if picture.shape[2] != place.channels:
+        raise SourceError(f"image: it has {picture.shape[2]} channels, the model wants {place.channels}")
+    return picture
+
+
+def prepare(picture: np.ndarray, place: PictureInput, info: ModelInfo) -> np.ndarray:
+    """[H, W, C] u8 -> [1, C, H, W] or [1, H, W, C] as the model wants it.
+
+    With mean and scale of `model_info` they are applied; without them floats are fed as 0..1, and
+    integers, or a model that preprocesses inside, as 0..255.
+
+    Raises:
+        OptionError: the input has a number type that no picture comes in.
+    """
+    if place.element not in NUMBER_TYPES:
+        raise OptionError(f"the picture input has the element type {place.element}; verify can't feed it")
+    number = np.dtype(NUMBER_TYPES[place.element])
+    values = picture[:, :, ::-1] if info.reverse_input_channels and picture.shape[2] == 3 else picture
+    if np.issubdtype(number, np.floating):
+        values = _normalised(values.astype(np.float64), info)
+    values = values.transpose(2, 0, 1) if place.nchw else values
+    return np.ascontiguousarray(values[None]).astype(number)
+
+
+def _normalised(values: np.ndarray, info: ModelInfo) -> np.ndarray:
+    if info.embedded_processing:
+        return values
+    if info.mean is None and info.scale is None:
+        return values / 255
+    return (values - np.array(info.mean or (0.0,))) / np.array(info.scale or (1.0,))

@@ -1,0 +1,63 @@
+"""Energy and pointing game, on arrays whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ovxai.errors import OptionError
+from ovxai.evaluation import energy, energy_over_area, pointing
+
+HEAT = np.array([[0, 1, 2], [1, 8, 4]])
+LEFT = np.array([[True, False, False], [True, False, False]])
+PEAK = np.array([[False, False, False], [False, True, False]])
+
+
+@pytest.mark.parametrize("inside, expected", [
+    (LEFT, 1 / 16), (PEAK, 8 / 16), (~PEAK, 8 / 16), (np.ones((2, 3), bool), 1.0), (np.zeros((2, 3), bool), 0.0),
+])  # fmt: skip
+def test_energy_is_the_share_inside(inside, expected):
+    assert energy(HEAT, inside) == expected
+    assert energy(HEAT * 1e-3, inside) == pytest.approx(expected)
+
+
+def test_energy_of_grey_maps_does_not_overflow():
+    heat = np.full((20, 20), 255, np.uint8)
+    half = np.arange(20) < 10
+    assert energy(heat, np.broadcast_to(half, (20, 20))) == 0.5
+
+
+def test_a_map_of_zeros_has_no_energy():
+    assert energy(np.zeros((2, 3)), LEFT) == 0.0
+
+
+def test_a_flat_map_has_the_energy_of_the_area():
+    shares = [energy(np.ones((2, 3)), inside) for inside in (LEFT, PEAK)]
+    assert energy_over_area(shares, [LEFT.mean(), PEAK.mean()]) == pytest.approx(1.0)
+
+
+def test_energy_over_area_is_mean_over_mean():
+    assert energy_over_area([0.5, 0.7], [0.1, 0.3]) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("inside, hit", [(PEAK, True), (LEFT, False), (~PEAK, False)])
+def test_pointing_asks_for_the_peak(inside, hit):
+    assert pointing(HEAT, inside) is hit
+
+
+def test_the_first_of_equal_peaks_counts():
+    heat = np.array([[0, 5, 0], [0, 0, 5]])
+    assert pointing(heat, heat * np.array([[1], [0]]) > 0) and not pointing(heat, heat * np.array([[0], [1]]) > 0)
+
+
+def test_a_flat_map_points_nowhere():
+    assert not pointing(np.ones((2, 3)), np.ones((2, 3), bool))
+
+
+@pytest.mark.parametrize("call", [
+    lambda: energy(HEAT, LEFT.T), lambda: pointing(HEAT, LEFT.T), lambda: energy(-HEAT, LEFT),
+    lambda: energy_over_area([], []), lambda: energy_over_area([0.5], [0.0]), lambda: pointing(HEAT[None], LEFT[None]),
+])  # fmt: skip
+def test_what_has_no_meaning_is_refused(call):
+    with pytest.raises(OptionError):
+        call()
