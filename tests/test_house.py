@@ -170,3 +170,15 @@ def test_extras_that_the_readme_names_are_in_pyproject():
     table = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
     extras = set(re.findall(r"^(\w+) = \[", table.partition("\n[")[0], re.MULTILINE))
     assert set(re.findall(r"'\.\[(\w+)\]'", text)) <= extras
+
+
+def test_the_drawing_of_the_rooms_is_the_rule_that_is_checked():
+    """Line by line, top to bottom: the layers of the import check."""
+    table = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^layers = \[(.*?)^\]", table, re.MULTILINE | re.DOTALL)
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert listed is not None
+    rule = [set(re.findall(r"\w+", line)) for line in re.findall(r'"(.*?)"', listed[1])]
+    drawing = page.partition("## What may import what")[2].partition("\n    ")[2].partition("\n\n")[0]
+    everything = set().union(*rule)
+    assert [set(re.findall(r"\w+", line[:42])) & everything for line in drawing.splitlines()] == rule
