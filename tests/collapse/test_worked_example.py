@@ -25,11 +25,11 @@ def worked(mask: str) -> Case:
 def test_the_point_mask(way):
     found = outcome(worked("point"))
     assert not found.dense
-    np.testing.assert_allclose(getattr(found, way)[0], [[1.5, 1, 1.25, 1.75], [0, 1, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(getattr(found, way)[0], [[1.5, 1.0, 1.25, 1.75], [0.0, 1.0, 0.0, 0.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["maps", "truth"])
 def test_the_gaussian_mask(way):
     found = outcome(worked("gaussian"))
     assert not found.dense
-    np.testing.assert_allclose(getattr(found, way)[0, :, 0], [1.203125, 0], atol=1e-6)
+    np.testing.assert_allclose(getattr(found, way)[0, :, 0], [1.203125, 0.0], atol=1e-6)
