@@ -1,4 +1,4 @@
-"""What a wheel holds, and what ./scripts/demo and ./scripts/test do before Python packages are there."""
+"""What a wheel holds, and what ./scripts/demo, ./scripts/check and ./scripts/test do before Python packages are there."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_the_wheel_holds_what_the_demo_needs(built):
 def test_the_source_distribution_can_be_tested(built):
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "README.md", "LICENSE", "scripts/demo", "scripts/test", "scripts/lib/venv.sh"} <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "scripts/demo", "scripts/check", "scripts/test"} <= names
+    assert {"scripts/lib/venv.sh", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md"} <= names
     assert {f"fixtures/{name}" for name in SHIPPED} <= names
     assert {"tests/test_packaging.py", "fixtures/shapes/cnn.xml", "examples/cpp/explain.cpp"} <= names
     assert not any("__pycache__" in name or name.startswith((".venv", "demo-output")) for name in names)
@@ -127,6 +128,7 @@ case "$*" in
         cp "$0" "$3/bin/python"
         cp "$0" "$3/bin/ovxai" ;;
     "-m pip "*) exit "${{PIP_STATUS:-0}}" ;;
+    "-m $BROKEN"*) exit 1 ;;
 esac
 """
 
@@ -143,7 +145,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a check out"
         shutil.copytree(ROOT / "scripts" / "lib", self.root / "scripts" / "lib")
-        for name in ("demo", "test"):
+        for name in ("demo", "check", "test"):
             shutil.copy(ROOT / "scripts" / name, self.root / "scripts" / name)
         shutil.copy(ROOT / "pyproject.toml", self.root)
         self.bin = folder / "bin"
@@ -157,9 +159,12 @@ class Checkout:
         path.write_text(_STAND_IN.format(python=sys.executable))
         path.chmod(0o755)
 
-    def run(self, script: str, *words: str, verdict: str = "ok", pip_status: int = 0) -> subprocess.CompletedProcess:
+    def run(
+        self, script: str, *words: str, verdict: str = "ok", pip_status: int = 0, broken: str = "nothing"
+    ) -> subprocess.CompletedProcess[str]:
         self.log.write_text("")
-        environment = {"PATH": str(self.bin), "LOG": str(self.log), "VERDICT": verdict, "PIP_STATUS": str(pip_status)}
+        environment = {"PATH": str(self.bin), "LOG": str(self.log), "VERDICT": verdict}
+        environment.update({"PIP_STATUS": str(pip_status), "BROKEN": broken})
         command = [str(self.root / "scripts" / script), *words]
         return subprocess.run(
             command, cwd="/", env=environment, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
@@ -218,7 +223,7 @@ def test_a_run_that_was_cut_off_is_started_over(checkout):
 def test_without_a_fitting_python_one_line_says_so(checkout, names, verdict, words):
     for name in names:
         checkout.python(name)
-    for script in ("demo", "test"):
+    for script in ("demo", "check", "test"):
         done = checkout.run(script, verdict=verdict)
         assert done.returncode == 1 and not done.stdout
         assert done.stderr.startswith("Error: ") and words in done.stderr and len(done.stderr.splitlines()) == 1
@@ -231,3 +236,30 @@ def test_an_older_python_is_passed_over(checkout):
     old.write_text("#!/bin/sh\necho version-3.9\n")
     old.chmod(0o755)
     assert checkout.run("demo").returncode == 0 and checkout.installed
+
+
+GATES = ["-m ruff check", "-m ruff format", "-m mypy", "-c from importlinter"]
+
+
+def test_every_gate_is_asked_in_the_environment_of_the_tests(checkout):
+    checkout.python()
+    done = checkout.run("check")
+    assert done.returncode == 0, done.stderr
+    asked = checkout.log.read_text().splitlines()[-len(GATES) :]
+    assert [line.startswith(gate) for line, gate in zip(asked, GATES, strict=True)] == [True] * len(GATES), asked
+    assert done.stdout.splitlines()[-1].endswith("found nothing")
+    assert checkout.run("test").returncode == 0 and not checkout.installed
+
+
+def test_one_gate_that_fails_is_named_and_the_others_are_asked_all_the_same(checkout):
+    checkout.python()
+    for broken, words in (("ruff", "lint, format"), ("mypy", "types")):
+        done = checkout.run("check", broken=broken)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == f"Error: scripts/check: failed: {words}"
+        assert checkout.log.read_text().splitlines()[-1].startswith(GATES[-1])
+
+
+def test_the_gates_take_no_arguments(checkout):
+    done = checkout.run("check", "tests")
+    assert done.returncode == 2 and done.stderr.startswith("Error: ") and not checkout.log.read_text()

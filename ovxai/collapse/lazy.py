@@ -15,23 +15,24 @@ T = TypeVar("T")
 
 #: Lazy calls inside one another. Each takes up to a dozen of Python's own, of which a thread has 1000 by default.
 DEPTH = 24
-#: How much deeper work may go that is started again: what it builds anew it then finds standing on finished work.
-FURTHER = 6
 
 
 class _TooDeep(Exception):
-    """`waiting` has to be worked out from an emptier stack."""
+    """`waiting`, each of which was called by the next, have to be worked out from an emptier stack.
 
-    def __init__(self, waiting: Lazy[object]) -> None:
+    All of them, since work may call what it has just made: that is made anew when the work starts again, and
+    would be as deep as before if only the deepest had been done in the meantime.
+    """
+
+    def __init__(self, deepest: Lazy[object]) -> None:
         super().__init__("lazy calls too deep")
-        self.waiting = waiting
+        self.waiting = [deepest]
 
 
 class _Depth(threading.local):
-    """How many lazy calls the present thread is inside, and how many it may be."""
+    """How many lazy calls the present thread is inside."""
 
     inside = 0
-    limit = DEPTH
 
 
 _depth = _Depth()
@@ -48,7 +49,7 @@ class Lazy(Generic[T]):
 
     def __call__(self) -> T:
         if not self._result:
-            if _depth.inside >= _depth.limit:
+            if _depth.inside >= DEPTH:
                 raise _TooDeep(self)  # type: ignore[arg-type]  # a Lazy of anything
             if _depth.inside:
                 self._finish()
@@ -62,25 +63,23 @@ class Lazy(Generic[T]):
         _depth.inside += 1
         try:
             self._result.append(self._work())
+        except _TooDeep as deeper:
+            deeper.waiting.append(self)  # type: ignore[arg-type]  # a Lazy of anything
+            raise
         finally:
             _depth.inside -= 1
         self._work = None  # and with it what the work holds
 
 
 def _from_the_bottom(first: Lazy[T]) -> None:
-    stack: list[tuple[Lazy[object], int]] = [(first, DEPTH)]  # type: ignore[list-item]  # of any results
-    try:
-        while stack:
-            lazy, _depth.limit = stack[-1]
-            try:
-                lazy._finish()
-            except _TooDeep as deeper:
-                stack[-1] = (lazy, _depth.limit + FURTHER)
-                stack.append((deeper.waiting, DEPTH))
-            else:
-                stack.pop()
-    finally:
-        _depth.limit = DEPTH
+    stack: list[Lazy[object]] = [first]  # type: ignore[list-item]  # of any results
+    while stack:
+        try:
+            stack[-1]._finish()
+        except _TooDeep as deeper:
+            stack.extend(deeper.waiting[-2::-1])  # the last is on top of the stack already
+        else:
+            stack.pop()
 
 
 def once(work: Callable[[], T]) -> Lazy[T]:

@@ -19,7 +19,7 @@ from helpers.heads import (
     qkv,
     token,
     width,
-)  # fmt: skip
+)
 from helpers.oracle import case, collapsed, compare, exact, numbers, refused
 
 MASKS = ("point", "gaussian")
@@ -102,11 +102,17 @@ READ = {
     "Gather from the end": lambda x: op.gather(x, np.int64(-TOKENS), np.int64(-2)),
     "Slice": lambda x: op.squeeze(op.slice(x, np.array([0]), np.array([1]), np.array([1]), np.array([1])), np.array([1])),
     "Slice of all axes": lambda x: op.squeeze(op.slice(x, np.array([0, 0]), np.array([9, 1]), np.array([1, 1])), np.array([1])),
-    "StridedSlice, shrinking": lambda x: op.strided_slice(x, np.array([0, 0]), np.array([0, 1]), np.array([1, 1]), [1, 0], [1, 0], [], [0, 1], []),
-    "StridedSlice": lambda x: op.reshape(op.strided_slice(x, np.array([0, 0, 0]), np.array([0, 1, 0]), np.array([1, 1, 1]), [1, 0, 1], [1, 0, 1]), np.array([0, -1]), True),
+    "StridedSlice, shrinking": lambda x: op.strided_slice(
+        x, np.array([0, 0]), np.array([0, 1]), np.array([1, 1]), [1, 0], [1, 0], [], [0, 1], []
+    ),
+    "StridedSlice": lambda x: op.reshape(
+        op.strided_slice(x, np.array([0, 0, 0]), np.array([0, 1, 0]), np.array([1, 1, 1]), [1, 0, 1], [1, 0, 1]),
+        np.array([0, -1]),
+        True,
+    ),
     "VariadicSplit": lambda x: op.squeeze(op.variadic_split(x, np.int64(1), np.array([1, TOKENS - 1])).output(0), np.array([1])),
     "Split": lambda x: op.squeeze(op.split(x, np.int64(1), TOKENS).output(0), np.array([1])),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", READ)
@@ -182,12 +188,12 @@ def test_rotary_without_the_class_token():
     """EVA: the class token is left out, turned patches are put behind it again."""
 
     def head(n, r):
-        q, k, v = qkv(n)
-        turned = []
-        for x in (q, k):
+        def turned(x):
             first, rest = op.variadic_split(x, np.int64(2), np.array([1, TOKENS - 1])).outputs()
-            turned.append(op.concat([first, op.multiply(rest, numbers(1, 1, TOKENS - 1, 3))], 2))
-        return linear(token(op.add(r, linear(heads_joined(sdpa(*turned, v), 6), 6))))
+            return op.concat([first, op.multiply(rest, numbers(1, 1, TOKENS - 1, 3))], 2)
+
+        q, k, v = qkv(n)
+        return linear(token(op.add(r, linear(heads_joined(sdpa(turned(q), turned(k), v), 6), 6))))
 
     exact(vit(head, mask="gaussian", batch=2))
 
@@ -375,13 +381,21 @@ def test_two_blocks_and_the_mean_of_patches_with_dynamic_batch():
     exact(vit(head, mask="gaussian", batch=2, dynamic=(0,)))
 
 
+def rotary_read_by_all(n, r):
+    q, k, v = qkv(n)
+    q, k = (op.multiply(x, numbers(1, 1, 12, 3)) for x in (q, k))
+    return linear(mean(op.add(r, linear(heads_joined(sdpa(q, k, v), 6), 6)), [1]))
+
+
 QUOTIENT_REFUSED = {
-    "a relative bias": lambda n, r: linear(mean(block(n, r, attention=partial(decomposed_attention, bias=bias_table(12, 12))), [1])),
+    "a relative bias": lambda n, r: linear(
+        mean(block(n, r, attention=partial(decomposed_attention, bias=bias_table(12, 12))), [1])
+    ),
     "a position table in between": lambda n, r: linear(mean(block(op.add(n, numbers(1, 12, 6)), r), [1])),
     "a position table behind": lambda n, r: linear(mean(layer_norm(op.add(block(n, r, mlp_too=False), numbers(1, 12, 6))), [1])),
-    "rotary": lambda n, r: linear(mean(op.add(r, linear(heads_joined(sdpa(*[op.multiply(x, numbers(1, 1, 12, 3)) for x in qkv(n)[:2]], qkv(n)[2]), 6), 6)), [1])),
+    "rotary": rotary_read_by_all,
     "shifted tokens": lambda n, r: linear(mean(block(op.roll(n, np.array([1]), np.array([1])), r), [1])),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -406,10 +420,14 @@ CUTS = {
     "tokens backwards": lambda x: op.slice(x, np.array([-1]), np.array([-100]), np.array([-1]), np.array([1])),
     "a table of tokens": lambda x: op.reshape(op.gather(x, np.array([[0, 1], [5, 2]]), np.int64(1)), np.array([0, 4, 6]), True),
     "strided": lambda x: op.strided_slice(x, np.array([0, 1]), np.array([0, 9]), np.array([1, 3]), [1, 0], [1, 0]),
-    "a new axis": lambda x: op.reshape(op.strided_slice(x, np.array([0, 0, 0]), np.array([0, 0, 4]), np.array([1, 1, 1]), [1, 1, 0], [1, 1, 0], [0, 1, 0]), np.array([0, 4, 6]), True),
+    "a new axis": lambda x: op.reshape(
+        op.strided_slice(x, np.array([0, 0, 0]), np.array([0, 0, 4]), np.array([1, 1, 1]), [1, 1, 0], [1, 1, 0], [0, 1, 0]),
+        np.array([0, 4, 6]),
+        True,
+    ),
     "split unevenly": lambda x: op.variadic_split(x, np.int64(1), np.array([4, 9])).output(0),
     "tokens and channels": lambda x: op.slice(x, np.array([0, 1]), np.array([5, 6]), np.array([1, 1]), np.array([1, 2])),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -1,6 +1,7 @@
 """What no rule can say is laid out densely, all masks at once or in chunks, and says so."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,14 +17,27 @@ from ovxai.methods.recipro_cam import _chunks, dense_bytes
 DENSE = {
     "3x3": lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]))),
     "two in a row": lambda x: pooled(
-        op.relu(op.group_convolution(op.relu(op.convolution(x, numbers(6, 5, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1])), numbers(6, 1, 1, 3, 3, size=0.4), [2, 2], [1, 1], [1, 1], [1, 1]))
+        op.relu(
+            op.group_convolution(
+                op.relu(op.convolution(x, numbers(6, 5, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1])),
+                numbers(6, 1, 1, 3, 3, size=0.4),
+                [2, 2],
+                [1, 1],
+                [1, 1],
+                [1, 1],
+            )
+        )
     ),
-    "3x3, then flatten": lambda x: linear(op.reshape(op.convolution(x, numbers(3, 5, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]), np.array([0, -1]), True)),
+    "3x3, then flatten": lambda x: linear(
+        op.reshape(op.convolution(x, numbers(3, 5, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]), np.array([0, -1]), True)
+    ),
     "resize": lambda x: pooled(op.relu(op.interpolate(x, np.array([6, 8]), "linear_onnx", "sizes", axes=np.array([2, 3])))),
-    "no operation to fold": lambda x: linear(op.reduce_max(op.cum_sum(op.cum_sum(x, np.int64(2)), np.int64(3)), np.array([2, 3]), False)),
+    "no operation to fold": lambda x: linear(
+        op.reduce_max(op.cum_sum(op.cum_sum(x, np.int64(2)), np.int64(3)), np.array([2, 3]), False)
+    ),
     "reverse a row": lambda x: pooled(op.relu(op.multiply(op.reverse_sequence(x, np.array([4, 2]), 0, 3), x))),
     "max under gaussian": lambda x: linear(op.reduce_max(x, np.array([2, 3]), False)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("chunk", [None, 5])
@@ -110,7 +124,7 @@ def test_memory_budget_cuts_the_masks_into_chunks():
         pieces = _chunks(whole, notes, budget)
         bounds = [(piece.start, 600 if piece.stop is None else piece.stop) for piece in pieces]
         assert bounds[0][0] == 0 and bounds[-1][1] == 600
-        assert all(one[1] == two[0] for one, two in zip(bounds, bounds[1:]))
+        assert all(one[1] == two[0] for one, two in pairwise(bounds))
         assert max(stop - start for start, stop in bounds) <= max(1, budget // 3)
         assert len(pieces) == math.ceil(600 / max(stop - start for start, stop in bounds))
     assert _chunks(whole, (), 1) == [whole]
@@ -130,6 +144,7 @@ def test_the_oracle_itself():
     """Of a mean and a product with known numbers."""
     one = case(pooled)
     truth = definition(one)
+    assert one.tapped is not None
     features = one.tapped[0]
     for position in (0, 7, 11):
         row = np.zeros_like(features)

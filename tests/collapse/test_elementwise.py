@@ -35,8 +35,10 @@ UNARY = {
     "hsigmoid": op.hsigmoid,
     "mish": op.mish,
     "logical": lambda x: op.convert(op.greater(x, np.float32(0.1)), "f32"),
-    "to f16 and back": lambda x: op.convert(op.convert(op.multiply(op.round(op.multiply(x, np.float32(4)), "half_to_even"), np.float32(0.25)), "f16"), "f32"),
-}  # fmt: skip
+    "to f16 and back": lambda x: op.convert(
+        op.convert(op.multiply(op.round(op.multiply(x, np.float32(4)), "half_to_even"), np.float32(0.25)), "f16"), "f32"
+    ),
+}
 
 
 @pytest.mark.parametrize("name", UNARY)

@@ -61,8 +61,11 @@ def test_nothing_as_large_as_masks_by_positions_is_stored():
 def test_sides_that_only_the_running_model_knows():
     entry = op.parameter([-1, 2, -1, -1], np.float32)
     shape = op.shape_of(entry, "i64")
-    sides = [Dim(7, lambda axis=axis: op.gather(shape, ints([axis]), np.int64(0)).output(0)) for axis in (2, 3)]
-    masks = Masks(*sides, "gaussian")
+
+    def side(axis: int) -> Dim:
+        return Dim(7, lambda: op.gather(shape, ints([axis]), np.int64(0)).output(0))
+
+    masks = Masks(side(2), side(3), "gaussian")
     model = ov.Model([op.result(masks.gate()), op.result(masks.multiplicity)], [entry], "masks")
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for grid in [(2, 3), (4, 2)]:

@@ -50,8 +50,10 @@ AVERAGES = {
     "mean of a maximum over channels": lambda x: mean(op.subtract(x, op.reduce_max(x, np.array([1]), True))),
     "norm over channels": lambda x: mean(op.normalize_l2(x, np.array([1]), 1e-3, "add")),
     "twice the map": lambda x: mean(op.concat([op.relu(x), op.tanh(x)], 1)),
-    "rows, then columns as one": lambda x: op.reduce_mean(op.reshape(op.relu(x), np.array([0, 0, -1]), True), np.array([2]), False),
-}  # fmt: skip
+    "rows, then columns as one": lambda x: op.reduce_mean(
+        op.reshape(op.relu(x), np.array([0, 0, -1]), True), np.array([2]), False
+    ),
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -84,7 +86,7 @@ EXTREMES = {
     "AdaptiveMaxPool": lambda x: flat(op.adaptive_max_pool(x, np.array([1, 1])).output(0)),
     "average beside maximum": lambda x: op.concat([mean(x), op.reduce_max(x, SPATIAL, False)], 1),
     "average plus maximum": lambda x: op.multiply(op.add(mean(x), op.reduce_max(x, SPATIAL, False)), np.float32(0.5)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXTREMES)
@@ -112,13 +114,27 @@ POOLS_REFUSED = {
     "product": (lambda x: linear(op.reduce_prod(op.add(x, np.float32(2)), SPATIAL, False)), "ReduceProd", "no rule"),
     "L2": (lambda x: linear(op.reduce_l2(x, SPATIAL, False)), "ReduceL2", "no rule"),
     "L1": (lambda x: linear(op.reduce_l1(x, SPATIAL, False)), "ReduceL1", "no rule"),
-    "one of the two axes": (lambda x: linear(op.reduce_mean(op.relu(op.reduce_mean(op.relu(x), np.array([2]), False)), np.array([2]), False)), "ReduceMean", "other axes"),
-    "channels too": (lambda x: linear(op.reshape(op.reduce_mean(op.reshape(op.relu(x), np.array([0, 2, 3, 3, 4]), True), np.array([2, 3, 4]), False), np.array([0, 2]), True)), "ReduceMean", "other axes"),
+    "one of the two axes": (
+        lambda x: linear(op.reduce_mean(op.relu(op.reduce_mean(op.relu(x), np.array([2]), False)), np.array([2]), False)),
+        "ReduceMean",
+        "other axes",
+    ),
+    "channels too": (
+        lambda x: linear(
+            op.reshape(
+                op.reduce_mean(op.reshape(op.relu(x), np.array([0, 2, 3, 3, 4]), True), np.array([2, 3, 4]), False),
+                np.array([0, 2]),
+                True,
+            )
+        ),
+        "ReduceMean",
+        "other axes",
+    ),
     "a pool of 2x2": (lambda x: pooled(avg_pool(op.relu(x), (2, 2))), "AvgPool", "mixes"),
     "a maximum of 2x2": (lambda x: pooled(max_pool(op.relu(x), (2, 2))), "MaxPool", "mixes"),
     "to a map of 2x2": (lambda x: pooled(op.adaptive_avg_pool(op.relu(x), np.array([2, 2]))), "AdaptiveAvgPool", "mixes"),
     "padded pool": (lambda x: pooled(avg_pool(op.relu(x), (3, 4), (1, 1))), "AvgPool", "mixes"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -145,13 +161,19 @@ HEADS = {
     "softmax at the end": lambda x: op.softmax(linear(mean(x)), -1),
     "log softmax": lambda x: op.log_softmax(linear(mean(x)), 1),
     "convolution on rows": lambda x: flat(conv1x1(op.unsqueeze(mean(x), np.array([2, 3])), CLASSES)),
-    "grouped 1x1": lambda x: linear(flat(op.group_convolution(mean(x, keep=True), numbers(5, 1, 1, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]))),
-    "kernel over a padded 1x1": lambda x: flat(op.convolution(mean(x, keep=True), numbers(CLASSES, 5, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])),
+    "grouped 1x1": lambda x: linear(
+        flat(op.group_convolution(mean(x, keep=True), numbers(5, 1, 1, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]))
+    ),
+    "kernel over a padded 1x1": lambda x: flat(
+        op.convolution(mean(x, keep=True), numbers(CLASSES, 5, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])
+    ),
     "power": lambda x: linear(op.power(op.abs(mean(x)), np.float32(0.5))),
     "itself, squared": lambda x: linear(op.multiply(mean(x), mean(op.relu(x)))),
-    "outer product": lambda x: linear(flat(op.matmul(op.unsqueeze(mean(x), np.array([2])), op.unsqueeze(mean(op.relu(x)), np.array([1])), False, False))),
+    "outer product": lambda x: linear(
+        flat(op.matmul(op.unsqueeze(mean(x), np.array([2])), op.unsqueeze(mean(op.relu(x)), np.array([1])), False, False))
+    ),
     "hierarchical": lambda x: op.concat([linear(mean(x), 3, seed=1), mlp(mean(x), 6, 2)], 1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -172,10 +194,12 @@ def test_dynamic_height_and_width(layout, head, mask):
     axes, channel = ((2, 3), 1) if layout == "NCHW" else ((1, 2), 3)
     built = {
         "mean": lambda x: linear(mean(op.relu(x), axes)),
-        "gem": lambda x: linear(op.power(op.reduce_mean(op.power(op.clamp(x, 1e-3, 9.0), np.float32(3)), np.array(axes), False), np.float32(1 / 3))),
+        "gem": lambda x: linear(
+            op.power(op.reduce_mean(op.power(op.clamp(x, 1e-3, 9.0), np.float32(3)), np.array(axes), False), np.float32(1 / 3))
+        ),
         "max and mean": lambda x: linear(op.concat([op.reduce_max(x, np.array(axes), False), mean(x, axes)], 1)),
         "mlp": lambda x: mlp(mean(layer_norm(x, channel), axes)),
-    }[head]  # fmt: skip
+    }[head]
     one = case(built, layout=layout, mask=mask, batch=2, dynamic=(0, *axes))
     if mask == "gaussian" and head == "max and mean":
         refused(one, "ReduceMax", "neighbours")
@@ -191,14 +215,22 @@ FLATTENED = {
     "weights not transposed": lambda x: linear(flat(op.relu(x)), transposed=False),
     "nonlinear before": lambda x: linear(flat(op.tanh(op.add(x, numbers(1, 5, 3, 4))))),
     "merged, then ReLU": lambda x: linear(op.relu(flat(x))),
-    "merged, then a scalar and an activation": lambda x: linear(op.hswish(op.multiply(np.float32(1.3), flat(op.add(x, np.float32(0.2)))))),
+    "merged, then a scalar and an activation": lambda x: linear(
+        op.hswish(op.multiply(np.float32(1.3), flat(op.add(x, np.float32(0.2)))))
+    ),
     "constant minus the merged": lambda x: linear(op.sigmoid(op.subtract(np.float32(0.2), flat(x)))),
     "nhwc order": lambda x: linear(flat(op.transpose(op.relu(x), [0, 2, 3, 1]))),
-    "kernel as large as the map": lambda x: flat(op.convolution(op.relu(x), numbers(CLASSES, 5, 3, 4), [1, 1], [0, 0], [0, 0], [1, 1])),
-    "kernel, ReLU, 1x1 (timm VGG)": lambda x: flat(conv1x1(op.relu(op.convolution(x, numbers(6, 5, 3, 4, size=0.3), [1, 1], [0, 0], [0, 0], [1, 1])), CLASSES)),
-    "depthwise kernel": lambda x: linear(flat(op.group_convolution(op.relu(x), numbers(5, 1, 1, 3, 4), [1, 1], [0, 0], [0, 0], [1, 1]))),
+    "kernel as large as the map": lambda x: flat(
+        op.convolution(op.relu(x), numbers(CLASSES, 5, 3, 4), [1, 1], [0, 0], [0, 0], [1, 1])
+    ),
+    "kernel, ReLU, 1x1 (timm VGG)": lambda x: flat(
+        conv1x1(op.relu(op.convolution(x, numbers(6, 5, 3, 4, size=0.3), [1, 1], [0, 0], [0, 0], [1, 1])), CLASSES)
+    ),
+    "depthwise kernel": lambda x: linear(
+        flat(op.group_convolution(op.relu(x), numbers(5, 1, 1, 3, 4), [1, 1], [0, 0], [0, 0], [1, 1]))
+    ),
     "h*w and channels of tokens": lambda x: linear(flat(op.reshape(op.relu(x), np.array([0, 0, -1]), True))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -227,13 +259,37 @@ def test_flattened_with_dynamic_batch(name, batch):
 FLATTENED_REFUSED = {
     "softmax over all": (lambda x: linear(op.softmax(flat(x), 1)), "Softmax", ""),
     "norm over all": (lambda x: linear(op.mvn(flat(x), np.array([1]), True, 1e-3, "inside_sqrt")), "MVN", ""),
-    "FC on the left": (lambda x: op.transpose(op.matmul(op.constant(numbers(CLASSES, 60)), flat(x), False, True), [1, 0]), "MatMul", "second operand"),
-    "a smaller kernel": (lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 3, 3, size=0.2), [1, 1], [1, 1], [1, 1], [1, 1]))), "Convolution", "neighbouring"),
-    "a padded kernel": (lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 3, 4, size=0.2), [1, 1], [1, 1], [1, 1], [1, 1]))), "Convolution", "neighbouring"),
-    "a strided 1x1": (lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 1, 1), [2, 2], [0, 0], [0, 0], [1, 1]))), "Convolution", "neighbouring"),
-    "a depthwise 3x3": (lambda x: pooled(op.relu(op.group_convolution(x, numbers(5, 1, 1, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]))), "GroupConvolution", "mixes"),
-    "a row and its channels": (lambda x: linear(flat(op.relu(linear(op.reshape(op.transpose(x, [0, 2, 1, 3]), np.array([0, 3, 20]), True), 3)))), "Reshape", "apart"),
-}  # fmt: skip
+    "FC on the left": (
+        lambda x: op.transpose(op.matmul(op.constant(numbers(CLASSES, 60)), flat(x), False, True), [1, 0]),
+        "MatMul",
+        "second operand",
+    ),
+    "a smaller kernel": (
+        lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 3, 3, size=0.2), [1, 1], [1, 1], [1, 1], [1, 1]))),
+        "Convolution",
+        "neighbouring",
+    ),
+    "a padded kernel": (
+        lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 3, 4, size=0.2), [1, 1], [1, 1], [1, 1], [1, 1]))),
+        "Convolution",
+        "neighbouring",
+    ),
+    "a strided 1x1": (
+        lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 1, 1), [2, 2], [0, 0], [0, 0], [1, 1]))),
+        "Convolution",
+        "neighbouring",
+    ),
+    "a depthwise 3x3": (
+        lambda x: pooled(op.relu(op.group_convolution(x, numbers(5, 1, 1, 3, 3, size=0.3), [1, 1], [1, 1], [1, 1], [1, 1]))),
+        "GroupConvolution",
+        "mixes",
+    ),
+    "a row and its channels": (
+        lambda x: linear(flat(op.relu(linear(op.reshape(op.transpose(x, [0, 2, 1, 3]), np.array([0, 3, 20]), True), 3)))),
+        "Reshape",
+        "apart",
+    ),
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -247,15 +303,35 @@ def test_what_is_not_flatten_and_fc(name, mask):
 
 PRODUCTS = {
     "1x1": lambda x: pooled(op.relu(conv1x1(x))),
-    "1x1, auto pad": lambda x: pooled(op.relu(op.convolution(x, numbers(6, 5, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1], "same_upper"))),
-    "grouped 1x1": lambda x: pooled(op.relu(op.group_convolution(op.concat([x, op.negative(x)], 1), numbers(2, 3, 5, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]))),
-    "W @ x": lambda x: pooled(op.relu(op.matmul(op.constant(numbers(6, 5)), op.reshape(x, np.array([0, 5, 12]), True), False, False)), [2]),
-    "W^T @ x": lambda x: pooled(op.relu(op.matmul(op.constant(numbers(5, 6)), op.reshape(x, np.array([0, 5, 12]), True), True, False)), [2]),
-    "x^T @ W": lambda x: linear(mean(op.relu(op.matmul(op.reshape(x, np.array([0, 5, 12]), True), op.constant(numbers(5, 6)), True, False)), [1])),
-    "W @ (x^T)^T": lambda x: linear(op.reduce_mean(op.relu(op.matmul(op.constant(numbers(6, 5)), op.transpose(op.reshape(x, np.array([0, 5, 12]), True), [0, 2, 1]), False, True)), np.array([2]), False)),
+    "1x1, auto pad": lambda x: pooled(
+        op.relu(op.convolution(x, numbers(6, 5, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1], "same_upper"))
+    ),
+    "grouped 1x1": lambda x: pooled(
+        op.relu(op.group_convolution(op.concat([x, op.negative(x)], 1), numbers(2, 3, 5, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1]))
+    ),
+    "W @ x": lambda x: pooled(
+        op.relu(op.matmul(op.constant(numbers(6, 5)), op.reshape(x, np.array([0, 5, 12]), True), False, False)), [2]
+    ),
+    "W^T @ x": lambda x: pooled(
+        op.relu(op.matmul(op.constant(numbers(5, 6)), op.reshape(x, np.array([0, 5, 12]), True), True, False)), [2]
+    ),
+    "x^T @ W": lambda x: linear(
+        mean(op.relu(op.matmul(op.reshape(x, np.array([0, 5, 12]), True), op.constant(numbers(5, 6)), True, False)), [1])
+    ),
+    "W @ (x^T)^T": lambda x: linear(
+        op.reduce_mean(
+            op.relu(
+                op.matmul(
+                    op.constant(numbers(6, 5)), op.transpose(op.reshape(x, np.array([0, 5, 12]), True), [0, 2, 1]), False, True
+                )
+            ),
+            np.array([2]),
+            False,
+        )
+    ),
     "gated unit": lambda x: pooled(op.multiply(op.sigmoid(conv1x1(x, 6, 4)), conv1x1(x, 6, 5))),
     "bottleneck with a skip": lambda x: pooled(op.add(x, conv1x1(op.relu(conv1x1(x, 3)), 5, 7))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -1,8 +1,10 @@
 """Random heads from the table of operations: never wrong, whatever had to be laid out densely."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import openvino as ov
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openvino import opset13 as op
@@ -89,7 +91,7 @@ WISE = {
     "quantised": lambda x, p, s: op.fake_quantize(x, *[np.float32(v) for v in (-2.03, 1.97, -2.03, 1.97)], 256),
     "squeeze and excite": lambda x, p, s: op.multiply(op.sigmoid(op.reduce_mean(x, np.array(p.axes), True)), x),
     "shift": lambda x, p, s: op.roll(x, np.array([1]), np.array([p.axes[-1]])),
-}  # fmt: skip
+}
 
 
 def reduced(reduce, keep):
@@ -125,8 +127,13 @@ def with_class_token(x, p, s):
     return attended(layer_norm(joined), LAYOUTS["NPC"], s, "first")
 
 
+def gram(x, p, s):
+    tokens, _ = moved(x, p, "NPC")
+    return op.reshape(op.matmul(tokens, tokens, True, False), np.array([0, -1]), True)
+
+
 #: (x, place, seed) -> [N, C]: positions meet.
-MEET = {
+MEET: dict[str, Callable[[ov.Node, Place, int], ov.Node]] = {
     "mean": reduced(op.reduce_mean, False),
     "sum": reduced(op.reduce_sum, True),
     "max": reduced(op.reduce_max, False),
@@ -136,14 +143,16 @@ MEET = {
     "GeM": lambda x, p, s: op.sqrt(MEET["mean"](op.power(op.clamp(x, 0.01, 9.0), np.float32(2)), p, s)),
     "flatten": lambda x, p, s: linear(op.reshape(x, np.array([0, -1]), True), 5, seed=s),
     "flatten late": lambda x, p, s: linear(op.relu(op.reshape(x, np.array([0, -1]), True)), 5, seed=s),
-    "rows, then columns": lambda x, p, s: op.reshape(op.reduce_max(op.reduce_mean(x, np.array([p.axes[0]]), True), np.array(p.axes), False), np.array([0, -1]), True),
+    "rows, then columns": lambda x, p, s: op.reshape(
+        op.reduce_max(op.reduce_mean(x, np.array([p.axes[0]]), True), np.array(p.axes), False), np.array([0, -1]), True
+    ),
     "softmax pool": lambda x, p, s: MEET["sum"](op.multiply(op.softmax(x, p.axes[0]), x), p, s),
     "attention, first": lambda x, p, s: attended(x, p, s, "first"),
     "attention, mean": lambda x, p, s: attended(x, p, s, "mean"),
     "learned query": asked,
     "class token": with_class_token,
-    "gram": lambda x, p, s: op.reshape((lambda t: op.matmul(t, t, True, False))(moved(x, p, "NPC")[0]), np.array([0, -1]), True),
-}  # fmt: skip
+    "gram": gram,
+}
 
 #: (x, seed) -> x for [N, C].
 AFTER = {
@@ -152,11 +161,15 @@ AFTER = {
     "norm": lambda x, s: layer_norm(x, seed=s),
     "softmax": lambda x, s: op.softmax(x, -1),
     "prelu": lambda x, s: op.prelu(x, numbers(width(x), seed=s, size=0.3)),
-    "as a map": lambda x, s: op.reshape(op.relu(dense_layer(op.unsqueeze(x, np.array([2, 3])), LAYOUTS["NCHW"], s)), np.array([0, -1]), True),
+    "as a map": lambda x, s: op.reshape(
+        op.relu(dense_layer(op.unsqueeze(x, np.array([2, 3])), LAYOUTS["NCHW"], s)), np.array([0, -1]), True
+    ),
     "two heads": lambda x, s: op.concat([linear(x, 2, seed=s), linear(op.tanh(x), 3, seed=s + 1)], 1),
     "halves": lambda x, s: op.add(*op.split(op.concat([x, op.relu(x)], 1), np.int64(1), 2).outputs()),
-    "outer": lambda x, s: op.reshape(op.multiply(op.unsqueeze(x, np.array([1])), numbers(1, 2, 1, seed=s)), np.array([0, -1]), True),
-}  # fmt: skip
+    "outer": lambda x, s: op.reshape(
+        op.multiply(op.unsqueeze(x, np.array([1])), numbers(1, 2, 1, seed=s)), np.array([0, -1]), True
+    ),
+}
 
 STEPS = st.lists(
     st.one_of(st.sampled_from(sorted(WISE)), st.sampled_from([f"to {name}" for name in LAYOUTS])), min_size=0, max_size=5
@@ -165,9 +178,14 @@ STEPS = st.lists(
 
 @settings(max_examples=80, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(
-    layout=st.sampled_from(sorted(LAYOUTS)), mask=st.sampled_from(["point", "gaussian"]), batch=st.sampled_from([1, 2]),
-    wise=STEPS, meet=st.sampled_from(sorted(MEET)), after=st.lists(st.sampled_from(sorted(AFTER)), max_size=2), chunk=st.sampled_from([None, None, 4]),
-)  # fmt: skip
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    mask=st.sampled_from(["point", "gaussian"]),
+    batch=st.sampled_from([1, 2]),
+    wise=STEPS,
+    meet=st.sampled_from(sorted(MEET)),
+    after=st.lists(st.sampled_from(sorted(AFTER)), max_size=2),
+    chunk=st.sampled_from([None, None, 4]),
+)
 def test_never_wrong(layout, mask, batch, wise, meet, after, chunk):
     def head(x):
         place = LAYOUTS[layout]

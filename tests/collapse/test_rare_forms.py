@@ -1,5 +1,8 @@
 """Legal forms that few exporters write: each was refused wrongly, died, or came out wrong once."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import openvino as ov
 import openvino.opset1 as op1
@@ -33,15 +36,27 @@ def channels_second(x):
 MAPS = {
     "slice that keeps all, ends said": lambda x: pooled(op.slice(op.relu(x), ints(0, 0), ints(3, 4), ints(1, 1), ints(2, -1))),
     "slice of channels and of all rows": lambda x: pooled(op.slice(op.relu(x), ints(1, 0), ints(4, 3), ints(1, 1), ints(1, 2))),
-    "strided slice that keeps all": lambda x: pooled(op.strided_slice(op.relu(x), ints(0, 0, 0, 0), ints(1, 5, 3, 4), ints(1, 1, 1, 1), [0] * 4, [0] * 4)),
-    "strided slice of channels": lambda x: pooled(op.strided_slice(op.relu(x), ints(0, 1, 0, 0), ints(0, 4, 3, 4), ints(1, 1, 1, 1), [1, 0, 0, 0], [1, 0, 0, 0])),
+    "strided slice that keeps all": lambda x: pooled(
+        op.strided_slice(op.relu(x), ints(0, 0, 0, 0), ints(1, 5, 3, 4), ints(1, 1, 1, 1), [0] * 4, [0] * 4)
+    ),
+    "strided slice of channels": lambda x: pooled(
+        op.strided_slice(op.relu(x), ints(0, 1, 0, 0), ints(0, 4, 3, 4), ints(1, 1, 1, 1), [1, 0, 0, 0], [1, 0, 0, 0])
+    ),
     "gather of opset1": lambda x: pooled(op1.gather(op.relu(x), ints(0, 2, 1, 3), np.int64(1))),
     "prelu, a slope per position": lambda x: pooled(op.prelu(x, numbers(1, 1, 3, 4))),
-    "a vector times a matrix": lambda x: op.unsqueeze(op.matmul(op.reshape(mean(op.relu(x)), ints(-1), False), numbers(5, 4), False, False), ints(0)),
-    "a matrix times a vector": lambda x: op.unsqueeze(op.matmul(numbers(4, 5), op.reshape(mean(op.relu(x)), ints(-1), False), False, False), ints(0)),
-    "a vector, said to be transposed": lambda x: op.unsqueeze(op.matmul(op.reshape(mean(op.relu(x)), ints(-1), False), numbers(5, 4), True, False), ints(0)),
-    "no batch, flattened": lambda x: op.unsqueeze(op.matmul(op.reshape(op.squeeze(op.relu(x), ints(0)), ints(-1), False), numbers(60, 4), False, False), ints(0)),
-}  # fmt: skip
+    "a vector times a matrix": lambda x: op.unsqueeze(
+        op.matmul(op.reshape(mean(op.relu(x)), ints(-1), False), numbers(5, 4), False, False), ints(0)
+    ),
+    "a matrix times a vector": lambda x: op.unsqueeze(
+        op.matmul(numbers(4, 5), op.reshape(mean(op.relu(x)), ints(-1), False), False, False), ints(0)
+    ),
+    "a vector, said to be transposed": lambda x: op.unsqueeze(
+        op.matmul(op.reshape(mean(op.relu(x)), ints(-1), False), numbers(5, 4), True, False), ints(0)
+    ),
+    "no batch, flattened": lambda x: op.unsqueeze(
+        op.matmul(op.reshape(op.squeeze(op.relu(x), ints(0)), ints(-1), False), numbers(60, 4), False, False), ints(0)
+    ),
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -64,8 +79,10 @@ TOKENS = {
     "depthwise 1x1 behind attention": lambda x: linear(
         mean(op.relu(op.group_convolution(channels_second(attended(x)), numbers(6, 1, 1, 1), [1], [0], [0], [1])), (2,))
     ),
-    "slice that keeps all behind attention": lambda x: linear(mean(op.slice(attended(x), ints(0), ints(12), ints(1), ints(1)), (1,))),
-}  # fmt: skip
+    "slice that keeps all behind attention": lambda x: linear(
+        mean(op.slice(attended(x), ints(0), ints(12), ints(1), ints(1)), (1,))
+    ),
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -116,7 +133,8 @@ def test_keys_on_rows_and_columns():
     refused(case(head, layout="NHWC"), "MatMul", "rows and columns")
 
 
-HALF = {
+#: head, and what the case is like.
+HALF: dict[str, tuple[Callable[[ov.Node], ov.Node], dict[str, Any]]] = {
     "pool": (lambda x: pooled(op.relu(x)), {}),
     "grid known when it runs": (lambda x: pooled(op.relu(x)), {"dynamic": (0, 2, 3)}),
     "attention": (lambda x: linear(mean(attended(x), (1,))), {"layout": "NPC", "channels": 6}),

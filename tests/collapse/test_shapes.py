@@ -19,9 +19,7 @@ APPLIES = {
     "h, w merged": lambda x: pooled(op.relu(op.reshape(x, np.array([0, 0, -1]), True)), [2]),
     "merged, with -1 for the batch": lambda x: pooled(op.relu(op.reshape(x, np.array([-1, 5, 12]), False)), [2]),
     "to tokens": lambda x: pooled(op.relu(linear(tokens(x), 6)), [1]),
-    "to tokens and back": lambda x: pooled(
-        op.relu(op.reshape(op.transpose(tokens(x), [0, 2, 1]), np.array([0, 5, 3, 4]), True))
-    ),
+    "to tokens and back": lambda x: pooled(op.relu(op.reshape(op.transpose(tokens(x), [0, 2, 1]), np.array([0, 5, 3, 4]), True))),
     "nhwc": lambda x: pooled(op.relu(linear(op.transpose(x, [0, 2, 3, 1]), 6)), [1, 2]),
     "nhwc and back": lambda x: pooled(conv1x1(op.transpose(linear(op.transpose(x, [0, 2, 3, 1]), 5), [0, 3, 1, 2]))),
     "h and w swapped": lambda x: pooled(op.relu(op.add(op.transpose(x, [0, 1, 3, 2]), numbers(1, 1, 4, 3)))),
@@ -42,7 +40,7 @@ APPLIES = {
     "channels padded": lambda x: pooled(op.pad(op.relu(x), [0, 1, 0, 0], [0, 2, 0, 0], "constant", np.float32(0.3))),
     "channels tiled": lambda x: pooled(op.tile(op.relu(x), np.array([1, 2, 1, 1]))),
     "channels strided": lambda x: pooled(op.slice(op.relu(x), np.array([0]), np.array([5]), np.array([2]), np.array([1]))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -75,32 +73,49 @@ REFUSES = {
     "windows": (lambda x: pooled(op.reshape(op.relu(x), np.array([0, 5, 3, 2, 2]), True), [2, 3, 4]), "Reshape", "apart"),
     "h taken apart": (lambda x: pooled(op.relu(op.reshape(x, np.array([0, 5, 4, 3]), True))), "Reshape", "apart"),
     "flipped": (
-        lambda x: linear(op.reshape(op.slice(x, np.array([3]), np.array([-5]), np.array([-1]), np.array([3])), np.array([0, -1]), True)),
-        "Slice", "mixes",
+        lambda x: linear(
+            op.reshape(op.slice(x, np.array([3]), np.array([-5]), np.array([-1]), np.array([3])), np.array([0, -1]), True)
+        ),
+        "Slice",
+        "mixes",
     ),
     "cropped": (
         lambda x: pooled(op.slice(op.relu(x), np.array([1]), np.array([3]), np.array([1]), np.array([3]))),
-        "Slice", "mixes",
+        "Slice",
+        "mixes",
     ),
     "resized": (
-        lambda x: pooled(op.interpolate(x, np.array([6, 8]), "nearest", "sizes", axes=np.array([2, 3]))), "Interpolate", "mixes"
+        lambda x: pooled(op.interpolate(x, np.array([6, 8]), "nearest", "sizes", axes=np.array([2, 3]))),
+        "Interpolate",
+        "mixes",
     ),
     "padded around": (
-        lambda x: pooled(op.relu(op.pad(x, [0, 0, 1, 1], [0, 0, 1, 1], "constant", np.float32(0.5)))), "Pad", "mixes"
+        lambda x: pooled(op.relu(op.pad(x, [0, 0, 1, 1], [0, 0, 1, 1], "constant", np.float32(0.5)))),
+        "Pad",
+        "mixes",
     ),
     "merged with channels, then a nonlinearity per place": (
         lambda x: linear(op.add(op.relu(op.add(op.reshape(x, np.array([0, -1]), True), numbers(60))), numbers(60, seed=4))),
-        "Add", "position and channel",
+        "Add",
+        "position and channel",
     ),
     "merged and taken apart": (
-        lambda x: pooled(op.reshape(op.reshape(x, np.array([0, 60]), True), np.array([0, 5, 3, 4]), True)), "Reshape", "taken apart"
+        lambda x: pooled(op.reshape(op.reshape(x, np.array([0, 60]), True), np.array([0, 5, 3, 4]), True)),
+        "Reshape",
+        "taken apart",
     ),
     "unknown": (lambda x: pooled(op.cum_sum(x, np.int64(3))), "CumSum", "mixes"),
     "positions gated along two axes": (
-        lambda x: pooled(op.add(op.transpose(op.slice(x, np.array([0]), np.array([5]), np.array([1]), np.array([1])), [0, 1, 3, 2]), op.reshape(x, np.array([0, 5, 4, 3]), True))),
-        "Reshape", "apart",
+        lambda x: pooled(
+            op.add(
+                op.transpose(op.slice(x, np.array([0]), np.array([5]), np.array([1]), np.array([1])), [0, 1, 3, 2]),
+                op.reshape(x, np.array([0, 5, 4, 3]), True),
+            )
+        ),
+        "Reshape",
+        "apart",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mask", MASKS)

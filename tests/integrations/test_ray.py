@@ -10,10 +10,10 @@ import threading
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
+from helpers.pictures import rgb
 from ovxai.errors import OptionError, SourceError
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
@@ -53,13 +53,13 @@ def test_rows_say_what_the_explainer_says():
             assert row["label"] == explanation.labels[row["class"]] and row["error"] is None
             assert row["score"] == pytest.approx(explanation.scores[row["class"]], abs=1e-6)
             assert np.array_equal(np.array(row["map"], np.uint8), explanation.raw_maps[row["class"]])
-            drawn = cv2.imdecode(np.frombuffer(row["overlay"], np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+            drawn = rgb(row["overlay"])
             assert np.array_equal(drawn, explanation.overlay(row["class"]))
 
 
 def test_arrays_bytes_and_paths_give_the_same():
     explain = worker(keep=())
-    pixels = cv2.imread(str(PICTURES[0]))[:, :, ::-1].copy()
+    pixels = rgb(PICTURES[0])
     tables = [
         explain(batch)
         for batch in (
@@ -115,7 +115,10 @@ def test_own_columns_are_kept():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A head that does no work and two nodes of three CPUs each, all on this machine: one alone holds both actors and a reader."""
+    """A head that does no work and two nodes of three CPUs each, all on this machine.
+
+    One node alone holds both actors and a reader.
+    """
     ray = pytest.importorskip("ray", reason="ray is not installed (extra ray)")
     from ray.cluster_utils import Cluster
 
