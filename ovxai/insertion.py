@@ -239,8 +239,7 @@ def _attach(
     model: ov.Model, branch: Branch, plan: Plan, options: InsertOptions, model_info: ModelInfo
 ) -> tuple[ExplainedInfo, tuple[str, ...]]:
     """The written rt_info, and what a person should know of the outputs."""
-    maps = branch.saliency
-    outputs = {SALIENCY_MAP: to_grey(maps) if options.scale else as_float(maps)}
+    outputs = {SALIENCY_MAP: to_grey(branch.saliency, level=branch.level) if options.scale else as_float(branch.raw)}
     wanted = options.feature_map if options.feature_map is not None else plan.shows_features
     features = _there(FEATURE_MAP, branch.feature_map, asked=options.feature_map is True)
     if wanted and features is not None:
@@ -252,8 +251,8 @@ def _attach(
         outputs[SALIENCY_INDEX] = branch.index
     if options.embed:
         name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
-        grey = outputs[SALIENCY_MAP] if options.scale else to_grey(maps)
-        outputs[name] = embed(options.embed, grey, branch.strength or largest_cells(maps), plan.picture, model_info)
+        grey = outputs[SALIENCY_MAP] if options.scale else to_grey(branch.saliency, level=branch.level)
+        outputs[name] = embed(options.embed, grey, branch.strength or largest_cells(branch.raw), plan.picture, model_info)
     notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
     info = replace(branch.info, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "")

@@ -12,23 +12,23 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.carry import axis_values, is_pointwise_convolution
-from ovxai.collapse.layout import spread_over_masks, to_windowed, window_dims
-from ovxai.collapse.lazy import once
+from ovxai.collapse.layout import spread_over_masks, window_dims
+from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import Leveled, Mapped, Refusal, Shared, Value, Windowed
+from ovxai.collapse.values import Shared, Value
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE, Dim, Dims, ints, sizes
 from ovxai.graph.graph import constant_value
 
 if TYPE_CHECKING:
-    from ovxai.collapse.interpreter import Interpreter
+    pass
 
 
 class Lift:
     """One operation about to be applied to tensors [M, ...]: the tensors, their values, the result's extents."""
 
-    def __init__(self, operation: Operation, values: Sequence[Value], out: list[Dims], masks) -> None:
+    def __init__(self, operation: Operation, values: Sequence[Value], out: list[Dims], masks: Masks) -> None:
         self.operation = operation
         self.node = operation.node
         self.values = values
@@ -51,56 +51,8 @@ class Lift:
         return [self.masks.count, *self.out[index]]
 
 
-def lifted(interpreter: Interpreter, operation: Operation) -> list[Value]:
-    """Apply an operation to Mapped and Windowed values (and Leveled ones that join a window).
-
-    Raises:
-        Refusal: a windowed axis is mixed, or positions are still apart.
-    """
-    masks = interpreter.masks
-    values = _joined(operation, masks)
-    axes = [_window_axes(operation.with_inputs(values), index) for index in range(len(operation.out_dims))]
-    physical = [window_dims(dims, found, masks) for dims, found in zip(operation.out_dims, axes)]
-    shared = once(lambda: _apply(Lift(operation, values, physical, masks)))
-
-    def result(index: int) -> Value:
-        thunk = once(lambda: shared()[index])
-        dims = operation.out_dims[index]
-        return Windowed(dims, axes[index], thunk) if axes[index] else Mapped(dims, thunk)
-
-    return [result(index) for index in range(len(operation.out_dims))]
-
-
-def _joined(operation: Operation, masks) -> list[Value]:
-    """Leveled operands beside windowed ones become windowed too."""
-    windowed = any(isinstance(value, Windowed) for value in operation.inputs)
-    joined: list[Value] = []
-    for value in operation.inputs:
-        if isinstance(value, Leveled) and windowed and len(value.positions) == 1:
-            value = to_windowed(value, value.positions[0], masks)
-        if not isinstance(value, (Shared, Mapped, Windowed)):
-            raise Refusal("what is gated meets what is already mapped")
-        joined.append(value)
-    return joined
-
-
-def _window_axes(operation: Operation, index: int) -> tuple[int, ...]:
-    carried = operation.carried(index)
-    found: set[int] = set()
-    for port, value in enumerate(operation.inputs):
-        for axis in value.axes if isinstance(value, Windowed) else ():
-            if axis not in carried[port]:
-                raise operation.mixes("positions")
-            found.add(carried[port][axis])
-    for port, value in enumerate(operation.inputs):
-        held = value.axes if isinstance(value, Windowed) else ()
-        for axis, target in carried[port].items():
-            if target in found and axis not in held and value.dims[axis].size > 1:
-                raise Refusal("a term that depends on the position meets classes of positions")
-    return tuple(sorted(found))
-
-
-def _apply(lift: Lift) -> list[ov.Output]:
+def applied(lift: Lift) -> list[ov.Output]:
+    """The results of an operation on tensors with the masks in front: [M, ...] each."""
     facts = lift.operation.facts
     if facts.lift is not None:
         results = facts.lift(lift)

@@ -14,15 +14,15 @@ from functools import partial
 
 import openvino as ov
 
-from ovxai.collapse.batched import lifted
 from ovxai.collapse.decompose import Witness
 from ovxai.collapse.dense import densify
 from ovxai.collapse.lazy import once
+from ovxai.collapse.lifted import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import UNKNOWN, Op, Operation, infer_shape
 from ovxai.collapse.pointwise import pointwise
 from ovxai.collapse.tokens import history, join, segmented
-from ovxai.collapse.values import Dense, Mapped, Refusal, Segments, Shared, Value
+from ovxai.collapse.values import NOTHING, Dense, Mapped, Past, Refusal, Segments, Shared, Value
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.dims import dims_of, sizes
 from ovxai.graph.graph import Graph, Key, key_of, sources
@@ -143,13 +143,12 @@ class Interpreter:
         return [self._remember(value, operation) for value in results]
 
     def _remember(self, value: Value, operation: Operation) -> Value:
-        """Hand on what was dense above, and what was seen. Runs remember for themselves, and so does a run picked out."""
+        """Hand on the past of the operands. Runs remember for themselves, and so does a run picked out."""
         apart = any(isinstance(feed, Segments) for feed in operation.inputs)
-        if isinstance(value, Segments) or (apart and (value.dense or value.seen)):
+        if isinstance(value, Segments) or (apart and value.past != NOTHING):
             return value
         feeds = [feed for feed in operation.inputs if not (operation.facts.picks and isinstance(feed, Segments))]
-        dense, seen = history((value, *feeds))
-        return replace(value, dense=dense, seen=seen) if dense or seen else value
+        return replace(value, past=history((value, *feeds)))
 
     def _exactly(self, operation: Operation) -> list[Value]:
         rule = operation.facts.meet
@@ -161,8 +160,8 @@ class Interpreter:
     def _densely(self, operation: Operation, reason: str) -> list[Value]:
         inputs = [self.laid_out(value, operation, reason) for value in operation.inputs]
         results = lifted(self, operation.with_inputs(inputs))
-        dense, seen = history(inputs)
-        return [replace(value, dense=(*value.dense, *dense), seen=value.seen | seen) for value in results]
+        past = history(inputs)
+        return [replace(value, past=value.past | past) for value in results]
 
     def laid_out(self, value: Value, operation: Operation, reason: str) -> Value:
         """A value in its dense form, with a note that says for which operation and why."""
@@ -171,8 +170,7 @@ class Interpreter:
         if isinstance(value, (Shared, Mapped)):
             return value
         note = Dense(operation.name, operation.kind, reason, math.prod(sizes(value.dims)))
-        dense, seen = history([value])
-        return replace(densify(self, value), dense=(*dense, note), seen=seen)
+        return replace(densify(self, value), past=history([value]) | Past((note,)))
 
 
 def _shared_results(operation: Operation) -> list[Value]:

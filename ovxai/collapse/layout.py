@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Refusal, Shared, Thunk, Value, Windowed
+from ovxai.collapse.values import ONE, ZERO, Anchored, Leveled, Mapped, Refusal, Shared, Thunk, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE as DIM_ONE
 from ovxai.graph.dims import Dim, Dims, ints
+
+Move = Callable[[ov.Output], ov.Output]
 
 
 def flat_dims(dims: Dims, positions: Sequence[int]) -> Dims:
@@ -122,7 +125,39 @@ def to_windowed(value: Value, axis: int, masks: Masks) -> Windowed:
         raise Refusal("what is gated does not lie along one axis of tokens")
     if not value.flat:
         raise Refusal("ungated tokens differ by position (a position-dependent term), so they are no single class")
-    return Windowed(value.dims, (axis,), once(lambda: _window(value, axis, masks)))
+    change = once(lambda: _window_change(value, axis, masks))
+    return Windowed(value.dims, (axis,), once(lambda: _window(value, axis, masks)), anchored=Anchored(value.levels[ZERO], change))
+
+
+def added(parts: Anchored) -> Thunk:
+    """anchor + change: [M, ...]."""
+    return once(lambda: emit.add(parts.change(), emit.unsqueeze(parts.anchor(), [0])))
+
+
+def zero_anchor(dims: Dims, like: ov.Output) -> ov.Output:
+    """The anchor of what is zero when dark. One for all pictures: the CPU plugin (2026.4) computes a ReduceMean wrongly
+    when a constant with an extent on the batch's axis is added behind it."""
+    return emit.zeros((DIM_ONE, *dims[1:]) if dims else dims, like)
+
+
+def anchored_mapped(dims: Dims, anchor: Thunk, change: Thunk) -> Mapped:
+    """A mapped tensor of two parts; the sum is made only for what asks for it."""
+    parts = Anchored(anchor, change)
+    return Mapped(dims, added(parts), anchored=parts)
+
+
+def _window_change(value: Leveled, axis: int, masks: Masks) -> ov.Output:
+    """What the window's cells have beside the dark tokens' value, which has none."""
+    if masks.levels == (ONE,):
+        live = emit.unsqueeze(rows(change_of(value, ONE), value, masks), [axis + 1])
+    elif value.affine:
+        change = _gathered(change_of(value, ONE), value, axis, masks.window_index)
+        weight = op.reshape(masks.window_weight, ints(_spots(value.rank, axis)), False).output(0)
+        live = emit.multiply(change, weight)
+    else:
+        live = _live_by_level(value, axis, masks, lambda level: change_of(value, level))
+    rest = emit.zeros((masks.count, *flat_dims(value.dims, (axis,))), live)
+    return emit.concat([live, rest], axis + 1)
 
 
 def _window(value: Leveled, axis: int, masks: Masks) -> ov.Output:
@@ -134,7 +169,7 @@ def _window(value: Leveled, axis: int, masks: Masks) -> ov.Output:
         weight = op.reshape(masks.window_weight, ints(_spots(value.rank, axis)), False).output(0)
         live = emit.add(emit.multiply(change, weight), base)
     else:
-        live = _live_by_level(value, axis, masks)
+        live = _live_by_level(value, axis, masks, lambda level: value.levels[level]())
     rest = emit.broadcast(base, (masks.count, *flat_dims(value.dims, (axis,))))
     return emit.concat([live, rest], axis + 1)
 
@@ -144,12 +179,12 @@ def _spots(rank: int, axis: int) -> list[int]:
     return [-1 if place == axis + 1 else 1 for place in range(rank + 1)]
 
 
-def _live_by_level(value: Leveled, axis: int, masks: Masks) -> ov.Output:
+def _live_by_level(value: Leveled, axis: int, masks: Masks, at: Callable[[float], ov.Output]) -> ov.Output:
     pieces, start = [], 0
     for level in masks.levels:
         stop = start + sum(cell[2] == level for cell in masks.offsets)
         index = emit.slice_axis(masks.window_index, 1, start, stop)
-        pieces.append(_gathered(value.levels[level](), value, axis, index))
+        pieces.append(_gathered(at(level), value, axis, index))
         start = stop
     return emit.concat(pieces, axis + 1)
 
@@ -168,16 +203,29 @@ def level_gates(value: Leveled, masks: Masks) -> dict[float, ov.Output]:
     return {ONE: masks.gate()} if value.affine else {level: masks.indicator(level) for level in masks.levels}
 
 
+def level_changes(value: Leveled, masks: Masks) -> dict[float, Thunk]:
+    """level -> V_level - V_0 with full extent on the positions, for the gate's own levels."""
+    if value.affine and masks.levels != (ONE,):
+        whole = once(lambda: change_of(value, ONE))
+        return {level: once(lambda w=level: emit.multiply(whole(), emit.scalar(w, whole()))) for level in masks.levels}
+    return {level: once(lambda w=level: change_of(value, w)) for level in masks.levels}
+
+
+def laid_change(value: Leveled, masks: Masks) -> ov.Output:
+    """[M, *dims]: sum over levels of indicator * (V_level - V_0), which is all that the masks change."""
+    steps = []
+    for level, gate in level_gates(value, masks).items():
+        change = emit.unsqueeze(change_of(value, level), [0])
+        steps.append(emit.multiply(change, laid_gate(value.dims, value.positions, masks, gate)))
+    return reduce(emit.add, steps)
+
+
 def laid_out(value: Leveled, masks: Masks) -> ov.Output:
     """[M, *dims]: V_0 + sum over levels of indicator * (V_level - V_0). The dense form."""
     kind = value.levels[ZERO]().get_element_type()
     if not kind.is_real():  # conditions and places: weighted as numbers, of which only one at a time counts
         return emit.as_type(laid_out(_as_numbers(value), masks), kind)
-    total = emit.unsqueeze(value.levels[ZERO](), [0])
-    for level, gate in level_gates(value, masks).items():
-        change = emit.unsqueeze(change_of(value, level), [0])
-        total = emit.add(emit.multiply(change, laid_gate(value.dims, value.positions, masks, gate)), total)
-    return total
+    return emit.add(laid_change(value, masks), emit.unsqueeze(value.levels[ZERO](), [0]))
 
 
 def _as_numbers(value: Leveled) -> Leveled:
@@ -203,5 +251,19 @@ def as_mapped(value: Value, masks: Masks) -> Mapped:
     if isinstance(value, Mapped):
         return value
     if isinstance(value, Shared):
-        return Mapped(value.dims, once(lambda: spread_over_masks(value.out(), value.dims, masks)))
+        nothing = once(lambda: emit.zeros((masks.count, *value.dims), value.out()))
+        spread = once(lambda: spread_over_masks(value.out(), value.dims, masks))
+        return Mapped(value.dims, spread, anchored=Anchored(value.out, nothing))
     raise Refusal("positions are still apart here")
+
+
+def moved(value: Mapped | Windowed, dims: Dims, plain: Move, mapped: Move) -> Mapped | Windowed:
+    """A value whose tensors are only cut or reshaped. plain, mapped: how, without and with the masks in front."""
+    parts = value.anchored
+    if parts is not None:
+        base, change = parts.anchor, parts.change
+        parts = Anchored(once(lambda: plain(base())), once(lambda: mapped(change())), parts.stepped)
+    out = once(lambda: mapped(value.out()))
+    if isinstance(value, Windowed):
+        return Windowed(dims, value.axes, out, anchored=parts, past=value.past)
+    return Mapped(dims, out, anchored=parts, past=value.past)

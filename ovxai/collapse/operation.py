@@ -17,11 +17,13 @@ from ovxai.graph.graph import sources
 
 if TYPE_CHECKING:
     from ovxai.collapse.batched import Lift
+    from ovxai.collapse.changes import Step
     from ovxai.collapse.decompose import Witness
     from ovxai.collapse.interpreter import Interpreter
 
     Meet = Callable[[Interpreter, "Operation"], "list[Value] | None"]
     Lifting = Callable[[Lift], "ov.Output | list[ov.Output]"]
+    Change = Callable[[Step], list[ov.Output]]
     Simplify = Callable[[ov.Node, Witness], "ov.Output | None"]
 
 
@@ -35,6 +37,8 @@ class Op:
     elementwise: it works on one entry at a time, its operands broadcast as NumPy's. batched: axis 0 of its data is a
     plain batch, into which masks can be folded. spreads: operands of extent 1 fit beside larger ones by themselves.
     shaped: a constant says its result's shape and speaks of the plain tensor. picks: it hands on runs as they are.
+    change: its result's change from the operands' (changes.py); without, operands and anchors are put in one after the
+    other, which in a low precision rounds unless it is elementwise. moves: it changes the place of entries and nothing else.
     """
 
     carry: Follow | None = None
@@ -47,6 +51,8 @@ class Op:
     spreads: bool = True
     shaped: bool = False
     picks: bool = False
+    change: Change | None = None
+    moves: bool = False
 
     @property
     def known(self) -> bool:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from openvino import opset13 as op
 
-from ovxai.collapse import batched, carry, decompose
+from ovxai.collapse import batched, carry, changes, decompose
 from ovxai.collapse.operation import Op, Operation
 from ovxai.collapse.rules.flatten import convolution, on_merged
 from ovxai.collapse.rules.product import matmul
@@ -65,11 +65,11 @@ BROADCASTING = (*BINARY, "Select", "FakeQuantize")
 _unary = Op(carry.data, batched.elementwise, meet=on_merged, elementwise=True)
 _broadcasting = Op(carry.elementwise, batched.elementwise, meet=on_merged, elementwise=True)
 _reduction = Op(carry.reduce, batched.axes_input, meet=reduction)
-_reshape = Op(carry.reshape, batched.reshape, meet=on_merged, linear=_in_all, shaped=True)
-_split = Op(carry.but_axis_input, batched.axes_input, meet=split, linear=_in_all, picks=True)
+_reshape = Op(carry.reshape, batched.reshape, meet=on_merged, linear=_in_all, shaped=True, change=changes.through, moves=True)
+_split = Op(carry.but_axis_input, batched.axes_input, meet=split, linear=_in_all, picks=True, change=changes.through, moves=True)
 _folded = Op(carry.batch, batched=True)
 _pool = Op(carry.pool, batched=True)
-_softmax = Op(carry.but_axis_attribute, batched.axis_attribute)
+_softmax = Op(carry.but_axis_attribute, batched.axis_attribute, change=changes.weights)
 
 
 def _family(names: Iterable[str], facts: Op) -> dict[str, Op]:
@@ -79,40 +79,46 @@ def _family(names: Iterable[str], facts: Op) -> dict[str, Op]:
 OPS: Mapping[str, Op] = MappingProxyType({
     **_family(UNARY, _unary),
     **_family(BROADCASTING, _broadcasting),
-    "Convert": replace(_unary, linear=_into_reals),
-    **_family(("Add", "Subtract"), replace(_broadcasting, linear=_in_all)),
-    "Negative": replace(_unary, linear=_in_all),
-    "Multiply": replace(_broadcasting, linear=_in_one),
-    "Divide": replace(_broadcasting, linear=_in_first),
+    "Convert": replace(_unary, linear=_into_reals, change=changes.through),
+    **_family(("Add", "Subtract"), replace(_broadcasting, linear=_in_all, change=changes.summed)),
+    "Negative": replace(_unary, linear=_in_all, change=changes.through),
+    "Multiply": replace(_broadcasting, linear=_in_one, change=changes.product),
+    "Divide": replace(_broadcasting, linear=_in_first, change=changes.quotient),
+    "Power": replace(_broadcasting, change=changes.power),
+    "SquaredDifference": replace(_broadcasting, change=changes.squared_difference),
+    "Select": replace(_broadcasting, change=changes.chosen),
     **_family(("ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"), _reduction),
-    **_family(("ReduceMean", "ReduceSum"), replace(_reduction, linear=_in_all)),
-    "AvgPool": replace(_pool, simpler=decompose.pool(op.reduce_mean)),
+    **_family(("ReduceMean", "ReduceSum"), replace(_reduction, linear=_in_all, change=changes.through)),
+    "AvgPool": replace(_pool, simpler=decompose.pool(op.reduce_mean), change=changes.through),
     "MaxPool": replace(_pool, simpler=decompose.pool(op.reduce_max)),
     "AdaptiveAvgPool": replace(_pool, simpler=decompose.adaptive_pool(op.reduce_mean)),
     "AdaptiveMaxPool": replace(_pool, simpler=decompose.adaptive_pool(op.reduce_max)),
     **_family(("GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "ConvolutionBackpropData"), _folded),
-    "Convolution": Op(carry.convolution, batched.convolution, meet=convolution, linear=_in_one),
-    "GroupConvolution": Op(carry.convolution, simpler=decompose.depthwise, linear=_in_one, batched=True),
-    "BatchNormInference": Op(carry.along_channels, linear=_in_all, batched=True, spreads=False),
-    "PRelu": Op(carry.along_channels, batched.prelu, spreads=False),
-    "MatMul": Op(carry.matmul, batched.matmul, meet=matmul, linear=_in_one),
+    "Convolution": Op(carry.convolution, batched.convolution, meet=convolution, linear=_in_one, change=changes.product),
+    "GroupConvolution": Op(carry.convolution, simpler=decompose.depthwise, linear=_in_one, batched=True, change=changes.product),
+    "BatchNormInference": Op(carry.along_channels, linear=_in_all, batched=True, spreads=False, change=changes.difference),
+    "PRelu": Op(carry.along_channels, batched.prelu, spreads=False, change=changes.difference),
+    "MatMul": Op(carry.matmul, batched.matmul, meet=matmul, linear=_in_one, change=changes.product),
     "ScaledDotProductAttention": Op(simpler=decompose.attention),
     "Softmax": replace(_softmax, meet=softmax),
-    "LogSoftmax": _softmax,
-    "MVN": Op(carry.but_axis_input, batched.normalisation),
-    **_family(("NormalizeL2", "CumSum"), Op(carry.but_axis_input, batched.axes_input)),
-    "Transpose": Op(carry.transpose, batched.transpose, linear=_in_all),
+    "LogSoftmax": replace(_softmax, change=None),
+    "MVN": Op(carry.but_axis_input, batched.normalisation, change=changes.normalised),
+    "NormalizeL2": Op(carry.but_axis_input, batched.axes_input, change=changes.unit_length),
+    "CumSum": Op(carry.but_axis_input, batched.axes_input, change=changes.through),
+    "Transpose": Op(carry.transpose, batched.transpose, linear=_in_all, change=changes.through, moves=True),
     "Reshape": _reshape,
     "Squeeze": replace(_reshape, carry=carry.squeeze, meet=None),
     "Unsqueeze": replace(_reshape, carry=carry.unsqueeze, meet=None),
-    "Broadcast": Op(carry.broadcast, batched.broadcast, linear=_in_all),
-    "Tile": Op(carry.same_size),
+    "Broadcast": Op(carry.broadcast, batched.broadcast, linear=_in_all, change=changes.through),
+    "Tile": Op(carry.same_size, change=changes.through),
     "Pad": Op(carry.pad, simpler=decompose.pad),
-    "Concat": Op(carry.concat, batched.concat, meet=concat, linear=_in_all, spreads=False),
-    "Gather": Op(carry.gather, batched.gather, meet=gather, linear=_in_all, picks=True),
-    "Slice": Op(carry.slice_, batched.slice_, meet=slice_, simpler=decompose.slice_, linear=_in_all, picks=True),
+    "Concat": Op(carry.concat, batched.concat, meet=concat, linear=_in_all, spreads=False, change=changes.side_by_side),
+    "Gather": Op(carry.gather, batched.gather, meet=gather, linear=_in_all, picks=True, change=changes.through, moves=True),
+    "Slice": Op(carry.slice_, batched.slice_, meet=slice_, simpler=decompose.slice_, linear=_in_all, picks=True, change=changes.through,
+        moves=True),
     "StridedSlice": Op(
-        carry.strided_slice, batched.strided_slice, meet=strided_slice, simpler=decompose.strided_slice, linear=_in_all, picks=True
+        carry.strided_slice, batched.strided_slice, meet=strided_slice, simpler=decompose.strided_slice, linear=_in_all, picks=True,
+        change=changes.through, moves=True
     ),
     **_family(("Split", "VariadicSplit"), _split),
 })  # fmt: skip

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from ovxai.collapse.batched import lifted
 from ovxai.collapse.carry import runs
 from ovxai.collapse.layout import expand_levels, flat_dims, stacked_dims, unstacked
 from ovxai.collapse.lazy import once
+from ovxai.collapse.lifted import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.values import ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.layout import as_mapped, change_of, laid_gate, level_gates
+from ovxai.collapse.layout import anchored_mapped, as_mapped, moved
 from ovxai.collapse.lazy import once
-from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import ONE, ZERO, Dense, Leveled, Mapped, Part, Refusal, Seen, Segments, Shared, Thunk, Value, Windowed
+from ovxai.collapse.values import NOTHING, Leveled, Mapped, Part, Past, Refusal, Segments, Shared, Thunk, Value, Windowed
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, Dims, ints
+from ovxai.graph.dims import Dim, Dims
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -53,13 +52,13 @@ def restrict(value: Value, axis: int, start: Dim, stop: Dim) -> Value:
     dims = with_axis(value.dims, axis, size)
     if isinstance(value, Shared):
         return Shared(dims, cut(value.out, axis, start, stop))
-    if isinstance(value, Mapped):
-        return Mapped(dims, cut(value.out, axis + 1, start, stop), dense=value.dense, seen=value.seen)
-    if isinstance(value, Windowed) and axis not in value.axes:
-        return Windowed(dims, value.axes, cut(value.out, axis + 1, start, stop), dense=value.dense, seen=value.seen)
+    if isinstance(value, Mapped) or (isinstance(value, Windowed) and axis not in value.axes):
+        return moved(
+            value, dims, lambda t: emit.slice_axis(t, axis, start, stop), lambda t: emit.slice_axis(t, axis + 1, start, stop)
+        )
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: cut(thunk, axis, start, stop) for weight, thunk in value.levels.items()}
-        return Leveled(dims, value.positions, levels, value.flat, dense=value.dense, seen=value.seen)
+        return Leveled(dims, value.positions, levels, value.flat, past=value.past)
     raise Refusal("single positions are picked out of what is gated")
 
 
@@ -88,15 +87,12 @@ def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
     ]
 
 
-def history(values: Iterable[Value]) -> tuple[tuple[Dense, ...], frozenset[Seen]]:
-    """What was laid out densely for `values` and what happened on their way, all of their runs included."""
-    dense: dict[Dense, None] = {}
-    seen: set[Seen] = set()
+def history(values: Iterable[Value]) -> Past:
+    """What happened on the way to `values`, to all of their runs."""
+    past = NOTHING
     for value in values:
-        own = history(part() for part in value.parts) if isinstance(value, Segments) else (value.dense, value.seen)
-        dense.update(dict.fromkeys(own[0]))
-        seen |= own[1]
-    return tuple(dense), frozenset(seen)
+        past |= history(part() for part in value.parts) if isinstance(value, Segments) else value.past
+    return past
 
 
 def join(interpreter: Interpreter, value: Segments) -> Value:
@@ -104,13 +100,18 @@ def join(interpreter: Interpreter, value: Segments) -> Value:
     parts = [part() for part in value.parts]
     if not all(isinstance(part, (Shared, Mapped)) for part in parts) or all(isinstance(part, Shared) for part in parts):
         return value
-    masks = interpreter.masks
+    mapped = [as_mapped(part, interpreter.masks) for part in parts]
+    past = history([value])
 
-    def build():
-        return emit.concat([as_mapped(part, masks).out() for part in parts], value.axis + 1)
+    def joined(tensors: Iterable[ov.Output], axis: int) -> ov.Output:
+        return emit.concat(list(tensors), axis)
 
-    dense, seen = history([value])
-    return Mapped(value.dims, once(build), dense=dense, seen=seen)
+    apart = [part.anchored for part in mapped]
+    if any(one is None for one in apart):
+        return Mapped(value.dims, once(lambda: joined((part.out() for part in mapped), value.axis + 1)), past=past)
+    anchor = once(lambda: joined((one.anchor() for one in apart if one), value.axis))
+    change = once(lambda: joined((one.change() for one in apart if one), value.axis + 1))
+    return replace(anchored_mapped(value.dims, anchor, change), past=past)
 
 
 class _Results:
@@ -161,81 +162,3 @@ def _check_same_runs(operation: Operation, target: int, sizes: Dims) -> None:
         cut_there = isinstance(value, Segments) and axes.get(value.axis) == target
         if cut_there and [one.size for one in value.sizes] != [one.size for one in sizes]:
             raise Refusal("two token axes are cut differently")
-
-
-# Runs of tokens (class token | patches) as one tensor again, while the gates are all that differs.
-#
-# T[m] = base + sum over levels of gate[m] * change, where the runs without a gate have gate 1. Work on
-# all tokens at once needs no cutting and no joining of tensors that have the masks in front.
-
-
-@dataclass(frozen=True)
-class Joined:
-    """base: what a dark token holds, of extent 1 along the runs if all hold the same. steps: (gate [M, ...], change)."""
-
-    base: ov.Output
-    steps: tuple[tuple[ov.Output, ov.Output], ...]
-
-    def laid_out(self) -> ov.Output:
-        """[M, *dims]."""
-        total = emit.unsqueeze(self.base, [0])
-        for gate, change in self.steps:
-            total = emit.add(emit.multiply(emit.unsqueeze(change, [0]), gate), total)
-        return total
-
-    def in_rows(self, masks: Masks) -> ov.Output:
-        """[..., M, N] where the plain tensor is a single row [..., 1, N] of runs: the masks take the row's place."""
-        total = self.base
-        for gate, change in self.steps:
-            total = emit.add(emit.multiply(change, gate_in_rows(gate, masks)), total)
-        return total
-
-
-def gate_in_rows(gate: ov.Output, masks: Masks) -> ov.Output:
-    """A gate along one axis of a tensor, [M, .., N, ..], as [M, N]: it broadcasts over whatever is in front."""
-    return emit.reshape(gate, [masks.count, Dim(max(dim.get_length() for dim in list(gate.get_partial_shape())[1:]))])
-
-
-def gated_run(value: Value) -> Leveled | None:
-    """The only run that the masks gate, where the others are the same under every mask."""
-    if not isinstance(value, Segments) or not all(size.is_static for size in value.sizes):
-        return None
-    others = [part() for part in value.parts if not isinstance(part(), Shared)]
-    single = len(others) == 1 and isinstance(others[0], Leveled) and others[0].positions == (value.axis,)
-    return others[0] if single else None
-
-
-def join_runs(value: Segments, gated: Leveled, masks: Masks) -> Joined:
-    """The tensors of `value`, whose only gated run is `gated`."""
-    base = gated.levels[ZERO]() if gated.flat else _side_by_side(value, gated.levels[ZERO](), lambda part: part.out())
-    steps = []
-    for level, gate in level_gates(gated, masks).items():
-        laid = laid_gate(value.dims, (value.axis,), masks, gate)
-        if gated.flat and not steps:  # the first step carries the other runs too
-            steps.append((_padded(laid, value, 1.0), _change_of_all(value, gated, level)))
-        else:
-            change = _side_by_side(value, change_of(gated, level), lambda part: emit.zeros(part.dims, base))
-            steps.append((_padded(laid, value, 0.0), change))
-    return Joined(base, tuple(steps))
-
-
-def _change_of_all(value: Segments, gated: Leveled, level: float) -> ov.Output:
-    base = gated.levels[ZERO]()
-    if value.plain and level == ONE:
-        return emit.subtract(value.plain(), base)
-    return _side_by_side(value, change_of(gated, level), lambda part: emit.subtract(part.out(), base))
-
-
-def _side_by_side(value: Segments, gated: ov.Output, other: Callable[[Shared], ov.Output]) -> ov.Output:
-    parts = [part() for part in value.parts]
-    return emit.concat([other(part) if isinstance(part, Shared) else gated for part in parts], value.axis)
-
-
-def _padded(gate: ov.Output, value: Segments, fill: float) -> ov.Output:
-    """The gate of one run, [M, ..., size, ...], with `fill` for the runs before and after."""
-    where = next(i for i, part in enumerate(value.parts) if isinstance(part(), Leveled))
-    sizes = [size.size for size in value.sizes]
-    before = [0] * (value.rank + 1)
-    after = list(before)
-    before[value.axis + 1], after[value.axis + 1] = sum(sizes[:where]), sum(sizes[where + 1 :])
-    return op.pad(gate, ints(before), ints(after), "constant", emit.scalar(fill, gate)).output(0)

@@ -45,12 +45,35 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What happened on the way to a value.
+
+    dense: what was laid out densely. seen: what else. rounded: where a change was lost in the tensor that it changes,
+    as "name (kind)": in a low precision it comes out of there with the tensor's rounding, not its own.
+    """
+
+    dense: tuple[Dense, ...] = ()
+    seen: frozenset[Seen] = frozenset()
+    rounded: tuple[str, ...] = ()
+
+    def __or__(self, other: Past) -> Past:
+        dense = tuple(dict.fromkeys((*self.dense, *other.dense)))
+        return Past(dense, self.seen | other.seen, tuple(dict.fromkeys((*self.rounded, *other.rounded))))
+
+
+NOTHING = Past()
+
+
+@dataclass(frozen=True)
 class Value:
-    """dims: the plain tensor's extents. dense: what was laid out densely on the way here. seen: what else happened."""
+    """dims: the plain tensor's extents. past: what happened on the way here."""
 
     dims: Dims
-    dense: tuple[Dense, ...] = field(default=(), kw_only=True)
-    seen: frozenset[Seen] = field(default=frozenset(), kw_only=True)
+    past: Past = field(default=NOTHING, kw_only=True)
+
+    @property
+    def dense(self) -> tuple[Dense, ...]:
+        return self.past.dense
 
     @property
     def rank(self) -> int:
@@ -85,10 +108,31 @@ class Leveled(Value):
 
 
 @dataclass(frozen=True)
+class Anchored:
+    """T[m] = anchor + change[m]: the tensor as it is if all that is gated is dark, and what each mask changes of it.
+
+    A map is a small difference between large numbers. Kept apart, the difference has its own rounding; added to the
+    anchor, it has the anchor's, which in bf16 and f16 is often larger than the map.
+
+    anchor: without masks, of the plain rank, extent 1 on a window's axes. change: [M, ...]. stepped: the sum comes out
+    of a quantiser, so it is exact in any precision, and a device may have faster products for it than for the change.
+    """
+
+    anchor: Thunk
+    change: Thunk
+    stepped: bool = False
+
+
+@dataclass(frozen=True)
 class Mapped(Value):
-    """An ordinary tensor with the masks in front: [M, *dims]."""
+    """An ordinary tensor with the masks in front: [M, *dims].
+
+    anchored: the same in two parts, where they are known. scores: of softmax weights, what the softmax was taken of.
+    """
 
     out: Thunk
+    anchored: Anchored | None = field(default=None, kw_only=True)
+    scores: Value | None = field(default=None, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -102,6 +146,7 @@ class Windowed(Value):
     axes: tuple[int, ...]
     out: Thunk
     weighted: Thunk | None = None
+    anchored: Anchored | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -124,12 +169,12 @@ Part = Lazy[Value]
 class Segments(Value):
     """An axis whose runs are of different kinds, such as class token | patches.
 
-    plain: the whole tensor as it is without any mask, where there is one. rows: of a single row
-    [..., 1, N] that came from a softmax over its runs, the whole as [..., M, N], the masks in the row's place.
+    plain: the whole tensor as it is without any mask, where there is one. scores: of softmax weights, what the softmax
+    was taken of.
     """
 
     axis: int
     sizes: Dims
     parts: tuple[Part, ...] = field(repr=False)
     plain: Thunk | None = field(default=None, repr=False)
-    rows: Thunk | None = field(default=None, repr=False)
+    scores: Value | None = field(default=None, repr=False)

@@ -23,7 +23,8 @@ from ovxai.metadata import ExplainedInfo, ModelInfo
 class Branch:
     """An explanation subgraph that hangs on the model's nodes: new tensors, not yet outputs, and what is to be written.
 
-    saliency: f32 [N, C, h, w], not yet scaled to grey levels.
+    saliency: f32 [N, C, h, w], not yet scaled to grey levels. level: f32 [N, C], to be added to the maps where they are
+    handed out unscaled (maps of small changes are kept apart from it, for in a low precision the sum rounds them away).
     info: what rt_info will say, but for what insertion adds (`scaled`, `embed`, `extra_outputs`).
     feature_map: f32 [N, c, h, w]. feature_vector: f32 [N, c]. index: i64 [N, 1, K], which classes.
     strength: f32 [N, C], how strong each map's class is; None: its largest cell tells.
@@ -37,6 +38,12 @@ class Branch:
     index: ov.Output | None = None
     strength: ov.Output | None = None
     notes: tuple[str, ...] = ()
+    level: ov.Output | None = None
+
+    @property
+    def raw(self) -> ov.Output:
+        """f32 [N, C, h, w]: the maps as they are defined."""
+        return self.saliency if self.level is None else op.add(self.saliency, op.unsqueeze(self.level, ints([2, 3]))).output(0)
 
 
 def as_float(tensor: ov.Output) -> ov.Output:
@@ -140,15 +147,17 @@ def resized(port: ov.Output, size: ov.Output) -> ov.Output:
 EVIDENCE = 1e-6
 
 
-def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3)) -> ov.Output:
+def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3), level: ov.Output | None = None) -> ov.Output:
     """f32 maps -> u8: 255 * (s - min) / (max - min) over `axes`, truncated; zeros where there is no evidence.
 
-    Min-max over each map by itself. No epsilon is added: it would vanish in f16, and Select does it right.
+    Min-max over each map by itself; level [N, C]: what s has beside `maps`, which only tells whether the spread is more
+    than rounding noise. No epsilon is added: it would vanish in f16, and Select does it right.
     """
     low = op.reduce_min(maps, ints(axes), True)
     high = op.reduce_max(maps, ints(axes), True)
     spread = op.subtract(high, low)
-    largest = op.maximum(op.abs(low), op.abs(high))
+    ends = [low, high] if level is None else [op.add(end, op.unsqueeze(level, ints(axes))) for end in (low, high)]
+    largest = op.maximum(*(op.abs(end) for end in ends))
     seen = op.greater(spread, op.multiply(largest, number(EVIDENCE)))
     safe = op.select(seen, spread, number(1.0))
     factor = op.select(seen, op.divide(number(255.0), safe), number(0.0))

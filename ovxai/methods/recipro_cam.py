@@ -17,7 +17,7 @@ from ovxai.collapse.gate import grid_dims, walk
 from ovxai.collapse.head.class_maps import class_maps
 from ovxai.collapse.head.classes import Selection, picked, pushed, select_classes
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import Dense, Mapped, Value
+from ovxai.collapse.values import Dense, Mapped, Past, Value
 from ovxai.errors import TargetLayerError
 from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
@@ -45,17 +45,24 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     goal = logits if chosen is None else chosen
     width = selection.count if selection is not None and chosen is not None else site.classes
     head = _GatedHead(graph, site, goal, {} if selection is None else selection.fixed())
-    maps, dense = _maps(head, dims[0], width, options.memory_budget)
+    maps = _maps(head, dims[0], width, options.memory_budget)
+    changes, level, dense = maps.changes, maps.level, maps.past.dense
     if selection is not None and chosen is None:
-        maps = picked(maps, selection)
+        changes = picked(changes, selection)
+        level = None if level is None else picked(level, selection)
     return Branch(
-        saliency=maps,
+        saliency=changes,
+        level=level,
         feature_map=features,
         feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
         index=None if selection is None else selection.index,
         strength=_strength(site.logits, dims, selection),
         info=information(site, options, dense),
-        notes=(*site.notes, *(f"not collapsed at {note.name} ({note.kind}): {note.reason}" for note in dense)),
+        notes=(
+            *site.notes,
+            *(f"not collapsed at {note.name} ({note.kind}): {note.reason}" for note in dense),
+            *(f"in a low precision maps are rounded at {name}, which has no rule for changes" for name in maps.past.rounded),
+        ),
     )
 
 
@@ -82,8 +89,17 @@ class _GatedHead:
         return walk(self.graph, self.site.taps, goal, masks, self.known)
 
 
-def _maps(head: _GatedHead, batch: Dim, classes: int, budget: int) -> tuple[ov.Output, tuple[Dense, ...]]:
-    """f32 [N, C, h, w], and where it had to be laid out densely."""
+@dataclass(frozen=True)
+class _Maps:
+    """changes: f32 [N, C, h, w], what each mask changes of a class's score. level: f32 [N, C], the score if all is dark; None
+    where the changes hold it. past: what happened on the way."""
+
+    changes: ov.Output
+    level: ov.Output | None
+    past: Past
+
+
+def _maps(head: _GatedHead, batch: Dim, classes: int, budget: int) -> _Maps:
     grid = grid_dims(head.site.taps[0], head.graph)
     whole = Masks(*grid, head.site.mask)
     scores = head.walk(whole, head.goal)
@@ -94,8 +110,9 @@ def _maps(head: _GatedHead, batch: Dim, classes: int, budget: int) -> tuple[ov.O
         class_maps(head.goal, partial(head.walk, masks), head.graph, masks, (batch, Dim(classes)))
         for masks in _chunks(whole, scores.dense, budget)
     ]
-    maps = emit.reshape(emit.concat(pieces, 2), [batch, Dim(classes), *grid])
-    return as_float(maps), scores.dense
+    changes = emit.reshape(emit.concat([piece.maps for piece in pieces], 2), [batch, Dim(classes), *grid])
+    level = pieces[0].level
+    return _Maps(as_float(changes), None if level is None else as_float(level), scores.past)
 
 
 #: Copies of a dense tensor that are alive at once: what is laid out, what the operation makes of it, and one on the way.

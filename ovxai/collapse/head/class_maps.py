@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import openvino as ov
 from openvino import opset13 as op
@@ -22,13 +23,31 @@ from ovxai.graph.graph import Graph, Key, constant_value, key_of, source, source
 Walk = Callable[[ov.Output], Value]
 
 
-def class_maps(goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Dims) -> ov.Output:
-    """[N, C, M] for the scores `goal`. walk: what a tensor is under the masks. dims: (N, C)."""
-    rows = emit.reshape(walk(goal).out(), [masks.count, *dims])
+@dataclass(frozen=True)
+class ClassMaps:
+    """maps: [N, C, M], what every mask changes of a class's score. level: [N, C], the score if all is dark; None where the
+    maps hold it already."""
+
+    maps: ov.Output
+    level: ov.Output | None
+
+
+def class_maps(goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Dims) -> ClassMaps:
+    """The maps of the scores `goal`. walk: what a tensor is under the masks. dims: (N, C)."""
+    scores = walk(goal)
+    if not isinstance(scores, Mapped):
+        raise Refusal("the scores are not rows, one per mask")
+    level = None if scores.anchored is None else emit.reshape(emit.broadcast(scores.anchored.anchor(), scores.dims), dims)
+    rows = emit.reshape(_changing(scores), [masks.count, *dims])
     try:
-        return emit.reshape(over_the_map(rows, masks), [*dims, masks.count])
+        maps = emit.reshape(over_the_map(rows, masks), [*dims, masks.count])
     except Refusal:  # then by rows, which is as right and takes longer
-        return _from_rows(rows, goal, walk, graph, masks, dims)
+        maps = _from_rows(rows, goal, walk, graph, masks, dims)
+    return ClassMaps(maps, level)
+
+
+def _changing(value: Mapped) -> ov.Output:
+    return value.out() if value.anchored is None else value.anchored.change()
 
 
 def _from_rows(rows: ov.Output, goal: ov.Output, walk: Walk, graph: Graph, masks: Masks, dims: Dims) -> ov.Output:
@@ -36,9 +55,11 @@ def _from_rows(rows: ov.Output, goal: ov.Output, walk: Walk, graph: Graph, masks
     product = _classifier(scores, graph)
     if product is not None:
         data = walk(source(product, 0))
-        if isinstance(data, Mapped) and _is_thin(data, masks):  # else the product is where positions meet
+        if (
+            isinstance(data, Mapped) and _is_thin(data, masks) and not (data.anchored and data.anchored.stepped)
+        ):  # else the product is where positions meet
             maps = _transposed_product(data, source(product, 1), product, masks, dims)
-            return maps if bias is None else emit.add(maps, emit.reshape(bias, [ONE, dims[1], ONE]))
+            return maps if bias is None or data.anchored else emit.add(maps, emit.reshape(bias, [ONE, dims[1], ONE]))
     return emit.rows_to_maps(rows, masks.count, dims)
 
 
@@ -66,7 +87,7 @@ def _is_thin(data: Mapped, masks: Masks) -> bool:
 
 def _transposed_product(data: Mapped, weight: ov.Output, node: ov.Node, masks: Masks, dims: Dims) -> ov.Output:
     channels: Dim = data.dims[-1]
-    rows = emit.reshape(data.out(), [masks.count, dims[0], channels])
+    rows = emit.reshape(_changing(data), [masks.count, dims[0], channels])
     columns = emit.transpose(rows, [1, 2, 0])  # [N, c, M]
     if dims[0].is_static and dims[0].size == 1:
         columns = emit.reshape(columns, [channels, masks.count])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import openvino as ov
 
 from ovxai.collapse.carry import is_pointwise_convolution
-from ovxai.collapse.layout import change_of, flat_dims, level_rows
+from ovxai.collapse.layout import anchored_mapped, change_of, flat_dims, level_rows, zero_anchor
 from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.values import ZERO, Leveled, Mapped, Merged, Refusal, Shared, Thunk, Value
@@ -78,17 +78,19 @@ def positional_product(interpreter: Interpreter, operation: Operation, data: Lev
 
     out = (data.dims[0], dims[0], masks.positions)
 
-    def build() -> ov.Output:
-        base = data.levels[ZERO]()
-        levels = {weight: once(lambda w=weight: contributions(change_of(data, w))) for weight in data.levels if weight}
-        zero = once(lambda: emit.zeros(flat_dims(out, (2,)), base))
-        moved = Leveled(out, (2,), {ZERO: zero, **levels}, True)
-        total = level_rows(moved, masks)  # [M, N, O]
-        if not emit.is_zero(base):
-            total = emit.add(total, emit.unsqueeze(_base_sum(base, data, table(), dims), [0]))
-        return emit.reshape(total, [masks.count, *operation.out_dims[0]])
+    result = operation.out_dims[0]
 
-    return Mapped(operation.out_dims[0], once(build))
+    def anchor() -> ov.Output:
+        base = data.levels[ZERO]()
+        return zero_anchor(result, base) if emit.is_zero(base) else emit.reshape(_base_sum(base, data, table(), dims), result)
+
+    def change() -> ov.Output:
+        levels = {weight: once(lambda w=weight: contributions(change_of(data, w))) for weight in data.levels if weight}
+        zero = once(lambda: emit.zeros(flat_dims(out, (2,)), data.levels[ZERO]()))
+        total = level_rows(Leveled(out, (2,), {ZERO: zero, **levels}, True), masks)  # [M, N, O]
+        return emit.reshape(total, [masks.count, *result])
+
+    return anchored_mapped(result, once(anchor), once(change))
 
 
 def _base_sum(base: ov.Output, data: Leveled, table: ov.Output, dims: Dims) -> ov.Output:

@@ -6,24 +6,40 @@ sums:   weights by window, gated values -> prefix + window + rest, each as often
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from ovxai.collapse.batched import lifted
-from ovxai.collapse.layout import change_of, flat_dims, laid_gate, level_gates, spread_over_masks, to_windowed
+from ovxai.collapse.layout import added, anchored_mapped, change_of, flat_dims, laid_gate, level_gates, to_windowed, zero_anchor
 from ovxai.collapse.lazy import once
+from ovxai.collapse.lifted import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
+from ovxai.collapse.rules.attention import read_by_one
 from ovxai.collapse.rules.flatten import merged_matmul
-from ovxai.collapse.rules.reduction import weighted_window
-from ovxai.collapse.tokens import edges, gate_in_rows, gated_run, join_runs, restrict, segmented, with_axis
-from ovxai.collapse.values import ZERO, Leveled, Mapped, Merged, Refusal, Seen, Segments, Shared, Value, Windowed
+from ovxai.collapse.rules.reduction import as_number, counted, weighted_window
+from ovxai.collapse.tokens import edges, restrict, segmented, with_axis
+from ovxai.collapse.values import (
+    ZERO,
+    Anchored,
+    Leveled,
+    Mapped,
+    Merged,
+    Past,
+    Refusal,
+    Seen,
+    Segments,
+    Shared,
+    Thunk,
+    Value,
+    Windowed,
+)
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE as ONE_ROW
-from ovxai.graph.dims import Dim, Dims, product, sizes
+from ovxai.graph.dims import sizes
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -42,8 +58,8 @@ def matmul(interpreter: Interpreter, operation: Operation) -> list[Value] | None
         return segmented(interpreter, replace(operation, plain=(joint,)))
     if any(isinstance(value, Segments) and value.axis != axis for value, axis in zip((a, b), inner)):
         return None  # run by run along rows or columns first
-    if (at_once := _mean_of_tokens(operation, inner, interpreter.masks)) is not None:
-        return [at_once]
+    if (read := read_by_one(operation, inner, interpreter.masks)) is not None:
+        return [read]
     if any(_is_gated_along(value, axis) for value, axis in zip((a, b), inner)):
         return [_sum_over_tokens(interpreter, operation, inner)]
     return _scores(interpreter, operation)
@@ -89,27 +105,41 @@ def _scores(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     scores = lifted(interpreter, operation.with_inputs(inputs))
     if not isinstance(a, (Leveled, Windowed)):
         return scores
-    return [replace(value, seen=value.seen | {Seen.QUERIES}) for value in scores]
+    queries = Past(seen=frozenset({Seen.QUERIES}))
+    return [replace(value, past=value.past | queries) for value in scores]
 
 
 def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled) -> Value:
     """q[m] . K_0[p] + sum over levels of gate * q[m] . (K_level - K_0)[p]: products over all positions, no copy of the keys."""
     masks = interpreter.masks
     dims = operation.out_dims[0]
+    dark = once(lambda: emit.broadcast(b.levels[ZERO](), b.dims))
 
-    def against(tensor: ov.Output) -> ov.Output:
-        keys = Shared(b.dims, lambda: tensor)
-        return lifted(interpreter, operation.with_inputs((a, keys)))[0].out()
+    def against(query: Thunk, keys: Thunk) -> ov.Output:
+        return _products(interpreter, operation, Mapped(a.dims, query), Shared(b.dims, keys))
 
-    def build() -> ov.Output:
-        total = against(emit.broadcast(b.levels[ZERO](), b.dims))
+    def lit() -> ov.Output:
         columns = operation.carried()[1][b.positions[0]]
-        for level, gate in level_gates(b, masks).items():
-            change = against(change_of(b, level))
-            total = emit.add(emit.multiply(change, laid_gate(dims, (columns,), masks, gate)), total)
-        return total
+        steps = [
+            emit.multiply(against(a.out, once(lambda w=level: change_of(b, w))), laid_gate(dims, (columns,), masks, gate))
+            for level, gate in level_gates(b, masks).items()
+        ]
+        return reduce(emit.add, steps)
 
-    return Mapped(dims, once(build))
+    if a.anchored is None:
+        return Mapped(dims, once(lambda: emit.add(lit(), against(a.out, dark))))
+    anchor, change = a.anchored.anchor, a.anchored.change
+    return anchored_mapped(
+        dims, once(lambda: operation.remake([anchor(), dark()], dims)), once(lambda: emit.add(lit(), against(change, dark)))
+    )
+
+
+def _products(interpreter: Interpreter, operation: Operation, a: Value, b: Value) -> ov.Output:
+    """The operation on two other operands: [M, ...]."""
+    result = lifted(interpreter, operation.with_inputs((a, b)))[0]
+    if not isinstance(result, (Mapped, Windowed)):
+        raise Refusal("no mask changes either operand of a product")
+    return result.out()
 
 
 # --- weighted sums --------------------------------------------------------------------------------
@@ -117,63 +147,38 @@ def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped
 
 def _sum_over_tokens(interpreter: Interpreter, operation: Operation, inner: tuple[int, int]) -> Value:
     pieces = [_one_run(interpreter, operation, a, b, inner) for a, b in _pairs(operation.inputs, inner)]
-    axes = {getattr(piece, "axes", ()) for piece in pieces}
+    varying = [piece for piece in pieces if isinstance(piece, (Mapped, Windowed))]
+    axes = {piece.axes if isinstance(piece, Windowed) else () for piece in varying}
     if len(axes) > 1:
         raise Refusal("queries are windowed for some keys only")
     dims = operation.out_dims[0]
-
-    def build() -> ov.Output:
-        total = pieces[0].out()
-        for piece in pieces[1:]:
-            total = emit.add(total, piece.out())
-        return total
-
     held = axes.pop()
-    return Windowed(dims, held, once(build)) if held else Mapped(dims, once(build))
+    parts = _summed_parts(pieces)
+    if parts is not None:
+        out = added(parts)
+    else:
+        ahead = [once(lambda p=piece: emit.unsqueeze(p.out(), [0])) for piece in pieces if isinstance(piece, Shared)]
+        out = once(lambda: reduce(emit.add, [*(piece.out() for piece in varying), *(one() for one in ahead)]))
+    return Windowed(dims, held, out, anchored=parts) if held else Mapped(dims, out, anchored=parts)
 
 
-def _mean_of_tokens(operation: Operation, inner: tuple[int, int], masks: Masks) -> Value | None:
-    """Softmax weights A of one query over all runs of tokens: dark V_0 + sum over levels of (A * gate) @ (V_level - V_0).
-
-    The weights sum to one, so V_0, the same for all dark tokens, needs no product. The masks are the rows of the others.
-    """
-    a, b = operation.inputs
-    gated = gated_run(b)
-    if not isinstance(a, Segments) or a.rows is None or gated is None or not gated.flat:
+def _summed_parts(pieces: Sequence[Value]) -> Anchored | None:
+    shared = [piece.out for piece in pieces if isinstance(piece, Shared)]
+    apart = [piece.anchored for piece in pieces if isinstance(piece, (Mapped, Windowed))]
+    known = [one for one in apart if one is not None]
+    if len(known) < len(apart):
         return None
-    fits = (a.axis, b.axis) == inner and sizes(a.sizes) == sizes(b.sizes) and sizes(a.dims[:-2]) == sizes(b.dims[:-2])
-    if not fits or operation.attribute("transpose_b"):
-        return None
-
-    def build() -> ov.Output:
-        runs = join_runs(b, gated, masks)
-        total = runs.base
-        for gate, change in runs.steps:
-            total = emit.add(_gated_sum(a, gate, change, b.dims[-1], masks), total)  # [..., M, d]
-        front = emit.transpose(total, [a.rank - 2, *range(a.rank - 2), a.rank - 1])
-        return emit.unsqueeze(front, [a.rank - 1])
-
-    return Mapped(operation.out_dims[0], once(build))
-
-
-def _gated_sum(weights: Segments, gate: ov.Output, change: ov.Output, width: Dim, masks: Masks) -> ov.Output:
-    """(A * gate) @ change: [..., M, d].
-
-    With the axes in front made one, else the CPU plugin takes scores, softmax and sum for one attention, whose
-    code it can't make where the batch is dynamic ("not enough registers", 2026.4).
-    """
-    *ahead, _, tokens = weights.dims
-    one = product(ahead)
-    share = emit.multiply(emit.reshape(weights.rows(), [one, masks.count, tokens]), gate_in_rows(gate, masks))
-    total = emit.matmul(share, emit.reshape(change, [one, tokens, width]))
-    return emit.reshape(total, [*ahead, masks.count, width])
+    return Anchored(
+        once(lambda: reduce(emit.add, [*(one.anchor() for one in known), *(thunk() for thunk in shared)])),
+        once(lambda: reduce(emit.add, [one.change() for one in known])),
+    )
 
 
 def _pairs(inputs: tuple[Value, ...], inner: tuple[int, int]) -> list[tuple[Value, Value]]:
     """What meets what: the runs of the summed axis, side by side."""
     lead = next((v for v, axis in zip(inputs, inner) if isinstance(v, Segments) and v.axis == axis), None)
     if lead is None:
-        return [inputs]
+        return [(inputs[0], inputs[1])]
     bounds = edges(lead.sizes)
     columns = []
     for value, axis in zip(inputs, inner):
@@ -183,7 +188,7 @@ def _pairs(inputs: tuple[Value, ...], inner: tuple[int, int]) -> list[tuple[Valu
             columns.append([part() for part in value.parts])
         else:
             columns.append([restrict(value, axis, bounds[i], bounds[i + 1]) for i in range(len(lead.sizes))])
-    return list(zip(*columns))
+    return list(zip(columns[0], columns[1]))
 
 
 def _one_run(interpreter: Interpreter, operation: Operation, a: Value, b: Value, inner: tuple[int, int]) -> Value:
@@ -200,51 +205,72 @@ def _one_run(interpreter: Interpreter, operation: Operation, a: Value, b: Value,
 
 def _plain_run(interpreter: Interpreter, operation: Operation, masks: Masks) -> Value:
     if operation.all_shared:
-        a, b = operation.inputs
-        thunk = once(lambda: operation.remake([a.out(), b.out()], operation.out_dims[0]))
         dims = operation.out_dims[0]
-        return Mapped(dims, once(lambda: spread_over_masks(thunk(), dims, masks)))
+        return Shared(dims, once(lambda: operation.remake([v.out() for v in operation.inputs if isinstance(v, Shared)], dims)))
     inputs = [to_windowed(v, v.positions[0], masks) if isinstance(v, Leveled) else v for v in operation.inputs]
     return lifted(interpreter, operation.with_inputs(inputs))[0]
 
 
 def _windows(operation: Operation, a: Windowed, b: Windowed, inner: tuple[int, int], masks: Masks) -> Value:
-    """sum over prefix-free classes of multiplicity * weight * value."""
+    """sum over prefix-free classes of multiplicity * weight * value; its change is that of (da * b0 + a * db)."""
     carried = operation.carried()
     axes = {carried[0][axis] for axis in a.axes if axis != inner[0]} | {carried[1][axis] for axis in b.axes if axis != inner[1]}
-    dims = operation.out_dims[0]
+    dims, held = operation.out_dims[0], tuple(sorted(axes))
+    rank = max(a.rank, b.rank)
+    flips = operation.attribute("transpose_a"), operation.attribute("transpose_b")
+    alone = Windowed(a.dims, (inner[0],), a.out, a.weighted)
 
-    def build() -> ov.Output:
-        left = weighted_window(Windowed(a.dims, (inner[0],), a.out, a.weighted), masks)
-        right = b.out()
-        rank = max(a.rank, b.rank)
-        left = emit.unsqueeze(left, list(range(1, 1 + rank - a.rank)))
-        right = emit.unsqueeze(right, list(range(1, 1 + rank - b.rank)))
-        flips = operation.attribute("transpose_a"), operation.attribute("transpose_b")
-        return emit.matmul(left, right, *flips)
+    def matmul(left: ov.Output, right: ov.Output) -> ov.Output:
+        pads = [list(range(1, 1 + rank - value.rank)) for value in (a, b)]
+        return emit.matmul(emit.unsqueeze(left, pads[0]), emit.unsqueeze(right, pads[1]), *flips)
 
-    return Windowed(dims, tuple(sorted(axes)), once(build)) if axes else Mapped(dims, once(build))
+    if a.anchored is None or b.anchored is None:
+        out = once(lambda: matmul(weighted_window(alone, masks), b.out()))
+        return Windowed(dims, held, out) if held else Mapped(dims, out)
+    first, second = a.anchored, b.anchored
+
+    def anchor() -> ov.Output:
+        one = operation.remake([first.anchor(), second.anchor()], flat_dims(dims, held))
+        return emit.multiply(one, as_number(masks.positions, one))
+
+    def change() -> ov.Output:
+        weights = emit.reduce_sum(counted(first.change(), alone, masks), [inner[0] + 1], True)
+        values = emit.unsqueeze(second.anchor(), [0])
+        return emit.add(matmul(weighted_window(alone, masks), second.change()), matmul(weights, values))
+
+    parts = Anchored(once(anchor), once(change))
+    return Windowed(dims, held, added(parts), anchored=parts) if held else Mapped(dims, added(parts), anchored=parts)
 
 
 def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Leveled, inner: tuple[int, int]) -> Value:
     """A @ V_0 + sum over levels of (A * gate) @ (V_level - V_0): weights for every position, values never copied."""
     masks = interpreter.masks
+    dims = operation.out_dims[0]
 
-    def against(weights: Mapped, tensor: ov.Output, dims: Dims = b.dims) -> ov.Output:
-        return lifted(interpreter, operation.with_inputs((weights, Shared(dims, lambda: tensor))))[0].out()
-
-    def dark() -> ov.Output:
-        """A @ V_0: where all rows of V_0 are the same one, their weights together are enough."""
+    def dark(weights: Thunk) -> ov.Output:
+        """weights @ V_0: where all rows of V_0 are the same one, their weights together are enough."""
         if not b.flat:
-            return against(a, b.levels[ZERO]())
-        together = Mapped(with_axis(a.dims, inner[0], ONE_ROW), once(lambda: emit.reduce_sum(a.out(), [inner[0] + 1], True)))
-        return against(together, b.levels[ZERO](), flat_dims(b.dims, b.positions))
+            return _products(interpreter, operation, Mapped(a.dims, weights), Shared(b.dims, b.levels[ZERO]))
+        together = Mapped(with_axis(a.dims, inner[0], ONE_ROW), once(lambda: emit.reduce_sum(weights(), [inner[0] + 1], True)))
+        return _products(interpreter, operation, together, Shared(flat_dims(b.dims, b.positions), b.levels[ZERO]))
 
-    def build() -> ov.Output:
-        terms = [] if emit.is_zero(b.levels[ZERO]()) else [dark()]
+    def lit() -> list[ov.Output]:
+        terms = []
         for level, gate in level_gates(b, masks).items():
             laid = laid_gate(a.dims, (inner[0],), masks, gate)
-            terms.append(against(Mapped(a.dims, once(lambda laid=laid: emit.multiply(a.out(), laid))), change_of(b, level)))
-        return reduce(emit.add, terms)
+            share = Mapped(a.dims, once(lambda laid=laid: emit.multiply(a.out(), laid)))
+            terms.append(_products(interpreter, operation, share, Shared(b.dims, once(lambda w=level: change_of(b, w)))))
+        return terms
 
-    return Mapped(operation.out_dims[0], once(build))
+    def total(weights: Thunk) -> ov.Output:
+        return reduce(emit.add, [*([] if emit.is_zero(b.levels[ZERO]()) else [dark(weights)]), *lit()])
+
+    if a.anchored is None:
+        return Mapped(dims, once(lambda: total(a.out)))
+    anchor, change = a.anchored.anchor, a.anchored.change
+
+    def base() -> ov.Output:
+        zero = b.levels[ZERO]()
+        return zero_anchor(dims, zero) if emit.is_zero(zero) else operation.remake([anchor(), emit.broadcast(zero, b.dims)], dims)
+
+    return anchored_mapped(dims, once(base), once(lambda: total(change)))

@@ -7,14 +7,15 @@ Windowed -> each entry counts as often as it stands for positions;  Segments -> 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.carry import axis_values
-from ovxai.collapse.layout import level_rows, rows, spread_over_masks
+from ovxai.collapse.layout import anchored_mapped, change_of, level_rows, rows, spread_over_masks, zero_anchor
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -25,6 +26,8 @@ from ovxai.graph.dims import Dim, Dims, ints, product
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
 
+#: What a sum is shared out among.
+ONE_POSITION = Dim(1)
 _SUMS = ("ReduceMean", "ReduceSum")
 _EXTREMES = {"ReduceMax": op.maximum, "ReduceMin": op.minimum}
 
@@ -43,9 +46,7 @@ def reduction(interpreter: Interpreter, operation: Operation) -> list[Value] | N
     _check_leaves(value, set(axes))
     if operation.kind in _EXTREMES:
         _check_extreme(value, interpreter.masks)
-    pooled = once(lambda: _pooled(operation, value, axes, interpreter.masks))
-    dims = operation.out_dims[0]
-    return [Mapped(dims, once(lambda: emit.reshape(pooled(), [interpreter.masks.count, *dims])))]
+    return [_pooled(operation, value, axes, interpreter.masks)]
 
 
 def _gated_axes(value: Value) -> set[int]:
@@ -69,19 +70,71 @@ def _check_leaves(value: Value, axes: set[int]) -> None:
             _check_leaves(part(), axes)
 
 
-def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -> ov.Output:
+def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -> Mapped:
+    dims = operation.out_dims[0]
+    whole = [masks.count, *dims]
     if operation.kind in _EXTREMES:
-        return _extreme(value, axes, masks, operation.kind)
-    total = _total(value, axes, masks)
-    if operation.kind == "ReduceSum":
-        return total
-    return emit.multiply(total, reciprocal(product([value.dims[axis] for axis in axes]), total))
+        if isinstance(value, Leveled):
+            return _extreme_of_levels(value, masks, operation.kind, dims)
+        return Mapped(dims, once(lambda: emit.reshape(_extreme(value, axes, masks, operation.kind), whole)))
+    share = product([value.dims[axis] for axis in axes]) if operation.kind == "ReduceMean" else ONE_POSITION
+
+    def scaled(total: ov.Output) -> ov.Output:
+        return total if share == ONE_POSITION else emit.multiply(total, reciprocal(share, total))
+
+    if not _has_parts(value):
+        return Mapped(dims, once(lambda: emit.reshape(scaled(_total(value, axes, masks)), whole)))
+
+    def anchor() -> ov.Output:
+        base = _base(value, axes, masks)
+        return zero_anchor(dims, base) if emit.is_zero(base) else emit.reshape(scaled(base), dims)
+
+    return anchored_mapped(dims, once(anchor), once(lambda: emit.reshape(scaled(_change(value, axes, masks)), whole)))
 
 
 def reciprocal(count: Dim, like: ov.Output) -> ov.Output:
     if count.is_static:
         return emit.scalar(1.0 / count.size, like)
-    return emit.divide(emit.scalar(1.0, like), emit.as_type(count.node(), like.get_element_type()))
+    return emit.divide(emit.scalar(1.0, like), as_number(count, like))
+
+
+def _has_parts(value: Value) -> bool:
+    """Whether the sum over positions can be told from what the masks change of it."""
+    if isinstance(value, Segments):
+        return all(_has_parts(part()) for part in value.parts)
+    return value.anchored is not None if isinstance(value, (Mapped, Windowed)) else isinstance(value, (Leveled, Shared))
+
+
+def _base(value: Value, axes: list[int], masks: Masks) -> ov.Output:
+    """The sum over `axes`, without them, if all that is gated is dark: [*rest]."""
+    if isinstance(value, Leveled):
+        return _base_total(value, masks)
+    if isinstance(value, Segments):
+        return _sum(_base(part(), axes, masks) for part in value.parts)
+    if isinstance(value, (Mapped, Windowed)) and value.anchored:
+        total = emit.reduce_sum(value.anchored.anchor(), axes, False)
+        return total if isinstance(value, Mapped) else emit.multiply(total, as_number(masks.positions, total))
+    if isinstance(value, Shared):
+        return emit.reduce_sum(value.out(), axes, False)
+    raise Refusal("what is pooled has no anchor")
+
+
+def _change(value: Value, axes: list[int], masks: Masks) -> ov.Output:
+    """What each mask adds to `_base`: [M, *rest]."""
+    if isinstance(value, Leveled):
+        return level_rows(value, masks)
+    if isinstance(value, Segments):
+        return _sum(_change(part(), axes, masks) for part in value.parts if not isinstance(part(), Shared))
+    behind = [axis + 1 for axis in axes]
+    if isinstance(value, Mapped) and value.anchored:
+        return emit.reduce_sum(value.anchored.change(), behind, False)
+    if isinstance(value, Windowed) and value.anchored:
+        return emit.reduce_sum(counted(value.anchored.change(), value, masks), behind, False)
+    raise Refusal("what is pooled has no anchor")
+
+
+def _sum(terms: Iterable[ov.Output]) -> ov.Output:
+    return reduce(emit.add, terms)
 
 
 def _total(value: Value, axes: list[int], masks: Masks) -> ov.Output:
@@ -92,22 +145,24 @@ def _total(value: Value, axes: list[int], masks: Masks) -> ov.Output:
         weighted = weighted_window(value, masks)
         return emit.reduce_sum(weighted, [axis + 1 for axis in axes], False)
     if isinstance(value, Segments):
-        pieces = [_total(part(), axes, masks) for part in value.parts]
-        total = pieces[0]
-        for piece in pieces[1:]:
-            total = emit.add(total, piece)
-        return total
+        return _sum(_total(part(), axes, masks) for part in value.parts)
     if isinstance(value, Shared):
         kept = tuple(dim for axis, dim in enumerate(value.dims) if axis not in axes)
         return spread_over_masks(emit.reduce_sum(value.out(), axes, False), kept, masks)
-    return emit.reduce_sum(value.out(), [axis + 1 for axis in axes], False)
+    if isinstance(value, Mapped):
+        return emit.reduce_sum(value.out(), [axis + 1 for axis in axes], False)
+    raise Refusal("it pools positions that were merged with channels")
 
 
 def weighted_window(value: Windowed, masks: Masks) -> ov.Output:
     """Each entry times how many positions it stands for."""
     if value.weighted is not None:
         return value.weighted()
-    tensor = value.out()
+    return counted(value.out(), value, masks)
+
+
+def counted(tensor: ov.Output, value: Windowed, masks: Masks) -> ov.Output:
+    """A tensor on `value`'s windows, each entry times how many positions it stands for."""
     for axis in value.axes:
         tensor = emit.multiply(tensor, along(masks.multiplicity, axis + 1, value.rank + 1))
     return tensor
@@ -128,10 +183,14 @@ def _base_total(value: Leveled, masks: Masks) -> ov.Output:
     if emit.is_zero(base):
         kept: Dims = tuple(dim for axis, dim in enumerate(value.dims) if axis not in value.positions)
         return emit.zeros(kept, base)
-    count = masks.positions
+    return emit.multiply(flat, as_number(masks.positions, flat))
+
+
+def as_number(count: Dim, like: ov.Output) -> ov.Output:
+    """An extent in `like`'s element type."""
     if count.is_static:
-        return emit.multiply(flat, emit.scalar(float(count.size), flat))
-    return emit.multiply(flat, emit.as_type(count.node(), flat.get_element_type()))
+        return emit.scalar(float(count.size), like)
+    return emit.as_type(count.node(), like.get_element_type())
 
 
 def _check_extreme(value: Value, masks: Masks) -> None:
@@ -145,9 +204,19 @@ def _check_extreme(value: Value, masks: Masks) -> None:
         raise Refusal("a maximum over positions that differ when dark")
 
 
+def _extreme_of_levels(value: Leveled, masks: Masks, kind: str, dims: Dims) -> Mapped:
+    """max(V_1[m], V_0) = V_0 + max(V_1[m] - V_0, 0)."""
+
+    def change() -> ov.Output:
+        lit = rows(change_of(value, ONE), value, masks)
+        return emit.reshape(_EXTREMES[kind](lit, emit.scalar(0.0, lit)).output(0), [masks.count, *dims])
+
+    return anchored_mapped(dims, once(lambda: emit.reshape(value.levels[ZERO](), dims)), once(change))
+
+
 def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Output:
     pick: Callable[..., ov.Node] = _EXTREMES[kind]
-    reduce = op.reduce_max if kind == "ReduceMax" else op.reduce_min
+    pool = op.reduce_max if kind == "ReduceMax" else op.reduce_min
     if isinstance(value, Leveled):
         live = rows(value.levels[ONE](), value, masks)
         return pick(live, op.squeeze(value.levels[ZERO](), ints(value.positions))).output(0)
@@ -159,5 +228,5 @@ def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Outpu
         return total
     if isinstance(value, Shared):
         kept = tuple(dim for axis, dim in enumerate(value.dims) if axis not in axes)
-        return spread_over_masks(reduce(value.out(), ints(axes), False).output(0), kept, masks)
-    return reduce(value.out(), ints([axis + 1 for axis in axes]), False).output(0)
+        return spread_over_masks(pool(value.out(), ints(axes), False).output(0), kept, masks)
+    return pool(value.out(), ints([axis + 1 for axis in axes]), False).output(0)

@@ -5,6 +5,7 @@ Gather(class token | patches, 0) -> class token
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.carry import ENDLESS, axis_values
+from ovxai.collapse.layout import moved
 from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.tokens import edges, restrict, with_axis
@@ -63,15 +65,12 @@ def drop_axis(value: Value, axis: int) -> Value:
 
     if isinstance(value, Shared):
         return Shared(dims, once(lambda: emit.reshape(value.out(), dims)))
-    if isinstance(value, Mapped):
-        return Mapped(dims, once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense, seen=value.seen)
-    if isinstance(value, Windowed):
-        return Windowed(
-            dims, tuple(down(a) for a in value.axes), once(lambda: _squeezed(value.out(), axis + 1)), dense=value.dense
-        )
+    if isinstance(value, (Mapped, Windowed)):
+        found = moved(value, dims, lambda t: _squeezed(t, axis), lambda t: _squeezed(t, axis + 1))
+        return replace(found, axes=tuple(down(a) for a in value.axes)) if isinstance(value, Windowed) else found
     if isinstance(value, Leveled) and axis not in value.positions:
         levels = {weight: once(lambda t=thunk: _squeezed(t(), axis)) for weight, thunk in value.levels.items()}
-        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, dense=value.dense, seen=value.seen)
+        return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, past=value.past)
     if isinstance(value, Segments) and value.axis != axis:
         parts = tuple(Part(lambda part=part: drop_axis(part(), axis)) for part in value.parts)
         return Segments(dims, down(value.axis), value.sizes, parts)

@@ -139,7 +139,9 @@ class Trunk:
 
     def trial(self, tap: Tap, mask: str = POINT) -> Trial:
         value = walk(self.graph, [tap], self.logits, Masks(*grid_dims(tap, self.graph), mask))
-        return Trial(tap, isinstance(value, Mapped), value.dense, Seen.QUERIES in value.seen, Seen.SOFTMAX in value.seen)
+        return Trial(
+            tap, isinstance(value, Mapped), value.dense, Seen.QUERIES in value.past.seen, Seen.SOFTMAX in value.past.seen
+        )
 
 
 def dominators(graph: Graph, start: ov.Node, goal: ov.Node, but: tuple[str, str] | None = None) -> list[ov.Output]:

@@ -1,0 +1,257 @@
+"""What an operation makes of a change: T[m] = anchor + change[m], and the result's change from the operands' alone.
+
+    linear in one operand    f(da), without bias           a * b    a0 * db + da * b
+    a + b, a - b             da + db, da - db              a / b    (da - (a0 / b0) * db) / b
+    square                   da * (2 * a0 + da)            f        f(a0 + da) - f(a0), in one chain of operations
+
+a0, b0: anchors; da, db: changes; b = b0 + db. Never is a change added to its anchor and taken off again across a tensor
+that a device stores: between operations a low precision rounds, within a fused chain it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.collapse.batched import Lift, applied
+from ovxai.collapse.carry import axis_values
+from ovxai.collapse.layout import flat_dims, zero_anchor
+from ovxai.collapse.masks import Masks
+from ovxai.collapse.operation import Operation
+from ovxai.collapse.values import Anchored, Mapped, Shared, Value, Windowed
+from ovxai.graph import emit
+from ovxai.graph.dims import Dims
+from ovxai.graph.graph import constant_value, source
+
+
+class Step:
+    """One operation about to be applied to anchors and changes.
+
+    values: Shared, or Mapped and Windowed ones that are anchored. out: extents of the results on windows, without M.
+    axes: the window axes of each result.
+    """
+
+    def __init__(
+        self, operation: Operation, values: Sequence[Value], out: list[Dims], axes: Sequence[tuple[int, ...]], masks: Masks
+    ) -> None:
+        self.operation = operation
+        self.values = values
+        self.out = out
+        self.axes = axes
+        self.masks = masks
+        self.varying = [port for port, value in enumerate(values) if not isinstance(value, Shared)]
+
+    def parts(self, port: int) -> Anchored | None:
+        """The two parts of an operand; None where no mask changes it."""
+        value = self.values[port]
+        return value.anchored if isinstance(value, (Mapped, Windowed)) else None
+
+    def anchor(self, port: int) -> ov.Output:
+        """An operand without masks, of its plain rank."""
+        parts = self.parts(port)
+        return parts.anchor() if parts else self.values[port].out()
+
+    def as_anchor(self, port: int) -> Shared:
+        value = self.values[port]
+        return Shared(flat_dims(value.dims, getattr(value, "axes", ())), lambda: self.anchor(port))
+
+    def as_change(self, port: int) -> Value:
+        """An operand's change in its place; nothing where no mask changes it."""
+        parts, value = self.parts(port), self.values[port]
+        if parts is None:
+            return Shared((), lambda: emit.scalar(0.0, value.out()))
+        return replace(value, out=parts.change, anchored=None)
+
+    def applied(self, instead: Mapping[int, Value]) -> list[ov.Output]:
+        """The operation with other values at some ports: [M, ...]."""
+        values = [instead.get(port, value) for port, value in enumerate(self.values)]
+        return applied(Lift(self.operation, values, self.out, self.masks))
+
+    @cached_property
+    def anchors(self) -> list[ov.Output]:
+        """The results if all that is gated is dark."""
+        tensors = [self.anchor(port) for port in range(len(self.values))]
+        wanted = [flat_dims(dims, axes) for dims, axes in zip(self.operation.out_dims, self.axes)]
+        zero = all(emit.is_zero(tensors[port]) for port in self.varying)
+        if zero and self.operation.facts.linear(self.operation) and self._keeps_zero():
+            return [zero_anchor(dims, tensors[self.varying[0]]) for dims in wanted]
+        if self.operation.facts.shaped or self.operation.kind == "Concat":
+            tensors = [self._in_full(port, tensor) for port, tensor in enumerate(tensors)]
+        if self.operation.facts.shaped or len(wanted) == 1:
+            return [self.operation.remake(tensors, dims, index) for index, dims in enumerate(wanted)]
+        return emit.clone(self.operation.node, tensors).outputs()
+
+    def _in_full(self, port: int, tensor: ov.Output) -> ov.Output:
+        """An operand's anchor with all its pictures, of which there may be one for all."""
+        dims = self.as_anchor(port).dims
+        short = dims and dims[0].size > 1 and tensor.get_partial_shape()[0] == ov.Dimension(1)
+        return emit.broadcast(tensor, dims) if short else tensor
+
+    def _keeps_zero(self) -> bool:
+        """Whether nothing but parameters stands beside what varies: a sum with a bias is not zero."""
+        return self.operation.facts.change in (through, product, quotient) or len(self.varying) == len(self.values)
+
+    def lined_up(self, port: int, tensor: ov.Output, mapped: bool) -> ov.Output:
+        """An operand's tensor with the axes that broadcasting wants: [M or 1, 1.., *its own]."""
+        missing = max(value.rank for value in self.values) - self.values[port].rank
+        first = [] if mapped else [0]
+        return emit.unsqueeze(tensor, [*first, *range(1, 1 + missing)]) if first or missing else tensor
+
+    def change(self, port: int) -> ov.Output:
+        parts = self.parts(port)
+        if parts is None:
+            raise ValueError(f"port {port} does not vary")
+        return self.lined_up(port, parts.change(), True)
+
+    def dark(self, port: int) -> ov.Output:
+        """The anchor, lined up."""
+        return self.lined_up(port, self.anchor(port), False)
+
+    def lit(self, port: int) -> ov.Output:
+        """The operand as it is, lined up."""
+        return self.lined_up(port, self.values[port].out(), self.parts(port) is not None)
+
+
+def difference(step: Step) -> list[ov.Output]:
+    """f(a0 + da) - f(a0): right for any operation, and in a low precision as good as what a device fuses."""
+    return [emit.subtract(whole, emit.unsqueeze(anchor, [0])) for whole, anchor in zip(step.applied({}), step.anchors)]
+
+
+def through(step: Step) -> list[ov.Output]:
+    """Linear in its data; the other ports hold axes, indices, extents."""
+    return step.applied({0: step.as_change(0)}) if step.varying == [0] else difference(step)
+
+
+def side_by_side(step: Step) -> list[ov.Output]:
+    """Concat: what no mask changes has no change."""
+    instead = {}
+    for port, value in enumerate(step.values):
+        if step.parts(port) is None:
+            dims = value.dims
+            instead[port] = Shared(dims, lambda dims=dims, value=value: emit.zeros(dims, value.out()))
+        else:
+            instead[port] = step.as_change(port)
+    return step.applied(instead)
+
+
+def chosen(step: Step) -> list[ov.Output]:
+    """Select by a condition that no mask changes."""
+    if step.parts(0) is not None:
+        return difference(step)
+    return step.applied({1: step.as_change(1), 2: step.as_change(2)})
+
+
+def summed(step: Step) -> list[ov.Output]:
+    """Add, Subtract: the shared term is the anchor's alone."""
+    if len(step.varying) == 2:
+        return step.applied({0: step.as_change(0), 1: step.as_change(1)})
+    port = step.varying[0]
+    change = step.change(port)
+    if port == 1 and step.operation.kind == "Subtract":
+        change = op.negative(change).output(0)
+    wanted = (step.masks.count, *step.out[0])
+    own = [1] * (len(step.out[0]) - step.values[port].rank) + [dim.size for dim in step.values[port].dims]
+    held = [dim.size for dim in step.operation.out_dims[0]]
+    return [change if own == held else emit.broadcast(change, wanted)]
+
+
+def product(step: Step) -> list[ov.Output]:
+    """Multiply, MatMul, convolutions. Of one that comes out of a quantiser, the quantised product is exact and fast."""
+    if len(step.varying) == 1:
+        port = step.varying[0]
+        parts = step.parts(port)
+        if parts is not None and parts.stepped and not step.operation.facts.elementwise:
+            return difference(step)
+        return step.applied({port: step.as_change(port)})
+    if step.varying != [0, 1]:
+        return difference(step)
+    first = step.applied({0: step.as_anchor(0), 1: step.as_change(1)})[0]
+    return [emit.add(first, step.applied({0: step.as_change(0)})[0])]
+
+
+def quotient(step: Step) -> list[ov.Output]:
+    if step.varying == [0]:
+        return step.applied({0: step.as_change(0)})
+    ratio = emit.divide(step.dark(0), step.dark(1))
+    share = emit.multiply(ratio, step.change(1))
+    rest = emit.subtract(step.change(0), share) if 0 in step.varying else op.negative(share).output(0)
+    return [emit.divide(rest, step.lit(1))]
+
+
+def power(step: Step) -> list[ov.Output]:
+    """A square in closed form; other powers as any function."""
+    exponent = constant_value(source(step.operation.node, 1))
+    if step.varying != [0] or exponent is None or np.size(exponent) != 1 or float(np.ravel(exponent)[0]) != 2.0:
+        return difference(step)
+    return [_of_square(step.dark(0), step.change(0))]
+
+
+def squared_difference(step: Step) -> list[ov.Output]:
+    change = step.change(0) if 0 in step.varying else op.negative(step.change(1)).output(0)
+    if len(step.varying) == 2:
+        change = emit.subtract(change, step.change(1))
+    return [_of_square(emit.subtract(step.dark(0), step.dark(1)), change)]
+
+
+def _of_square(base: ov.Output, change: ov.Output) -> ov.Output:
+    """(c + d)^2 - c^2 = d * (2 * c + d)."""
+    return emit.multiply(change, emit.add(emit.multiply(base, emit.scalar(2.0, base)), change))
+
+
+def _mean(tensor: ov.Output, axes: Sequence[int]) -> ov.Output:
+    return op.reduce_mean(tensor, np.array(axes, np.int64), True).output(0)
+
+
+def _of_root(base: ov.Output, change: ov.Output) -> tuple[ov.Output, ov.Output]:
+    """1 / sqrt(q + dq), and how much larger the root is for dq, over both roots: dq / (r0 * r * (r0 + r))."""
+    r0, r = op.sqrt(base).output(0), op.sqrt(emit.add(base, change)).output(0)
+    whole = emit.multiply(emit.multiply(r0, r), emit.add(r0, r))
+    return emit.divide(emit.scalar(1.0, r), r), emit.divide(change, whole)
+
+
+def normalised(step: Step) -> list[ov.Output]:
+    """MVN, which layer norms are: dc / s - c0 * dv / (s0 * s * (s0 + s)), c centred, s^2 = variance + eps."""
+    axes = axis_values(step.operation.node, 1, step.values[0].rank)
+    if step.varying != [0] or axes is None:
+        return difference(step)
+    behind = [axis + 1 for axis in axes]
+    base, change = step.dark(0), step.change(0)
+    centred, moved = (emit.subtract(tensor, _mean(tensor, behind)) for tensor in (base, change))
+    if not step.operation.attribute("normalize_variance"):
+        return [moved]
+    eps = emit.scalar(float(step.operation.attribute("eps")), base)
+    variance = _mean(emit.multiply(centred, centred), behind)
+    more = _mean(_of_square(centred, moved), behind)
+    if str(step.operation.attribute("eps_mode")).lower() != "inside_sqrt":
+        return difference(step)
+    inverse, lost = _of_root(emit.add(variance, eps), more)
+    return [emit.subtract(emit.multiply(moved, inverse), emit.multiply(centred, lost))]
+
+
+def unit_length(step: Step) -> list[ov.Output]:
+    """NormalizeL2: da / n - a0 * dq / (n0 * n * (n0 + n)), q = n^2 the sum of squares with its eps."""
+    axes = axis_values(step.operation.node, 1, step.values[0].rank)
+    if step.varying != [0] or axes is None or str(step.operation.attribute("eps_mode")).lower() != "add":
+        return difference(step)
+    behind = [axis + 1 for axis in axes]
+    base, change = step.dark(0), step.change(0)
+    squares = emit.reduce_sum(emit.multiply(base, base), behind, True)
+    more = emit.reduce_sum(_of_square(base, change), behind, True)
+    inverse, lost = _of_root(emit.add(squares, emit.scalar(float(step.operation.attribute("eps")), base)), more)
+    return [emit.subtract(emit.multiply(change, inverse), emit.multiply(base, lost))]
+
+
+def weights(step: Step) -> list[ov.Output]:
+    """Softmax over an axis that keeps its entries: ((e - e0) - w0 * sum(e - e0)) / sum(e), w0 the anchor's weights."""
+    axis = int(step.operation.attribute("axis")) % step.values[0].rank + 1
+    base, change = step.dark(0), step.change(0)
+    top = op.reduce_max(op.maximum(emit.add(base, change), base), np.array([axis]), True).output(0)
+    lit = op.exp(emit.subtract(emit.add(base, change), top)).output(0)
+    more = emit.subtract(lit, op.exp(emit.subtract(base, top)).output(0))
+    share = emit.multiply(emit.unsqueeze(step.anchors[0], [0]), emit.reduce_sum(more, [axis], True))
+    return [emit.divide(emit.subtract(more, share), emit.reduce_sum(lit, [axis], True))]
