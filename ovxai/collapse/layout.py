@@ -135,9 +135,21 @@ def added(parts: Anchored) -> Thunk:
 
 
 def zero_anchor(dims: Dims, like: ov.Output) -> ov.Output:
-    """The anchor of what is zero when dark. One for all pictures: the CPU plugin (2026.4) computes a ReduceMean wrongly
-    when a constant with an extent on the batch's axis is added behind it."""
+    """The anchor of what is zero when dark, one for all pictures."""
     return emit.zeros((DIM_ONE, *dims[1:]) if dims else dims, like)
+
+
+def one_for_all(anchor: ov.Output, dims: Dims) -> ov.Output:
+    """An anchor of `dims`; of a batch whose pictures no anchor hangs on, one for all of them.
+
+    Not only less work: the CPU plugin (2026.4) computes a ReduceMean wrongly when a constant with an extent on the batch's
+    axis is added behind it.
+    """
+    full = emit.reshape(anchor, dims)
+    if not dims or dims[0].size == 1 or not dims[0].is_static or not emit.is_constant(full):
+        return full
+    values = emit.worked_out(full)
+    return op.constant(values[:1], dtype=full.get_element_type()).output(0) if (values == values[:1]).all() else full
 
 
 def anchored_mapped(dims: Dims, anchor: Thunk, change: Thunk) -> Mapped:

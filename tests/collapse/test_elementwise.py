@@ -154,7 +154,7 @@ def test_compressed_weights_before_the_pool(kind):
 
 
 def test_quantised_head_all_through():
-    """FakeQuantize on activations and weights, before and behind the pool."""
+    """FakeQuantize on activations and weights, before and behind the pool. Of 15 positions: the mean of a step is no tie."""
 
     def quantised(x, top=2.0):
         return op.fake_quantize(x, np.float32(-top * LOW), np.float32(top), np.float32(-top * LOW), np.float32(top), 256)
@@ -164,7 +164,7 @@ def test_quantised_head_all_through():
         weight = quantised(op.constant(numbers(CLASSES, 5, 1, 1)))
         return op.convolution(pool, weight, [1, 1], [0, 0], [0, 0], [1, 1])
 
-    found = compare(case(head))
+    found = compare(case(head, grid=(3, 5)))
     assert found.dense == ()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import openvino as ov
 
 from ovxai.collapse.carry import is_pointwise_convolution
-from ovxai.collapse.layout import anchored_mapped, change_of, flat_dims, level_rows, zero_anchor
+from ovxai.collapse.layout import anchored_mapped, change_of, flat_dims, level_rows, one_for_all, zero_anchor
 from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.values import ZERO, Leveled, Mapped, Merged, Refusal, Shared, Thunk, Value
@@ -82,7 +82,7 @@ def positional_product(interpreter: Interpreter, operation: Operation, data: Lev
 
     def anchor() -> ov.Output:
         base = data.levels[ZERO]()
-        return zero_anchor(result, base) if emit.is_zero(base) else emit.reshape(_base_sum(base, data, table(), dims), result)
+        return zero_anchor(result, base) if emit.is_zero(base) else one_for_all(_base_sum(base, data, table(), dims), result)
 
     def change() -> ov.Output:
         levels = {weight: once(lambda w=weight: contributions(change_of(data, w))) for weight in data.levels if weight}

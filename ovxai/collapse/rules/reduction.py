@@ -15,7 +15,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.carry import axis_values
-from ovxai.collapse.layout import anchored_mapped, change_of, level_rows, rows, spread_over_masks, zero_anchor
+from ovxai.collapse.layout import anchored_mapped, change_of, level_rows, one_for_all, rows, spread_over_masks, zero_anchor
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -87,7 +87,7 @@ def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -
 
     def anchor() -> ov.Output:
         base = _base(value, axes, masks)
-        return zero_anchor(dims, base) if emit.is_zero(base) else emit.reshape(scaled(base), dims)
+        return zero_anchor(dims, base) if emit.is_zero(base) else one_for_all(scaled(base), dims)
 
     return anchored_mapped(dims, once(anchor), once(lambda: emit.reshape(scaled(_change(value, axes, masks)), whole)))
 
@@ -211,7 +211,7 @@ def _extreme_of_levels(value: Leveled, masks: Masks, kind: str, dims: Dims) -> M
         lit = rows(change_of(value, ONE), value, masks)
         return emit.reshape(_EXTREMES[kind](lit, emit.scalar(0.0, lit)).output(0), [masks.count, *dims])
 
-    return anchored_mapped(dims, once(lambda: emit.reshape(value.levels[ZERO](), dims)), once(change))
+    return anchored_mapped(dims, once(lambda: one_for_all(value.levels[ZERO](), dims)), once(change))
 
 
 def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Output:
