@@ -20,7 +20,7 @@ from openvino import opset13 as op
 
 from ovxai.collapse.batched import Lift, applied
 from ovxai.collapse.carry import axis_values
-from ovxai.collapse.layout import flat_dims, zero_anchor
+from ovxai.collapse.layout import flat_dims, for_each, zero_anchor
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.values import Anchored, Mapped, Shared, Value, Windowed
@@ -81,16 +81,10 @@ class Step:
         if zero and self.operation.facts.linear(self.operation) and self._keeps_zero():
             return [zero_anchor(dims, tensors[self.varying[0]]) for dims in wanted]
         if self.operation.facts.shaped or self.operation.kind == "Concat":
-            tensors = [self._in_full(port, tensor) for port, tensor in enumerate(tensors)]
+            tensors = [for_each(tensor, self.as_anchor(port).dims) for port, tensor in enumerate(tensors)]
         if self.operation.facts.shaped or len(wanted) == 1:
             return [self.operation.remake(tensors, dims, index) for index, dims in enumerate(wanted)]
         return emit.clone(self.operation.node, tensors).outputs()
-
-    def _in_full(self, port: int, tensor: ov.Output) -> ov.Output:
-        """An operand's anchor with all its pictures, of which there may be one for all."""
-        dims = self.as_anchor(port).dims
-        short = dims and dims[0].size > 1 and tensor.get_partial_shape()[0] == ov.Dimension(1)
-        return emit.broadcast(tensor, dims) if short else tensor
 
     def _keeps_zero(self) -> bool:
         """Whether nothing but parameters stands beside what varies: a sum with a bias is not zero."""

@@ -152,6 +152,12 @@ def one_for_all(anchor: ov.Output, dims: Dims) -> ov.Output:
     return op.constant(values[:1], dtype=full.get_element_type()).output(0) if (values == values[:1]).all() else full
 
 
+def for_each(anchor: ov.Output, dims: Dims) -> ov.Output:
+    """An anchor of `dims` with all its pictures, of which there may be one for all."""
+    short = dims and dims[0].size > 1 and anchor.get_partial_shape()[0] == ov.Dimension(1)
+    return emit.broadcast(anchor, dims) if short else anchor
+
+
 def anchored_mapped(dims: Dims, anchor: Thunk, change: Thunk) -> Mapped:
     """A mapped tensor of two parts; the sum is made only for what asks for it."""
     parts = Anchored(anchor, change)

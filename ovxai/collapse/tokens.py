@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.layout import anchored_mapped, as_mapped, moved
+from ovxai.collapse.layout import anchored_mapped, as_mapped, for_each, moved
 from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.values import NOTHING, Leveled, Mapped, Part, Past, Refusal, Segments, Shared, Thunk, Value, Windowed
@@ -109,7 +109,7 @@ def join(interpreter: Interpreter, value: Segments) -> Value:
     apart = [part.anchored for part in mapped]
     if any(one is None for one in apart):
         return Mapped(value.dims, once(lambda: joined((part.out() for part in mapped), value.axis + 1)), past=past)
-    anchor = once(lambda: joined((one.anchor() for one in apart if one), value.axis))
+    anchor = once(lambda: joined((for_each(one.anchor(), part.dims) for one, part in zip(apart, mapped) if one), value.axis))
     change = once(lambda: joined((one.change() for one in apart if one), value.axis + 1))
     return replace(anchored_mapped(value.dims, anchor, change), past=past)
 
