@@ -16,6 +16,7 @@ import pytest
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
 import ovxai
+from helpers.pictures import bgr, rgb
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -29,13 +30,6 @@ pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are 
 def explained(tmp_path_factory) -> Path:
     model = ovxai.insert(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml")
     return ovxai.save_model(model, tmp_path_factory.mktemp("explained") / "xai.xml")
-
-
-def bgr(path: Path | str) -> np.ndarray:
-    """A picture as OpenCV reads it, [H, W, 3]."""
-    pixels = cv2.imread(str(path))
-    assert pixels is not None, path
-    return pixels
 
 
 def call(*words) -> str:
@@ -129,7 +123,7 @@ def test_model_api_hands_the_classifiers_maps_on(tmp_path, vector):
     path = ovxai.save_model(model, tmp_path / "xai.xml")
     client = model_api(path)
     assert type(client).__name__ == "ClassificationModel"
-    picture = bgr(PHOTO)[:, :, ::-1].copy()
+    picture = rgb(PHOTO)
     result = client(picture)
     assert result.top_labels[0].name == "Egyptian_cat"
     assert np.asarray(result.saliency_map).shape == (1, 1000, 7, 7) and np.asarray(result.feature_vector).size == 1280 * vector
@@ -167,7 +161,7 @@ def instances_client(tmp_path_factory):
 
 def shapes(number: int) -> np.ndarray:
     """A picture of the shapes world, RGB."""
-    return bgr(ROOT / "fixtures" / "shapes" / "test" / f"det_{number:02d}.png")[:, :, ::-1].copy()
+    return rgb(ROOT / "fixtures" / "shapes" / "test" / f"det_{number:02d}.png")
 
 
 def test_model_api_makes_the_instances_maps(instances_client):

@@ -11,7 +11,7 @@ import openvino as ov
 import pytest
 
 import ovxai
-from ovxai.runtime.feed.images import read_image
+from helpers.pictures import bgr, rgb
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 #: Of correctly classified (found) objects, how many peaks must lie inside.
@@ -31,8 +31,8 @@ def pictures(world, kind):
     folder = world / "test"
     for entry in json.loads((folder / "annotations.json").read_text())["pictures"]:
         if entry["file"].startswith(kind):
-            mask = read_image(folder / entry["objects"][0]["mask"])[..., 0]
-            yield read_image(folder / entry["file"]), mask, entry["objects"]
+            mask = bgr(folder / entry["objects"][0]["mask"], cv2.IMREAD_GRAYSCALE)
+            yield rgb(folder / entry["file"]), mask, entry["objects"]
 
 
 def explained(world, name, **options):
