@@ -28,8 +28,7 @@ from ovxai.graph.read import first_reason, read_model
 from ovxai.graph.save import save_model
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import ExplainedInfo, ModelInfo
-from ovxai.verification.inputs import feeds_for, picture_input, sizes_to_try
-from ovxai.verification.pictures import noise, prepare
+from ovxai.verification.pictures import feeds_for, noise, picture_input, prepare, sizes_to_try
 
 PRECISIONS = ("auto", "f32", "f16", "bf16")
 #: Arrays by input index.

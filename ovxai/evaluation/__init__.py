@@ -1,6 +1,5 @@
 """How good maps are: metrics on arrays, which need neither a model nor files."""
 
-from ovxai.evaluation.fidelity import Fidelity, fidelity, map_correlation
-from ovxai.evaluation.localisation import energy, energy_over_area, pointing
+from ovxai.evaluation.metrics import Fidelity, energy, energy_over_area, fidelity, map_correlation, pointing
 
 __all__ = ["Fidelity", "energy", "energy_over_area", "fidelity", "map_correlation", "pointing"]

@@ -15,13 +15,12 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.evaluation.fidelity import Fidelity, fidelity
+from ovxai.evaluation import Fidelity, fidelity
 from ovxai.graph.emit import worked_out
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import port_named
 from ovxai.insertion import insert_with_report
 from ovxai.quantization.measure import Candidate, Work, judged, timed
-from ovxai.quantization.report import Tried
 
 #: What is asked of the maps, and how much slower than plain INT8 it may be.
 MEAN, FIFTH, SLOWER = 0.995, 0.97, 1.1
@@ -32,6 +31,24 @@ _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 _SECONDS = 6.0
 #: The head may be the largest layer: it stays in float when that takes away a quarter of the loss.
 _WORTH = 0.75
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One candidate of --keep-explanation. latency_ratio: its latency over that of the plain INT8 model."""
+
+    recipe: str
+    latency_ratio: float
+    fidelity: Fidelity | None
+
+    def to_dict(self) -> dict[str, str | float]:
+        """What people are told of it, rounded; no figures of maps where there is nothing to compare."""
+        row: dict[str, str | float] = {"recipe": self.recipe, "latency over plain INT8": round(self.latency_ratio, 3)}
+        if self.fidelity is not None:
+            row["mean"] = round(self.fidelity.mean, 4)
+            row["5th percentile"] = round(self.fidelity.fifth, 4)
+            row["worst"] = round(self.fidelity.worst[0][1], 4)
+        return row
 
 
 @dataclass(frozen=True)

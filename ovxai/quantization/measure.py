@@ -10,7 +10,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.bench import Timed, alternate
-from ovxai.evaluation.fidelity import Fidelity, fidelity
+from ovxai.evaluation import Fidelity, fidelity
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP
 from ovxai.options import InsertOptions

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import openvino as ov
 
 from ovxai.errors import AlreadyExplainedError, OptionError, OvxaiError, UsageError
+from ovxai.evaluation import Fidelity
 from ovxai.graph.read import read_model
 from ovxai.graph.save import check_destination, save_model
 from ovxai.graph.surgery import strip_model
@@ -24,11 +26,10 @@ from ovxai.metadata import (
     is_explained,
 )
 from ovxai.options import AUTO, InsertOptions, options_read
-from ovxai.quantization.keep import Search, keep_explanation
+from ovxai.quantization.keep import Search, Tried, keep_explanation
 from ovxai.quantization.measure import Say, Work, accuracy, judged, look, timed
 from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf
 from ovxai.quantization.pictures import find_pictures, spread
-from ovxai.quantization.report import QuantizeReport, Side
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
 
@@ -55,6 +56,47 @@ class QuantizeOptions:
             raise UsageError(f"preset: there is no {self.preset!r}; choose one of {', '.join(PRESETS)}")
         if self.subset < 1 or self.measured < 1:
             raise UsageError("subset, measured: at least one picture is needed")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model. size: bytes of .xml and .bin. accuracy: share of right top classes, None where no class is known."""
+
+    size: int
+    latency_ms: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """The whole result.
+
+    model: path of what was written. recipe: how it was quantised. calibrated: with how many pictures. held_out:
+    whether the figures are of other pictures than those. broken: a line for each picture that could not be read.
+    before, after: the explained models. latency_ratio: after / before, median over alternating calls. precision:
+    what the device computes in. fidelity: how well the maps are kept, None where there is nothing to compare.
+    goal_met: of --keep-explanation, None where it was not asked for; float_layers: what it left in float; tried:
+    what it tried and what came of it. notes: what a person should know besides.
+    """
+
+    model: str
+    recipe: str
+    calibrated: int
+    held_out: bool
+    broken: tuple[str, ...]
+    before: Side
+    after: Side
+    latency_ratio: float | None
+    precision: str | None
+    fidelity: Fidelity | None
+    goal_met: bool | None = None
+    float_layers: tuple[str, ...] = ()
+    tried: tuple[Tried, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON takes it."""
+        return asdict(self) | {"tried": [row.to_dict() for row in self.tried]}
 
 
 def quantize(

@@ -25,10 +25,9 @@ from ovxai.metadata import (
     ModelInfo,
 )  # fmt: skip
 from ovxai.verification.engine import Feeds, is_float, values_of
-from ovxai.verification.inputs import PictureInput
 from ovxai.verification.keeping import SAME, difference
 from ovxai.verification.maps import Definition, bilinear, grey_levels
-from ovxai.verification.pictures import Batch
+from ovxai.verification.pictures import Batch, PictureInput
 from ovxai.verification.plain import Case, logits_port, port_named
 from ovxai.verification.report import Check
 

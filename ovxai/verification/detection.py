@@ -16,8 +16,8 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import ExplainedInfo
 from ovxai.verification.channels import ClassLogits, classes_of_channels
 from ovxai.verification.engine import Feeds, values_of
-from ovxai.verification.inputs import picture_input
 from ovxai.verification.maps import Definition, bilinear, parse_size
+from ovxai.verification.pictures import picture_input
 from ovxai.verification.plain import port_named
 
 Size = tuple[int, int]

@@ -13,7 +13,7 @@ from ovxai.graph.read import read_model
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo
 from ovxai.verification.engine import constant_value
-from ovxai.verification.inputs import PictureInput, picture_input
+from ovxai.verification.pictures import PictureInput, picture_input
 
 ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
 #: What may stand behind the final activation without changing what is explained.

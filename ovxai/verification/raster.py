@@ -16,8 +16,7 @@ import openvino as ov
 from ovxai.metadata import CLASSIFICATION
 from ovxai.verification.engine import Engine
 from ovxai.verification.gates import RANKS, positions_of
-from ovxai.verification.inputs import PictureInput
-from ovxai.verification.pictures import Batch
+from ovxai.verification.pictures import Batch, PictureInput
 from ovxai.verification.plain import Case, port_named
 from ovxai.verification.report import Check
 

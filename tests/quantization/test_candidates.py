@@ -16,11 +16,10 @@ from ovxai.evaluation import Fidelity
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
-from ovxai.quantization import QuantizeOptions
-from ovxai.quantization.keep import rounded, weighted_layers, with_rounded_weights
+from ovxai.quantization import QuantizeOptions, QuantizeReport, Side
+from ovxai.quantization.keep import Tried, rounded, weighted_layers, with_rounded_weights
 from ovxai.quantization.pictures import find_pictures, known_class, spread
 from ovxai.quantization.quantize import recorded_options
-from ovxai.quantization.report import QuantizeReport, Side, Tried
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
 

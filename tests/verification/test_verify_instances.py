@@ -12,7 +12,7 @@ from openvino import opset13 as op
 from helpers.tiny_models import explain, scaled
 from helpers.values import named, numbers
 from ovxai.verification import verify
-from ovxai.verification.instance_table import suppress
+from ovxai.verification.instances import suppress
 
 HEIGHT, WIDTH, CLASSES = 32, 48, 3
 BOXES = np.array([[4, 3, 30, 25], [20.5, 1.2, 44.9, 30], [2, 2, 9, 9], [5, 5, 5, 20], [10, 10, 40, 28], [0, 0, 9, 9]], np.float32)
