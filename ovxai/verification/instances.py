@@ -6,9 +6,9 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import ExplainedInfo
 from ovxai.verification.engine import Feeds, values_of
-from ovxai.verification.inputs import picture_input
 from ovxai.verification.instance_table import Instances, read_instances
 from ovxai.verification.maps import Definition, bilinear, parse_size, sampled
 from ovxai.verification.plain import port_named
@@ -30,7 +30,7 @@ def instance_segmentation(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) ->
     """
     if not info.num_classes:
         raise UnsupportedModelError("rt_info has no num_classes; maps of instances can't be counted")
-    place = picture_input(plain)
+    place = find_picture_input(plain, info)
     fed = feeds[place.index].shape
     height, width = place.sides(fed)
     grid = parse_size(info.map_size) if info.map_size else (max(height // STRIDE, 1), max(width // STRIDE, 1))

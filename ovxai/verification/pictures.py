@@ -7,17 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, OvxaiError, SourceError
+from ovxai.errors import OvxaiError, SourceError
+from ovxai.graph.picture import PictureInput, pixel_values
 from ovxai.metadata import ModelInfo
 from ovxai.verification.engine import Engine
-from ovxai.verification.inputs import PictureInput, feeds_for, sizes_to_try
+from ovxai.verification.inputs import feeds_for, sizes_to_try
 from ovxai.verification.maps import sampled
 
-#: Number types of pictures, by OpenVINO's names.
-NUMBER_TYPES: dict[str, type[np.number]] = {
-    "f32": np.float32, "f16": np.float16, "f64": np.float64, "dynamic": np.float32,
-    "u8": np.uint8, "i8": np.int8, "i32": np.int32, "i64": np.int64,
-}  # fmt: skip
 #: How many pictures can be made of one by mirroring it.
 MIRRORED = 4
 
@@ -140,33 +136,18 @@ def fit(picture: np.ndarray, place: PictureInput, height: int, width: int) -> np
         picture = np.round(picture.mean(axis=2, keepdims=True)).astype(np.uint8)
     if picture.shape[2] == 1 and place.channels == 3:
         picture = np.repeat(picture, 3, axis=2)
+    if picture.shape[2] == 3 and place.channels == 4:
+        picture = np.dstack([picture, np.full((height, width), 255, np.uint8)])
     if picture.shape[2] != place.channels:
         raise SourceError(f"image: it has {picture.shape[2]} channels, the model wants {place.channels}")
     return picture
 
 
 def prepare(picture: np.ndarray, place: PictureInput, info: ModelInfo) -> np.ndarray:
-    """[H, W, C] u8 -> [1, C, H, W] or [1, H, W, C] as the model wants it.
-
-    With mean and scale of `model_info` they are applied; without them floats are fed as 0..1, and
-    integers, or a model that preprocesses inside, as 0..255.
+    """[H, W, C] u8 -> [1, C, H, W] or [1, H, W, C] as the model wants it, with mean and scale of `model_info`.
 
     Raises:
-        OptionError: the input has a number type that no picture comes in.
+        UnsupportedModelError: the input has a number type that no picture comes in.
+        OptionError: mean or scale of another number of channels.
     """
-    if place.element not in NUMBER_TYPES:
-        raise OptionError(f"the picture input has the element type {place.element}; verify can't feed it")
-    number = np.dtype(NUMBER_TYPES[place.element])
-    values = picture[:, :, ::-1] if info.reverse_input_channels and picture.shape[2] == 3 else picture
-    if np.issubdtype(number, np.floating):
-        values = _normalised(values.astype(np.float64), info)
-    values = values.transpose(2, 0, 1) if place.nchw else values
-    return np.ascontiguousarray(values[None]).astype(number)
-
-
-def _normalised(values: np.ndarray, info: ModelInfo) -> np.ndarray:
-    if info.embedded_processing:
-        return values
-    if info.mean is None and info.scale is None:
-        return values / 255
-    return (values - np.array(info.mean or (0.0,))) / np.array(info.scale or (1.0,))
+    return pixel_values(place, info)(picture)[None]
