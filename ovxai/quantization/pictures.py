@@ -13,7 +13,7 @@ from ovxai.errors import OptionError, SourceError
 from ovxai.graph.picture import PictureInput, find_picture_input
 from ovxai.metadata import ModelInfo
 from ovxai.runtime.feed.engine import Prepared, input_arrays, side_inputs
-from ovxai.runtime.feed.images import read_image
+from ovxai.runtime.feed.images import read_image, to_display
 from ovxai.runtime.feed.preprocess import PreprocessOptions, Preprocessor, make_preprocessor
 from ovxai.runtime.feed.sources import Source, find_sources
 from ovxai.runtime.predict.labels import find_class
@@ -39,9 +39,9 @@ class Pictures:
         Raises:
             SourceError: the file can't be read.
         """
-        picture = read_image(path)
-        tensor, geometry = self.prepare(picture)
-        return Prepared(picture, tensor, geometry, path)
+        pixels = read_image(path, self.prepare.channels)
+        tensor, geometry = self.prepare(pixels)
+        return Prepared(to_display(pixels), tensor, geometry, path)
 
     def without(self, taken: tuple[str, ...]) -> tuple[str, ...]:
         """The paths that are not among `taken`."""
@@ -67,7 +67,7 @@ def find_pictures(folder: str | Path, model: ov.Model, options: PreprocessOption
     good, broken = [], []
     for name in names:
         try:
-            read_image(name)
+            read_image(name, prepare.channels)
             good.append(name)
         except SourceError as error:
             broken.append(" ".join(str(error).split()))

@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from helpers.runtime_graphs import classifier, picture
+from helpers.runtime_graphs import classifier, f32, picture
 from ovxai.errors import OptionError, UnsupportedModelError
 from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import ModelInfo
@@ -168,7 +168,7 @@ def test_every_channel_gets_its_own_mean_and_scale(shape, reverse):
         model_of(shape), pixels, mean=mean, scale_values=scale, resize_type="crop", reverse_input_channels=reverse
     )
     seen = pixels[:, 3:11, ::-1] if reverse else pixels[:, 3:11]
-    wanted = (seen.astype(np.float32) - np.float32(mean)) / np.float32(scale)
+    wanted = (seen.astype(np.float32) - f32(mean)) / f32(scale)
     assert tensor.flags.c_contiguous and tensor.dtype == np.float32
     assert np.array_equal(tensor if shape[-1] == 3 else tensor.transpose(1, 2, 0), wanted)
 

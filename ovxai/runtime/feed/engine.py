@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, OvxaiError, SourceError, UnsupportedModelError, UsageError
+from ovxai.errors import OptionError, SourceError, UnsupportedModelError, UsageError
 from ovxai.graph.picture import PictureInput
-from ovxai.runtime.facts import ModelFacts
+from ovxai.graph.read import first_reason
 from ovxai.runtime.feed.geometry import Geometry, Size
 
 HINTS = ("latency", "throughput")
@@ -26,7 +26,7 @@ class DeviceOptions:
 
     device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
     precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
-    batch: pictures an inference. cache_dir: where compiled models are kept for the next start.
+    batch: pictures per inference. cache_dir: where compiled models are kept for the next start.
     threads: of a CPU, at most so many; None: as many as it has cores.
     """
 
@@ -77,23 +77,26 @@ class Ticket:
     pictures: Sequence[Prepared]
 
 
+@dataclass(frozen=True)
+class NamedOutput:
+    """An output that is wanted. index: among the model's outputs. batched: whether its first axis counts pictures."""
+
+    index: int
+    name: str
+    batched: bool
+
+
 class Engine:
     """A compiled model with a few requests. Every method may be called from any thread.
 
-    batch: pictures an inference takes; fewer are filled up when the model's batch is static.
-    skip: names of outputs that nobody will ask for.
+    batch: pictures per inference; fewer are filled up when the model's batch is static.
+    outputs: what is handed out.
     """
 
     def __init__(
-        self,
-        model: ov.Model,
-        facts: ModelFacts,
-        target: PictureInput,
-        options: DeviceOptions,
-        skip: frozenset[str] = frozenset(),
-    ) -> None:
-        self._facts = facts
-        self._skip = skip
+        self, model: ov.Model, target: PictureInput, outputs: Sequence[NamedOutput], options: DeviceOptions
+    ) -> None:  # fmt: skip
+        self._outputs = tuple(outputs)
         self._target = target
         self._sides = side_inputs(model, target)
         self.batch = options.batch or target.batch or 1
@@ -132,12 +135,12 @@ class Engine:
             except Exception as error:
                 raise _inference_error(ticket.pictures, error) from error
             # The request's memory is used again by the next picture, hence a copy.
-            tensors = zip(self._facts.outputs, ticket.request.output_tensors)
-            named = {name: np.array(tensor.data) for name, tensor in tensors if name not in self._skip}
+            tensors = ticket.request.output_tensors
+            arrays = [(one, np.array(tensors[one.index].data)) for one in self._outputs]
         finally:
             self._free.put(ticket.request)
         return [
-            {name: array[i] if name in self._facts.batched and array.ndim else array for name, array in named.items()}
+            {one.name: array[i] if one.batched and array.ndim else array for one, array in arrays}
             for i in range(len(ticket.pictures))
         ]
 
@@ -156,7 +159,7 @@ def compile_model(model: ov.Model, options: DeviceOptions) -> ov.CompiledModel:
     try:
         return core.compile_model(model, options.device.upper(), options.properties())
     except Exception as error:
-        raise OptionError(f"device {options.device} refuses the model: {_reason(error)}") from error
+        raise OptionError(f"device {options.device} refuses the model: {first_reason(error)}") from error
 
 
 def _with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
@@ -194,15 +197,9 @@ def _parallel(compiled: ov.CompiledModel) -> int:
         return 1
 
 
-def _inference_error(pictures: Sequence[Prepared], error: Exception) -> OvxaiError:
+def _inference_error(pictures: Sequence[Prepared], error: Exception) -> SourceError:
     names = ", ".join(item.source or "array" for item in pictures)
-    return SourceError(f"{names}: the model refused the picture: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "at "))]
-    return (said or [type(error).__name__])[0][:200]
+    return SourceError(f"{names}: the model refused the picture: {first_reason(error)}")
 
 
 # Inputs beside the picture.

@@ -12,6 +12,7 @@ from ovxai.errors import OptionError, UsageError
 from ovxai.graph.picture import PictureInput, PixelValues, pixel_values
 from ovxai.metadata import ModelInfo
 from ovxai.runtime.feed.geometry import Geometry, Size, fit
+from ovxai.runtime.feed.images import RGB
 
 #: standard: stretched. fit_to_window: aspect kept, padded right and below. fit_to_window_letterbox:
 #: padded on all sides. crop: the centre with the input's aspect.
@@ -62,12 +63,18 @@ class Preprocessor:
     embedded: bool
 
     @property
+    def channels(self) -> int:
+        """Of the pixels that it takes: 3 (RGB, also where the model sees grey), 4 (RGBA), else the model's own number."""
+        own = self.values.picture.channels
+        return RGB if own == 1 else own
+
+    @property
     def same_size(self) -> bool:
         """Whether all pictures become tensors of one shape, so that they can share a batch."""
         return None not in self.canvas and not self.embedded
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        """[H, W, 3] u8 RGB -> tensor without batch axis ([C, h, w] or [h, w, C]) and where it came from."""
+        """[H, W, channels] u8 -> tensor without batch axis ([C, h, w] or [h, w, C]) and where it came from."""
         height, width = picture.shape[:2]
         canvas = (self.canvas[0] or _rounded(height), self.canvas[1] or _rounded(width))
         geometry = fit((height, width), canvas, self.resize_type)
@@ -144,6 +151,6 @@ def _place(picture: np.ndarray, geometry: Geometry, pad_value: int) -> np.ndarra
         seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
     if (height, width) == geometry.canvas:
         return seen
-    canvas = np.full((*geometry.canvas, 3), pad_value, np.uint8)
+    canvas = np.full((*geometry.canvas, picture.shape[2]), pad_value, np.uint8)
     canvas[top : top + height, left : left + width] = seen
     return canvas
