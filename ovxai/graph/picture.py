@@ -218,10 +218,8 @@ def _layout_and_channels(model: ov.Model, index: int) -> tuple[str, int]:
         channels = _length(port.get_partial_shape(), layout, "C")
         if channels is not None:
             return layout, channels
-    fitting = (
-        (layout, channels) for channels in _LIKELY_CHANNELS for layout in layouts if _takes(model, index, layout, channels)
-    )
-    return next(fitting, ("", 0))
+    trials = ((layout, channels) for channels in _LIKELY_CHANNELS for layout in layouts)
+    return next((trial for trial in trials if _takes(model, index, *trial)), ("", 0))
 
 
 def _takes(model: ov.Model, index: int, layout: str, channels: int) -> bool:
@@ -264,7 +262,7 @@ class PixelValues:
     raw: bool = False
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """[H, W, channels] u8, RGB(A) where it is of colours -> [channels, H, W] or [H, W, channels], of the input's number type."""
+        """[H, W, channels] u8, colours as RGB(A) -> [channels, H, W] or [H, W, channels], of the input's number type."""
         planes = list(cv2.split(pixels))
         if self.reverse and len(planes) in COLOURS:
             planes[:3] = planes[2::-1]  # alpha stays last

@@ -81,30 +81,28 @@ def dim() -> ov.Model:
     return model
 
 
-def fed_by_the_runner(model: ov.Model, plain: ov.Model, info: ExplainedInfo) -> np.ndarray:
+def fed_by_the_runner(model: ov.Model) -> np.ndarray:
     prepare, _ = make_preprocessor(model, find_picture_input(model), ModelInfo.read(model), PreprocessOptions())
     return prepare(np.full((*toys.SIZE, 3), 255, np.uint8))[0]
 
 
-def fed_by_verification(model: ov.Model, plain: ov.Model, info: ExplainedInfo) -> np.ndarray:
-    place = find_picture_input(plain, info)
+def fed_by_verification(model: ov.Model) -> np.ndarray:
+    plain = strip_model(model)
+    place = find_picture_input(plain, ExplainedInfo.read(model))
     return verifying.prepare(verifying.noise(0, *toys.SIZE, 3), place, ModelInfo.read(plain))
 
 
-def fed_by_bench(model: ov.Model, plain: ov.Model, info: ExplainedInfo) -> np.ndarray:
-    return next(iter(probe_feeds(plain, 1, None, info).values()))
+def fed_by_bench(model: ov.Model) -> np.ndarray:
+    return next(iter(probe_feeds(strip_model(model), 1, None, ExplainedInfo.read(model)).values()))
 
 
 @pytest.mark.parametrize("fed", [fed_by_the_runner, fed_by_verification, fed_by_bench])
 @pytest.mark.parametrize(("written", "largest"), [(None, 255), ("0,1", 1), ("-1,1", 1)])
 def test_everybody_feeds_what_rt_info_says(fed, written, largest):
-    model = ovxai_model(written)
-    info = ExplainedInfo.read(model)
-    assert info is not None
-    assert fed(model, strip_model(model), info).max() == pytest.approx(largest)
+    assert fed(inserted(written)).max() == pytest.approx(largest)
 
 
-def ovxai_model(written: str | None) -> ov.Model:
+def inserted(written: str | None) -> ov.Model:
     model = insert_with_report(dim()).model
     if written is not None:
         model.set_rt_info(written, ["ovxai", "picture_range"])
@@ -148,7 +146,7 @@ def test_the_input_is_the_one_that_the_explained_scores_depend_on():
 
 
 def test_a_record_that_does_not_fit_the_model():
-    model = ovxai_model(None)
+    model = inserted(None)
     model.set_rt_info("gone", ["ovxai", "picture_input"])
     with pytest.raises(UnsupportedModelError, match="rt_info names the picture input 'gone', but inputs: image"):
         find_picture_input(model)
