@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from ovxai.graph.surgery import strip_model as strip
     from ovxai.insertion import insert
     from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-    from ovxai.runtime.show.explanation import Explanation
+    from ovxai.runtime.explanation import Explanation
     from ovxai.verification import verify
 
 #: Where the names that are imported on first use live.
 _HOME = {
     "ExplainConfig": "ovxai.runtime.config:ExplainConfig",
     "Explainer": "ovxai.explainer:Explainer",
-    "Explanation": "ovxai.runtime.show.explanation:Explanation",
+    "Explanation": "ovxai.runtime.explanation:Explanation",
     "TargetExplainGroup": "ovxai.runtime.config:TargetExplainGroup",
     "insert": "ovxai.insertion:insert",
     "save_model": "ovxai.graph.save:save_model",

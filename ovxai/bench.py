@@ -24,11 +24,12 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import ModelReadError, UsageError
+from ovxai.graph.picture import find_picture_input
 from ovxai.graph.read import first_reason, read_model
 from ovxai.graph.save import save_model
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import ExplainedInfo, ModelInfo
-from ovxai.verification.pictures import feeds_for, noise, picture_input, prepare, sizes_to_try
+from ovxai.verification.pictures import feeds_for, noise, prepare, sizes_to_try
 
 PRECISIONS = ("auto", "f32", "f16", "bf16")
 #: Arrays by input index.
@@ -108,7 +109,8 @@ def bench(
     path = Path(model)
     explained = read_model(path)
     plain = strip_model(explained)
-    feeds = probe_feeds(plain, batch, size)
+    info = ExplainedInfo.read(explained)
+    feeds = probe_feeds(plain, batch, size, info)
     config: Config = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": precision}
     with tempfile.TemporaryDirectory() as folder:
         plain_path = save_model(plain, Path(folder) / "plain.xml")
@@ -120,7 +122,6 @@ def bench(
         rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
     costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
-    info = ExplainedInfo.read(explained)
     return BenchReport(
         model=str(path), device=device, precision=timed.precision, collapse=info.collapse if info else "",
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
@@ -155,13 +156,15 @@ def _over(above: float | None, below: float | None) -> float | None:
     return above / below if above and below else None
 
 
-def probe_feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None) -> Feeds:
+def probe_feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None, info: ExplainedInfo | None = None) -> Feeds:
     """A smooth random picture and ones at every other input. batch, size (H, W): where the model leaves them open.
+
+    info: what the explained model says of its picture; None: what is found.
 
     Raises:
         OptionError: the model takes no pictures of `size`. UnsupportedModelError: no input takes a picture.
     """
-    place = picture_input(plain)
+    place = find_picture_input(plain, info)
     height, width = sizes_to_try(plain, place, size)[0]
     picture = prepare(noise(0, height, width, place.channels), place, ModelInfo.read(plain))
     feeds = feeds_for(plain, place, np.repeat(picture, place.batch or batch, axis=0))

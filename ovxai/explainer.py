@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, SourceError
+from ovxai.errors import SourceError, UsageError
 from ovxai.graph.picture import find_picture_input
 from ovxai.labels import given_labels
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-from ovxai.runtime.facts import ModelFacts, read_facts
+from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
-from ovxai.runtime.feed.images import read_image, to_rgb
+from ovxai.runtime.feed.images import read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 from ovxai.runtime.feed.sources import Broken, Frame
-from ovxai.runtime.interpret import Interpreter
 from ovxai.runtime.pipeline import Pipeline
+from ovxai.runtime.predict.facts import ModelFacts, read_facts
 from ovxai.runtime.predict.select import settle
-from ovxai.runtime.show.explanation import Explanation
 
+B = TypeVar("B")
+CHANNEL_ORDERS = ("rgb", "bgr")
 log = logging.getLogger(__name__)
 
 
 class Explainer:
     """Explains pictures with one compiled model. Reusable, and safe to call from several threads.
 
-    model: an explained or plain `ov.Model`, or the path of one. A plain model is explained in memory
-        first, which is logged and stands in `notes`. The argument is not changed.
-    config: what to explain and how to show it.
-    device, hint, precision, batch, cache_dir, threads: see `ovxai.runtime.feed.engine.DeviceOptions`.
-    labels: class names, or a file with one a line; instead of those in the model's rt_info.
-    mean, scale_values, resize_type, pad_value, reverse_input_channels, input_size: preprocessing,
-        instead of what the model's rt_info says; see `ovxai.runtime.feed.preprocess.PreprocessOptions`.
-
     The maps come from the model itself (Recipro-CAM arXiv 2209.14074, ViT Recipro-CAM arXiv
     2310.02588, OTX's DetClassProbabilityMap and others); `facts.explained.method` says which.
 
-    Raises:
-        ModelReadError: no such model file, or damaged.
-        UnsupportedModelError: no input takes a picture, or a plain model can't be explained.
-        OptionError: an option that does not fit the model or the device.
+    config: what is explained, and how it is shown. facts: what the model says of itself.
+    notes: lines for the person who runs it, such as that the model was explained in memory.
     """
 
     def __init__(
@@ -66,6 +58,31 @@ class Explainer:
         reverse_input_channels: bool | None = None,
         input_size: tuple[int, int] | None = None,
     ) -> None:
+        """Read, where need be explain, and compile a model.
+
+        model: an explained or plain `ov.Model`, or the path of one. A plain model is explained in memory
+            first, which is logged and stands in `notes`. The argument is not changed.
+        config: what to explain and how to show it; None: `ExplainConfig()`.
+        device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
+        precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
+        batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
+        cache_dir: where compiled models are kept for the next start.
+        labels: class names, or a file with one per line; instead of those in the model's rt_info.
+
+        The others say how pictures are fed, instead of the model's rt_info:
+
+        mean, scale_values: subtracted, then divided by; in 0..255 units, one value or one per channel in the order
+            in which the model wants them.
+        resize_type: "standard" (stretched), "fit_to_window", "fit_to_window_letterbox" or "crop".
+        pad_value: grey of the padding, 0..255. reverse_input_channels: whether the model wants BGR.
+        input_size: (height, width) for models with a dynamic input; None: the picture's own.
+
+        Raises:
+            ModelReadError: no such model file, or damaged.
+            UnsupportedModelError: no input takes a picture, or a plain model can't be explained.
+            NotExplainedError: the model's `saliency_map` holds no maps.
+            OptionError: an option that does not fit the model or the device; a UsageError where no model could take it.
+        """
         options = DeviceOptions(device, hint, precision, batch, cache_dir, threads)
         preprocessing = PreprocessOptions(
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
@@ -74,28 +91,41 @@ class Explainer:
         explained, notes = open_explained(model)
         self.config = config or ExplainConfig()
         self.facts = read_facts(explained, names)
-        self.notes = (*notes, *self.facts.notes)
         wanted = settle(self.config, self.facts)
         target = find_picture_input(explained)
         self._prepare, more = make_preprocessor(explained, target, self.facts.info, preprocessing)
-        self.notes = (*self.notes, *more, *wanted.notes)
+        self.notes: tuple[str, ...] = (*notes, *self.facts.notes, *more, *wanted.notes)
         for note in self.notes:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
-        self._engine = Engine(explained, self.facts, target, options, _unused(self.facts, wanted.target))
+        outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
+        self._engine = Engine(explained, target, outputs, options)
+
+    @property
+    def name(self) -> str:
+        """The model's own name."""
+        return self.facts.name
+
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures that the model takes: 3 (RGB, also where it looks at grey), 4 (RGBA), or its own number."""
+        return self._prepare.channels
 
     def __call__(self, image: np.ndarray | str | Path, channel_order: str = "rgb") -> Explanation:
         """Explain one picture.
 
-        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1).
+        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1). For a model of any other number
+            of channels, an array [H, W, channels].
         channel_order: "rgb", or "bgr" for OpenCV's arrays; files need no order.
 
         Raises:
             SourceError: the file is not a picture, the array has not the shape of one, or the device
                 refused it.
+            UsageError: an unknown channel order.
         """
-        picture, source = load(image, channel_order)
-        tensor, geometry = self._prepare(picture)
+        pixels, source = load(image, channel_order, self.channels)
+        picture = to_display(pixels)
+        tensor, geometry = self._prepare(pixels)
         ticket = self._engine.start([Prepared(picture, tensor, geometry, source)])
         return self._interpret(self._engine.finish(ticket)[0], picture, geometry, source)
 
@@ -105,17 +135,17 @@ class Explainer:
         channel_order: str = "rgb",
         *,
         skip_broken: bool = False,
-    ) -> Iterator[Explanation]:
+    ) -> Generator[Explanation, None, None]:
         """Explain a stream of pictures; results come in order while decoding and inference overlap.
 
-        `images` is read as far ahead as the pipeline is deep, never to its end at once.
+        images, channel_order: see `__call__`. Read as far ahead as the pipeline is deep, never to the end at once.
         skip_broken: log pictures that can't be read and leave them out, instead of raising.
 
         Raises:
-            SourceError: see `__call__`; unless `skip_broken`.
+            SourceError, UsageError: see `__call__`; no SourceError with `skip_broken`.
         """
         items = (_frame(image, i, channel_order) for i, image in enumerate(images))
-        for result in self.pipeline(lambda _frame, explanation: explanation).run(items):
+        for result in self.pipeline(_explanation_alone).run(items):
             if not isinstance(result, Broken):
                 yield result
             elif not skip_broken:
@@ -123,9 +153,13 @@ class Explainer:
             else:
                 log.warning(result.reason)
 
-    def pipeline(self, finish) -> Pipeline:
+    def pipeline(self, finish: Callable[[Frame, Explanation], B]) -> Pipeline[B]:
         """The stages of this explainer with `finish` at their end: what `ovxai run` is made of."""
         return Pipeline(self._engine, self._prepare, self._interpret, finish)
+
+
+def _explanation_alone(_frame: Frame, explanation: Explanation) -> Explanation:
+    return explanation
 
 
 def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, ...]]:
@@ -149,28 +183,28 @@ def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, .
     return explained, ("the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)",)
 
 
-def load(image: np.ndarray | str | Path, channel_order: str = "rgb") -> tuple[np.ndarray, str | None]:
-    """[H, W, 3] u8 RGB, and the path it came from.
+def load(image: np.ndarray | str | Path, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
+    """[H, W, channels] u8, and the path it came from.
 
     Raises:
-        SourceError: not a picture. OptionError: an unknown channel order.
+        SourceError: not a picture, or not one of so many channels. UsageError: an unknown channel order.
     """
-    if channel_order not in ("rgb", "bgr"):
-        raise OptionError(f"channel order: there is no {channel_order!r}; choose rgb or bgr")
+    if channel_order not in CHANNEL_ORDERS:
+        raise UsageError(f"channel order: there is no {channel_order!r}; choose {' or '.join(CHANNEL_ORDERS)}")
     if isinstance(image, np.ndarray):
-        return to_rgb(image, "array", channel_order), None
-    return read_image(image), str(image)
+        return to_pixels(image, "array", channels, channel_order), None
+    return read_image(image, channels), str(image)
 
 
 def _frame(image: np.ndarray | str | Path, index: int, channel_order: str) -> Frame:
     source = f"array {index}" if isinstance(image, np.ndarray) else str(image)
-    return Frame(source, Path(source).stem, lambda: load(image, channel_order)[0])
+    return Frame(source, Path(source).stem, lambda channels: load(image, channel_order, channels)[0])
 
 
 def _values(values: Iterable[float] | float | None) -> tuple[float, ...] | None:
     if values is None:
         return None
-    return (float(values),) if np.isscalar(values) else tuple(float(value) for value in values)
+    return tuple(float(value) for value in values) if isinstance(values, Iterable) else (float(values),)
 
 
 def _unused(facts: ModelFacts, target: TargetExplainGroup) -> frozenset[str]:

@@ -252,10 +252,19 @@ def _attach(
     if options.embed:
         name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
         grey = outputs[SALIENCY_MAP] if options.scale else to_grey(branch.saliency, level=branch.level)
-        outputs[name] = embed(options.embed, grey, branch.strength or largest_cells(branch.raw), plan.picture, model_info)
+        picture = model.inputs[plan.picture.index]
+        strength = branch.strength or largest_cells(branch.raw)
+        outputs[name] = embed(options.embed, grey, strength, picture, plan.picture, model_info)
     notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
-    info = replace(branch.info, scaled=options.scale, extra_outputs=tuple(outputs), embed=options.embed or "")
+    info = replace(
+        branch.info,
+        picture_input=plan.picture.name,
+        picture_range=(plan.picture.black, plan.picture.white),
+        scaled=options.scale,
+        extra_outputs=tuple(outputs),
+        embed=options.embed or "",
+    )
     info.write(model)
     return info, notes
 

@@ -36,6 +36,8 @@ class ExplainedInfo:
 
     `target_layers`: friendly names of the gated tensors' nodes, `name:port` where the port is not 0.
     `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
+    `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
+    takes, before mean and scale of `model_info`.
     `extra_outputs`: the outputs that insertion added, in order.
     """
 
@@ -56,6 +58,8 @@ class ExplainedInfo:
     class_activation: str = ""
     levels: str = ""
     map_size: str = ""
+    picture_input: str = ""
+    picture_range: tuple[float, float] | None = None
     score_output: str = ""
     score_activation: str = "none"
     prediction_format: str = ""
@@ -99,7 +103,7 @@ def _to_text(value: object) -> str:
     if isinstance(value, bool):
         return "YES" if value else "NO"
     if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
+        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return str(value)
 
 
@@ -111,6 +115,8 @@ def _from_text(kind: str, text: str) -> Any:
         return int(text)
     if kind.startswith("tuple[int"):
         return tuple(int(item) for item in text.split(","))
+    if kind.startswith("tuple[float"):
+        return tuple(float(item) for item in text.split(","))
     if kind.startswith("tuple"):
         return tuple(item for item in text.split(",") if item)
     return text

@@ -7,6 +7,7 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import concrete_twin
+from ovxai.graph.picture import find_picture_input, pixel_values
 from ovxai.graph.read import first_reason
 from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ExplainedInfo, ModelInfo
 
@@ -22,7 +23,7 @@ def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[
     """
     try:
         compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        first, second = (compiled(_feeds(model, model_info, seed))[SALIENCY_MAP].astype(np.float64) for seed in (0, 1))
+        first, second = (compiled(_feeds(model, info, model_info, seed))[SALIENCY_MAP].astype(np.float64) for seed in (0, 1))
     except RuntimeError as error:
         raise UnsupportedModelError(f"the explained model does not run on a probe picture: {first_reason(error)}") from error
     return _warnings(first, second, info)
@@ -45,9 +46,21 @@ def _warnings(first: np.ndarray, second: np.ndarray, info: ExplainedInfo) -> tup
     return tuple(warnings)
 
 
-def _feeds(model: ov.Model, model_info: ModelInfo, seed: int) -> list[np.ndarray]:
+def _feeds(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo, seed: int) -> list[np.ndarray]:
+    """A picture of noise, fed as the runner feeds one; noise of their own kind for the other inputs."""
     random = np.random.default_rng(seed)
-    return [_noise(port, sizes, model_info, random) for port, sizes in zip(model.inputs, _input_sizes(model), strict=True)]
+    picture = find_picture_input(model, info)
+    values = pixel_values(picture, model_info)
+    feeds = []
+    for index, (port, sizes) in enumerate(zip(model.inputs, _input_sizes(model), strict=True)):
+        noise = _noise(sizes, random)
+        if index == picture.index:
+            pixels = np.round(noise * 255).astype(np.uint8)
+            feeds.append(np.stack([values(one) for one in (pixels.transpose(0, 2, 3, 1) if picture.planar else pixels)]))
+        else:
+            kind = port.get_element_type()
+            feeds.append((noise * 255 if kind.is_integral() else noise).astype(kind.to_dtype()))
+    return feeds
 
 
 def _input_sizes(model: ov.Model) -> list[list[int]]:
@@ -56,14 +69,9 @@ def _input_sizes(model: ov.Model) -> list[list[int]]:
     return [list(parameter.get_partial_shape().get_min_shape()) for parameter in whole.get_parameters()]
 
 
-def _noise(port: ov.Output, sizes: list[int], model_info: ModelInfo, random: np.random.Generator) -> np.ndarray:
-    """Blocks of one value along long axes, in the range that the input takes."""
+def _noise(sizes: list[int], random: np.random.Generator) -> np.ndarray:
+    """0..1, in blocks of one value along long axes."""
     values = random.random([max(1, size // 16) if size > 64 else size for size in sizes])
     for axis, size in enumerate(sizes):
         values = np.take(values, np.arange(size) * values.shape[axis] // size, axis)
-    kind = port.get_element_type()
-    if kind.is_integral() or model_info.scale or model_info.mean:
-        values = values * 255
-        if kind.is_real() and model_info.scale:
-            values = (values - 127.5) / np.mean(model_info.scale)
-    return values.astype(kind.to_dtype())
+    return values

@@ -14,13 +14,12 @@ import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, MODEL, with_options
+from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, STYLES
 
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
-
-COLORMAP_NAMES = ("jet", "viridis", "inferno", "magma", "plasma", "cividis", "turbo", "hot", "bone", "parula", "grey")
 
 _WHAT = (
     click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
@@ -40,10 +39,10 @@ _LOOK = (
     click.option("--postprocess/--no-postprocess", default=True, show_default=True,
                  help="Map at the picture's size, in colour, with an overlay; or the low-resolution grey map."),
     click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of the map in overlays."),
-    click.option("--colormap", type=click.Choice(COLORMAP_NAMES), default="jet", show_default=True, help="Colours of the map."),
-    click.option("--interpolation", type=click.Choice(["linear", "cubic"]), default="linear", show_default=True,
+    click.option("--colormap", type=click.Choice(COLORMAPS), default="jet", show_default=True, help="Colours of the map."),
+    click.option("--interpolation", type=click.Choice(INTERPOLATIONS), default="linear", show_default=True,
                  help="How the map is brought to the picture's size."),
-    click.option("--style", type=click.Choice(["heat", "contour"]), default="heat", show_default=True,
+    click.option("--style", type=click.Choice(STYLES), default="heat", show_default=True,
                  help="Overlays as colour, or as lines of equal evidence."),
     click.option("--grid", type=click.IntRange(0), default=0, metavar="N", help="Also put the best N classes side by side."),
     click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import openvino as ov
-
 from ovxai.errors import UnsupportedModelError
-from ovxai.find.classifier.search import find_classifier, picture_input
+from ovxai.find.classifier.search import find_classifier
 from ovxai.find.detector.search import find_detection
 from ovxai.find.instances.search import find_instances
 from ovxai.find.site import No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
+from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
 from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ModelInfo
 from ovxai.options import AUTO, READS, InsertOptions
 
@@ -39,7 +38,7 @@ class Plan:
 
     task: str
     site: Site
-    picture: ov.Node
+    picture: PictureInput
 
     @property
     def shows_features(self) -> bool:
@@ -54,16 +53,17 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         OptionError: an output was named that there is not.
     """
     request = Request.of(graph, options, model_info)
-    picture = picture_input(graph)
-    if isinstance(picture, No):
-        return picture
+    pictures = picture_inputs(graph.model)
+    if not pictures:
+        return No(no_picture(graph.model))
     asked = _asked(options)
     order = (asked,) if asked else _order(graph)
     refused: dict[str, No] = {}
     for task in order:
         site = TASKS[task].find(request)
         if not isinstance(site, No):
-            return Plan(task, site, picture)
+            above = graph.ancestors([graph.model.get_results()[site.output]])
+            return Plan(task, site, (picture_inputs(graph.model, among=above) or pictures)[0])
         refused[task] = site
         if site.final:
             break

@@ -10,6 +10,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.graph.picture import PictureInput, picture_inputs
 
 #: A port by its node's unique name: Python's wrapper objects are made anew at every call.
 Key = tuple[str, int]
@@ -259,7 +260,6 @@ WITNESS_SIDES: Sides = tuple((side, side) for side in (224, 256, 384, 640))
 UNEQUAL_SIDES: Sides = ((256, 384), (640, 640), (512, 512), (224, 224))
 #: Where none of them fits: small pictures, and sizes that some networks are trained for.
 _FURTHER = (32, 48, 64, 96, 112, 128, 160, 192, 240, 256, 288, 299, 320, 336, 384, 448, 480, 512, 518, 600)
-PICTURE_CHANNELS = (1, 3, 4)
 
 
 def witness_of(model: ov.Model) -> ov.Model:
@@ -304,10 +304,12 @@ def concrete_twin(model: ov.Model, *batches: int, sides: Sides = WITNESS_SIDES) 
     """
     # Not Model.reshape: that would also rewrite the graph, and nodes could no longer be matched.
     reason = ""
-    for (height, width), batch, last in itertools.product(_all_sides(sides), (*batches, *WITNESS_BATCHES), (False, True)):
+    pictures = {picture.index: picture for picture in picture_inputs(model)}
+    for (height, width), batch in itertools.product(_all_sides(sides), (*batches, *WITNESS_BATCHES)):
         twin = model.clone()
-        for parameter in twin.get_parameters():
-            parameter.set_partial_shape(_concrete(parameter, batch, height, width, last))
+        for index, parameter in enumerate(twin.get_parameters()):
+            shape = parameter.get_partial_shape()
+            parameter.set_partial_shape(_concrete(shape, batch, height, width, pictures.get(index)))
         try:
             twin.validate_nodes_and_infer_types()
             return twin
@@ -320,36 +322,14 @@ def _all_sides(first: Sides) -> Iterator[tuple[int, int]]:
     yield from dict.fromkeys((*first, *((side, side) for side in _FURTHER)))
 
 
-def _concrete(parameter: ov.Node, batch: int, height: int, width: int, channels_last: bool) -> ov.PartialShape:
-    shape = parameter.get_partial_shape()
+def _concrete(shape: ov.PartialShape, batch: int, height: int, width: int, picture: PictureInput | None) -> ov.PartialShape:
+    """`shape` with its open dimensions filled in, as near to what is wished as their bounds allow."""
     if shape.rank.is_dynamic:
         return shape
-    channels = _open_channels(parameter, shape, channels_last)
-    column = -1 if len(shape) != 4 else 2 if _channels_stand_last(shape, channels) else 3
+    layout = picture.layout if picture else "NHHW" if len(shape) == 4 else "N" + "H" * len(shape)
+    wishes = {"N": batch, "C": picture.channels if picture else 1, "H": height, "W": width}
     sizes = []
-    for axis, dim in enumerate(shape):
-        if dim.is_static:
-            sizes.append(dim.get_length())
-        else:
-            wish = batch if axis == 0 else 3 if axis == channels else width if axis == column else height
-            low, high = dim.get_min_length(), dim.get_max_length()
-            sizes.append(max(low, wish if high < 0 else min(high, wish)))
+    for letter, dim in zip(layout, shape):
+        low, high, wish = dim.get_min_length(), dim.get_max_length(), wishes[letter]
+        sizes.append(dim.get_length() if dim.is_static else max(low, wish if high < 0 else min(high, wish)))
     return ov.PartialShape(sizes)
-
-
-def _channels_stand_last(shape: ov.PartialShape, channels: int) -> bool:
-    """Of a shape of rank 4. channels: the axis that gets three; -1 where they are known."""
-    return channels == 3 or (channels < 0 and not _holds_channels(shape[1]) and _holds_channels(shape[3]))
-
-
-def _holds_channels(dim: ov.Dimension) -> bool:
-    return dim.is_static and dim.get_length() in PICTURE_CHANNELS
-
-
-def _open_channels(parameter: ov.Node, shape: ov.PartialShape, channels_last: bool) -> int:
-    """The axis of a picture that gets three channels; -1 where they are known, or it is no picture."""
-    if len(shape) != 4 or _holds_channels(shape[1]) or _holds_channels(shape[3]):
-        return -1
-    if "C" in str(parameter.layout):
-        return int(parameter.layout.get_index_by_name("C")) % 4
-    return 3 if channels_last else 1

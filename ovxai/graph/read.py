@@ -8,11 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import is_zipfile
 
 import openvino as ov
 
 from ovxai.errors import ModelReadError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 IR_SUFFIX = ".xml"
 #: The one that OpenVINO has written since 2022.
@@ -177,7 +181,7 @@ def _read_exported_program(path: Path) -> ov.Model:
         raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error)}") from error
 
 
-def _converted_program(program: object) -> ov.Model:
+def _converted_program(program: ExportedProgram) -> ov.Model:
     """With the sizes that the program was exported for: OpenVINO (2026.4) leaves all but the channels open."""
     model = ov.convert_model(program)
     shapes = _exported_shapes(program)
@@ -187,7 +191,7 @@ def _converted_program(program: object) -> ov.Model:
     return model
 
 
-def _exported_shapes(program: object) -> list[list[int]]:
+def _exported_shapes(program: ExportedProgram) -> list[list[int]]:
     """Of the inputs, -1 for what the program leaves open."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     tensors = [values[name] for name in program.graph_signature.user_inputs if hasattr(values.get(name), "shape")]

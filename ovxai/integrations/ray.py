@@ -22,9 +22,10 @@ import numpy as np
 from ovxai.errors import OptionError, SourceError
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.feed.images import decode_image, read_image, to_rgb
+from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.feed.images import decode_image, read_image, to_pixels
 from ovxai.runtime.feed.sources import Broken, Frame
-from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.show.picture_maps import Key
 from ovxai.runtime.write.files import encode_picture
 
 try:
@@ -42,7 +43,7 @@ _ROW_COLUMNS = ("class", "label", "score", "map", "overlay", "error")
 
 
 class ExplainPictures:
-    """For `Dataset.map_batches` with an actor pool: a batch of pictures in, a row a map out.
+    """For `Dataset.map_batches` with an actor pool: a batch of pictures in, one row per map out.
 
     model: path that every node can read, explained or plain. config: what is explained, and how overlays look.
     column: which column holds the pictures: arrays [H, W, 3] u8 RGB, the bytes of picture files, or paths that
@@ -123,11 +124,10 @@ class ExplainPictures:
         return [self._row(explanation, key) for key in explanation.raw_maps] or [{}]
 
     def _row(self, explanation: Explanation, key: Key) -> Row:
-        index = None if key == IMAGE_KEY else key
         return {
-            "class": index,
-            "label": None if index is None else explanation.labels[index],
-            "score": explanation.scores.get(index),
+            "class": key if isinstance(key, int) else None,
+            "label": explanation.label(key),
+            "score": explanation.score(key),
             "map": explanation.raw_maps[key].tolist(),
             "overlay": encode_picture(explanation.overlay(key), "png") if self._overlay else None,
         }  # fmt: skip
@@ -146,13 +146,13 @@ class _Loader:
     value: Any
     name: str
 
-    def __call__(self) -> np.ndarray:
+    def __call__(self, channels: int) -> np.ndarray:
         if isinstance(self.value, (bytes, bytearray, memoryview)):
-            return decode_image(self.value, self.name)
+            return decode_image(self.value, self.name, channels)
         if isinstance(self.value, (str, Path)):
-            return read_image(self.value)
+            return read_image(self.value, channels)
         if isinstance(self.value, np.ndarray):
-            return to_rgb(self.value, self.name, "rgb")
+            return to_pixels(self.value, self.name, channels)
         raise SourceError(f"{self.name}: {type(self.value).__name__} is no picture; give arrays, bytes of picture files or paths")
 
 

@@ -16,6 +16,7 @@ from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
 from ovxai.graph import emit
 from ovxai.graph.dims import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, MapAxes, Tap, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph, source
+from ovxai.graph.picture import PictureInput
 from ovxai.metadata import ExplainedInfo, ModelInfo
 
 
@@ -189,28 +190,29 @@ def chosen_classes(saliency: ov.Output, wanted: str, classes: int) -> tuple[ov.O
 OPACITY = 0.5
 
 
-def embed(kind: str, grey: ov.Output, strength: ov.Output, picture: ov.Node, model_info: ModelInfo) -> ov.Output:
+def embed(
+    kind: str, grey: ov.Output, strength: ov.Output, picture: ov.Output, place: PictureInput, model_info: ModelInfo
+) -> ov.Output:
     """The map at the input's size, or the finished overlay.
 
     kind: "map" gives u8 [N, C, H, W], bilinear; "overlay" gives u8 [N, H, W, 3] in RGB: the map of each
     picture's strongest class in jet colours over the picture. grey: u8 [N, C, h, w]. strength: f32 [N, C],
-    by which the strongest class is told. picture: the model's input; mean, scale and channel order
-    come from rt_info `model_info`. Without them a float picture is stretched to its own range.
+    by which the strongest class is told. picture: the model's input, which lies as `place` says; mean, scale and
+    channel order come from rt_info `model_info`. Without them a float picture is stretched to its own range.
     """
     if kind == "map":
-        return _as_u8(_large(grey, picture))
+        return _as_u8(_large(grey, picture, place))
     best = op.topk(strength, whole_number(1), 1, "max", "value", index_element_type="i64")
     strongest = emit.pick_each(grey, best.output(1))  # [N, 1, h, w]
-    level = op.squeeze(_as_u8(_large(strongest, picture)), ints([1]))
+    level = op.squeeze(_as_u8(_large(strongest, picture, place)), ints([1]))
     colours = op.gather(_jet(), op.convert(level, "i32"), whole_number(0))
-    shown = _displayed(picture, model_info)
+    shown = _displayed(picture, place, model_info)
     blend = op.add(op.multiply(colours, number(OPACITY)), op.multiply(shown, number(1 - OPACITY)))
     return _as_u8(blend.output(0))
 
 
-def _large(grey: ov.Output, picture: ov.Node) -> ov.Output:
-    sides = sides_of(picture.output(0), (1, 2) if _is_channels_last(picture) else (2, 3))
-    return resized(op.convert(grey, "f32").output(0), sides)
+def _large(grey: ov.Output, picture: ov.Output, place: PictureInput) -> ov.Output:
+    return resized(op.convert(grey, "f32").output(0), sides_of(picture, place.axes))
 
 
 def _as_u8(tensor: ov.Output) -> ov.Output:
@@ -223,25 +225,16 @@ def _jet() -> ov.Output:
     return op.convert(op.constant(np.ascontiguousarray(table)), "f32").output(0)
 
 
-def _is_channels_last(picture: ov.Node) -> bool:
-    shape = picture.get_partial_shape()
-    return not (shape[1].is_static and shape[1].get_length() in (1, 3, 4))
-
-
-def _displayed(picture: ov.Node, info: ModelInfo) -> ov.Output:
+def _displayed(picture: ov.Output, place: PictureInput, info: ModelInfo) -> ov.Output:
     """The input as f32 [N, H, W, 3], RGB 0..255."""
     pixels = op.convert(picture, "f32")
-    if not _is_channels_last(picture):
+    if place.planar:
         pixels = op.transpose(pixels, ints([0, 2, 3, 1]))
     if picture.get_element_type().is_real() and not info.embedded_processing:  # else the graph takes 0..255 and normalises
         pixels = _undo_normalisation(pixels, info) if info.mean or info.scale else _stretched(pixels)
-    if info.reverse_input_channels:
-        pixels = op.gather(pixels, ints([2, 1, 0]), whole_number(3))
-    channels = pixels.output(0).get_partial_shape()[3]
-    if channels.is_static and channels.get_length() == 1:
-        return emit.concat([pixels.output(0)] * 3, 3)
-    if channels.is_static and channels.get_length() > 3:  # what comes after the colours is not shown
-        return emit.slice_axis(pixels.output(0), 3, 0, 3)
+    colours = place.colours(reverse=bool(info.reverse_input_channels))
+    if (place.channels, colours) != (3, (0, 1, 2)):
+        pixels = op.gather(pixels, ints(colours), whole_number(3))
     return pixels.output(0)
 
 

@@ -16,10 +16,10 @@ from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP
 from ovxai.options import InsertOptions
 from ovxai.quantization.nncf_ptq import Recipe, post_training
 from ovxai.quantization.pictures import Pictures, calibration_feeds, known_class
-from ovxai.runtime.facts import ModelFacts, read_facts
 from ovxai.runtime.feed.engine import DeviceOptions, Engine
 from ovxai.runtime.feed.geometry import Geometry
-from ovxai.runtime.predict.predictions import class_scores, decodable, objects
+from ovxai.runtime.predict.facts import ModelFacts, read_facts
+from ovxai.runtime.predict.formats import class_scores, decodable, objects
 
 #: Takes one line about the progress.
 Say = Callable[[str], None]
@@ -100,7 +100,7 @@ def judged(work: Work, recipe: Recipe) -> Candidate:
 def look(model: ov.Model, pictures: Pictures, paths: tuple[str, ...]) -> list[Seen]:
     """What the explained `model` (all classes, raw maps) says of every picture, in f32."""
     facts = read_facts(model)
-    engine = Engine(model, facts, pictures.target, DeviceOptions(precision="f32"))
+    engine = Engine(model, pictures.target, facts.named_outputs(), DeviceOptions(precision="f32"))
     found = []
     for path in paths:
         ready = pictures.load(path)

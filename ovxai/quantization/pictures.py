@@ -12,8 +12,8 @@ import openvino as ov
 from ovxai.errors import OptionError, SourceError
 from ovxai.graph.picture import PictureInput, find_picture_input
 from ovxai.metadata import ModelInfo
-from ovxai.runtime.feed.engine import Prepared
-from ovxai.runtime.feed.images import read_image
+from ovxai.runtime.feed.engine import Prepared, input_arrays, side_inputs
+from ovxai.runtime.feed.images import read_image, to_display
 from ovxai.runtime.feed.preprocess import PreprocessOptions, Preprocessor, make_preprocessor
 from ovxai.runtime.feed.sources import Source, find_sources
 from ovxai.runtime.predict.labels import find_class
@@ -39,9 +39,9 @@ class Pictures:
         Raises:
             SourceError: the file can't be read.
         """
-        picture = read_image(path)
-        tensor, geometry = self.prepare(picture)
-        return Prepared(picture, tensor, geometry, path)
+        pixels = read_image(path, self.prepare.channels)
+        tensor, geometry = self.prepare(pixels)
+        return Prepared(to_display(pixels), tensor, geometry, path)
 
     def without(self, taken: tuple[str, ...]) -> tuple[str, ...]:
         """The paths that are not among `taken`."""
@@ -67,7 +67,7 @@ def find_pictures(folder: str | Path, model: ov.Model, options: PreprocessOption
     good, broken = [], []
     for name in names:
         try:
-            read_image(name)
+            read_image(name, prepare.channels)
             good.append(name)
         except SourceError as error:
             broken.append(" ".join(str(error).split()))
@@ -92,13 +92,9 @@ def known_class(path: str, names: tuple[str, ...], count: int) -> int | None:
 
 def calibration_feeds(pictures: Pictures, paths: tuple[str, ...], model: ov.Model) -> Iterator[tuple[np.ndarray, ...]]:
     """For every path the arrays of all inputs of `model`, in order; a static batch is filled with the one picture."""
+    sides = side_inputs(model, pictures.target)
     for path in paths:
         ready = pictures.load(path)
         batch = pictures.target.batch or 1
-        tensor = np.stack([ready.tensor] * batch) if pictures.target.layout.startswith("N") else ready.tensor
-        arrays = {pictures.target.index: tensor}
-        for index, length in pictures.target.tuples:
-            height, width = ready.geometry.canvas
-            row = (height, width, 1) if length == 3 else (width, height)
-            arrays[index] = np.array([row] * batch, model.inputs[index].get_element_type().to_dtype())
+        arrays = input_arrays(pictures.target, sides, [ready.tensor] * batch, ready.geometry.canvas)
         yield tuple(arrays[index] for index in range(len(model.inputs)))

@@ -11,19 +11,28 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar, Union
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ovxai.errors import SourceError
-from ovxai.runtime.feed.engine import Engine, Prepared
+from ovxai.runtime.explanation import Explanation, Interpreter
+from ovxai.runtime.feed.engine import Engine, Prepared, Ticket
+from ovxai.runtime.feed.images import to_display
 from ovxai.runtime.feed.preprocess import Preprocessor
 from ovxai.runtime.feed.sources import Broken, Frame
-from ovxai.runtime.interpret import Interpreter
-from ovxai.runtime.show.explanation import Explanation
 
 A = TypeVar("A")
 B = TypeVar("B")
 #: What a picture becomes on its way, with the frame it was.
-Ready = Union[tuple[Frame, Prepared], Broken]
+Ready = tuple[Frame, Prepared] | Broken
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Pictures that share an inference, broken ones at their places; no ticket where none is good."""
+
+    chunk: list[Ready]
+    ticket: Ticket | None
 
 
 def workers() -> int:
@@ -42,7 +51,7 @@ def ordered(pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A]
         yield pending.popleft().result()
 
 
-class Pipeline:
+class Pipeline(Generic[B]):
     """The stages for one model. `finish` gets each explanation with its frame, in threads, out of order."""
 
     def __init__(
@@ -78,28 +87,27 @@ class Pipeline:
         if isinstance(item, Broken):
             return item
         try:
-            picture = item.load()
-            tensor, geometry = self._prepare(picture)
+            pixels = item.load(self._prepare.channels)
+            tensor, geometry = self._prepare(pixels)
         except SourceError as error:
             return Broken(item.source, str(error))
-        return item, Prepared(picture, tensor, geometry, item.source)
+        return item, Prepared(to_display(pixels), tensor, geometry, item.source)
 
-    def _start(self, chunk: list[Ready]):
+    def _start(self, chunk: list[Ready]) -> _Job:
         """Begin the inference of a chunk; its tensors are let go, its pictures are kept."""
         good = [item[1] for item in chunk if not isinstance(item, Broken)]
         try:
-            return chunk, self._engine.start(good) if good else None
+            return _Job(chunk, self._engine.start(good) if good else None)
         except SourceError as error:
-            return [_broken(item, error) for item in chunk], None
+            return _Job([_broken(item, error) for item in chunk], None)
 
-    def _complete(self, job) -> list[B | Broken]:
-        chunk, ticket = job
+    def _complete(self, job: _Job) -> list[B | Broken]:
         try:
-            outputs = iter(self._engine.finish(ticket) if ticket else ())
+            outputs = iter(self._engine.finish(job.ticket) if job.ticket else ())
         except SourceError as error:
-            return [_broken(item, error) for item in chunk]
+            return [_broken(item, error) for item in job.chunk]
         results: list[B | Broken] = []
-        for item in chunk:
+        for item in job.chunk:
             if isinstance(item, Broken):
                 results.append(item)
                 continue

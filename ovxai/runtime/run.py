@@ -8,19 +8,39 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ovxai.runtime.feed.sources import Broken, Frame, Source, pictures
-from ovxai.runtime.feed.video import Clip, VideoFile
-from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation
+from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.feed.images import check_file_channels
+from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
+from ovxai.runtime.pipeline import Pipeline
+from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
+from ovxai.runtime.write.files import VideoFile
 from ovxai.runtime.write.manifest import Ledger
 from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
+from ovxai.runtime.write.report import Report
 
-if TYPE_CHECKING:
-    from ovxai.explainer import Explainer
-    from ovxai.runtime.write.report import Report
+B = TypeVar("B")
+
+
+class Explains(Protocol):
+    """What a run needs of an `ovxai.Explainer`."""
+
+    config: ExplainConfig
+
+    @property
+    def name(self) -> str:
+        """Of the model, for messages."""
+
+    @property
+    def channels(self) -> int:
+        """Of the pictures that the model takes: 3 (RGB), 4 (RGBA), or what no picture file holds."""
+
+    def pipeline(self, finish: Callable[[Frame, Explanation], B]) -> Pipeline[B]:
+        """The stages from a frame to what `finish` makes of its explanation."""
 
 
 @dataclass
@@ -54,12 +74,13 @@ class _Done:
 class Run:
     """One run of an explainer over sources, into one writer's folder.
 
-    limit, every: see `ovxai.runtime.feed.sources.pictures`. report: gets a card of every picture that is no video's frame.
+    explainer: explains the pictures. limit, every: see `ovxai.runtime.feed.sources.pictures`. report: gets a card of
+    every picture that is no video's frame.
     """
 
     def __init__(
         self,
-        explainer: Explainer,
+        explainer: Explains,
         writer: Writer,
         *,
         limit: int | None = None,
@@ -80,7 +101,13 @@ class Run:
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[], None] = lambda: None,
     ) -> RunResult:
-        """Explain everything. `stop` is asked before each picture, `progress` told after each."""
+        """Explain everything. `stop` is asked before each picture, `progress` told after each.
+
+        Raises:
+            SourceError: the model takes pictures of other channels than files hold. (A source that can't be read is
+                among the result's broken ones.)
+        """
+        check_file_channels(self._explainer.channels, self._explainer.name)
         result = RunResult()
         videos = _Videos(self._writer.folder)
         items = self._named(pictures(sources, limit=self._limit, every=self._every, stop=stop))
@@ -112,16 +139,15 @@ class Run:
             return replace(done, files=files, card=self._report.card(explanation, frame.stem, files) if self._report else "")
         return replace(done, overlays={word: explanation.overlay(key) for word, key in self._shown(explanation)})
 
-    def _shown(self, explanation: Explanation) -> Iterator[tuple[str, object]]:
+    def _shown(self, explanation: Explanation) -> Iterator[tuple[str, Key | None]]:
         """The classes asked for, one video each; else one of the best class, of the bare picture where there is none."""
         if self._explainer.config.classes:
             for key in explanation.raw_maps:
-                yield f"_class_{sanitize(explanation.labels[key])}", key
+                yield f"_class_{sanitize(explanation.label(key) or '')}", key
         elif IMAGE_KEY in explanation.raw_maps:
             yield "_map_per_image", IMAGE_KEY
         else:
-            best = max(explanation.raw_maps, key=lambda key: explanation.scores.get(key, 0.0), default=None)
-            yield "", best
+            yield "", next(iter(explanation.best_first(worst=0.0)), None)
 
     def _count(self, result: RunResult, videos: _Videos, done: _Done | Broken) -> None:
         if isinstance(done, Broken):
@@ -130,7 +156,7 @@ class Run:
         result.explained += 1
         result.without += done.empty
         result.written.extend(done.files)
-        if done.card:
+        if self._report and done.card:
             self._report.add(done.card)
         result.notes += [note for note in done.notes if note not in result.notes]
         videos.write(done)
@@ -152,6 +178,8 @@ class _Videos:
         if clip is not self._clip:
             self._finish()
             self._clip, self._image = clip, image
+        if clip is None:
+            return
         for word, picture in done.overlays.items():
             if word not in self._files:
                 self._files[word] = VideoFile(self._folder, f"{image}{word}_overlay", clip.rate, clip.size)
@@ -163,9 +191,10 @@ class _Videos:
         return self._closed
 
     def _finish(self) -> None:
-        for file in self._files.values():
-            path = file.close()
-            self._closed.append(WrittenFile(path.name, "video", self._clip.source, self._image, size=self._clip.size))
+        clip = self._clip
+        if clip is not None:
+            closed = [file.close().name for file in self._files.values()]
+            self._closed += [WrittenFile(name, "video", clip.source, self._image, size=clip.size) for name in closed]
         self._files = {}
 
 

@@ -13,6 +13,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.graph.picture import PictureInput
 from ovxai.metadata import (
     CLASSIFICATION,
     EMBEDDED_MAP,
@@ -27,7 +28,7 @@ from ovxai.metadata import (
 from ovxai.verification.engine import Feeds, is_float, values_of
 from ovxai.verification.keeping import SAME, difference
 from ovxai.verification.maps import Definition, bilinear, grey_levels
-from ovxai.verification.pictures import Batch, PictureInput
+from ovxai.verification.pictures import Batch
 from ovxai.verification.plain import Case, logits_port, port_named
 from ovxai.verification.report import Check
 
@@ -282,12 +283,11 @@ def _compared(title: str, found: np.ndarray, wanted: np.ndarray, allowed: int) -
 
 def _displayed(pictures: np.ndarray, place: PictureInput, info: ModelInfo) -> np.ndarray:
     """[N, H, W, 3] RGB 0..255 of what was fed."""
-    pixels = (pictures.transpose(0, 2, 3, 1) if place.nchw else pictures).astype(np.float64)
+    pixels = (pictures.transpose(0, 2, 3, 1) if place.planar else pictures).astype(np.float64)
     if np.issubdtype(pictures.dtype, np.floating) and not info.embedded_processing:
         if info.mean or info.scale:
             pixels = pixels * np.array(info.scale or (1.0,)) + np.array(info.mean or (0.0,))
         else:
             low, high = pixels.min(axis=(1, 2, 3), keepdims=True), pixels.max(axis=(1, 2, 3), keepdims=True)
             pixels = 255 * (pixels - low) / np.maximum(high - low, 1e-6)
-    pixels = pixels[..., ::-1] if info.reverse_input_channels else pixels
-    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+    return pixels[..., list(place.colours(reverse=bool(info.reverse_input_channels)))]

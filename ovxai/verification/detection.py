@@ -13,11 +13,11 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import ExplainedInfo
 from ovxai.verification.channels import ClassLogits, classes_of_channels
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.maps import Definition, bilinear, parse_size
-from ovxai.verification.pictures import picture_input
 from ovxai.verification.plain import port_named
 
 Size = tuple[int, int]
@@ -49,7 +49,7 @@ def detection(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
     Raises:
         TargetLayerError, UnsupportedModelError: rt_info names what the model does not have, or leaves something open.
     """
-    place = picture_input(plain)
+    place = find_picture_input(plain, info)
     picture = place.sides(feeds[place.index].shape)
     pyramid = read_pyramid(plain, info, feeds, picture)
     size, notes = _map_size(info, pyramid.grids, place.open_size)

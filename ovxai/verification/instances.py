@@ -12,10 +12,10 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import ExplainedInfo, ModelInfo
 from ovxai.verification.engine import Feeds, comes_from, values_of
 from ovxai.verification.maps import Definition, bilinear, parse_size, sampled
-from ovxai.verification.pictures import picture_input
 from ovxai.verification.plain import port_named
 
 STRIDE = 4
@@ -67,7 +67,7 @@ def instance_segmentation(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) ->
     """
     if not info.num_classes:
         raise UnsupportedModelError("rt_info has no num_classes; maps of instances can't be counted")
-    place = picture_input(plain)
+    place = find_picture_input(plain, info)
     fed = feeds[place.index].shape
     height, width = place.sides(fed)
     grid = parse_size(info.map_size) if info.map_size else (max(height // STRIDE, 1), max(width // STRIDE, 1))

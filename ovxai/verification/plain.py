@@ -9,11 +9,11 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import NotExplainedError, TargetLayerError
+from ovxai.graph.picture import PictureInput, find_picture_input
 from ovxai.graph.read import read_model
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo
 from ovxai.verification.engine import constant_value
-from ovxai.verification.pictures import PictureInput, picture_input
 
 ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
 #: What may stand behind the final activation without changing what is explained.
@@ -46,7 +46,7 @@ def take_apart(model: str | Path | ov.Model) -> Case:
     if SALIENCY_MAP not in info.extra_outputs:
         raise NotExplainedError(f"rt_info lists the extra outputs {list(info.extra_outputs)}, without {SALIENCY_MAP}")
     stripped = strip_model(explained)
-    return Case(explained, stripped, info, picture_input(stripped))
+    return Case(explained, stripped, info, find_picture_input(stripped, info))
 
 
 def port_named(model: ov.Model, name: str) -> ov.Output:

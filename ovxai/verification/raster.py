@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import openvino as ov
 
+from ovxai.graph.picture import PictureInput
 from ovxai.metadata import CLASSIFICATION
 from ovxai.verification.engine import Engine
 from ovxai.verification.gates import RANKS, positions_of
-from ovxai.verification.pictures import Batch, PictureInput
+from ovxai.verification.pictures import Batch
 from ovxai.verification.plain import Case, port_named
 from ovxai.verification.report import Check
 
@@ -123,7 +124,7 @@ def _changed(picture: np.ndarray, place: PictureInput, cell: Cell, grid: Cell) -
     for index, cells, size in zip(cell, grid, place.sides(picture.shape), strict=True):
         start = index * size // cells
         spans.append(slice(start, max((index + 1) * size // cells, start + 1)))
-    region = (slice(None), slice(None), *spans) if place.nchw else (slice(None), *spans)
+    region = (slice(None), slice(None), *spans) if place.planar else (slice(None), *spans)
     low, high = float(picture.min()), float(picture.max())
     grain = np.random.default_rng(7).uniform(-0.5, 0.5, changed[region].shape) * (high - low)
     negative = low + high - changed[region].astype(np.float64) + grain

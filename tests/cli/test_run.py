@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset13 as op
 
 from helpers.cli import call
 from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.runtime.feed.images import read_image
-from ovxai.runtime.feed.video import VideoFile, frame_count, open_clip
+from ovxai.runtime.feed.sources import frame_count, open_clip
+from ovxai.runtime.write.files import VideoFile
 
 
 @pytest.fixture
@@ -127,13 +129,6 @@ def test_a_destination_that_is_a_file():
     assert done.exit_code == 1 and "is a file" in done.stderr
 
 
-def test_the_names_of_colour_maps_are_those_of_the_runner():
-    from ovxai.cli.run_command import COLORMAP_NAMES
-    from ovxai.runtime.show.colours import COLORMAPS
-
-    assert tuple(COLORMAPS) == COLORMAP_NAMES
-
-
 def test_sources_of_every_kind_and_equal_stems():
     Path("sub/a.jpg").write_bytes(encoded(picture(), ".jpg"))
     done = run("m.xml", "-", "a.png", "-o", "out", "--class", "red", "--format", "webp", stdin="sub/*.jpg\nsub/b.png\n")
@@ -239,3 +234,13 @@ def test_notes_go_to_stderr():
     done = run("odd.xml", "a.png", "-o", "out")
     assert "note: predictions can't be read" in done.stderr and "note" not in done.stdout
     assert "saliency_map/a_map_per_image_overlay.png" in files()
+
+
+def test_files_for_a_model_that_takes_other_channels(home):
+    image = op.parameter([1, 13, 16, 24], np.float32)
+    logits, maps = op.reduce_mean(image, np.array([2, 3]), False), op.relu(image)
+    maps.output(0).set_names({"saliency_map"})
+    ov.save_model(ov.Model([op.result(logits), op.result(maps)], [image], "many"), "many.xml")
+    done = run("many.xml", "a.png", "sub/b.png", "-o", "out")
+    assert done.exit_code == 1 and not Path("out").exists()
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: many: the model takes pictures of 13 channels")

@@ -16,6 +16,7 @@ from ovxai.graph.save import save_model
 @pytest.fixture
 def explained(tmp_path):
     tiny = Pooled()
+    tiny.model.set_rt_info("255", ["model_info", "scale_values"])
     return str(save_model(tiny.explained(scaled(tiny.saliency()), scaled=True), tmp_path / "xai.xml"))
 
 

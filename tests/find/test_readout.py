@@ -7,9 +7,10 @@ from openvino import opset13 as op
 
 from helpers import classifiers as toys
 from helpers.requests import request
-from ovxai.find.classifier.search import find_readout, logits_of, picture_input
+from ovxai.find.classifier.search import find_readout, logits_of
 from ovxai.find.site import No
 from ovxai.graph.graph import Graph
+from ovxai.graph.picture import picture_inputs
 
 
 def read(model):
@@ -60,13 +61,8 @@ def test_class_numbers_are_not_scores():
 
 
 def test_the_picture_among_inputs():
-    assert named(picture_input(Graph(toys.several_inputs()))) == "image"
+    assert picture_inputs(toys.several_inputs())[0].name == "image"
     model = toys.two_pictures()
-    graph = Graph(model)
-    assert named(picture_input(graph)) == "reference"  # the larger, where nothing else decides
-    assert named(picture_input(graph, graph.ancestors([model.get_results()[0]]))) == "image"
-
-
-def named(picture):
-    assert not isinstance(picture, No), picture
-    return picture.get_friendly_name()
+    assert [one.name for one in picture_inputs(model)] == ["reference", "image"]  # the larger, where nothing else decides
+    above = Graph(model).ancestors([model.get_results()[0]])
+    assert [one.name for one in picture_inputs(model, among=above)] == ["image"]

@@ -23,6 +23,18 @@ def picture(height: int = 40, width: int = 60) -> np.ndarray:
     return pixels
 
 
+def f32(values: object) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def u8(values: object) -> np.ndarray:
+    return np.array(values, np.uint8)
+
+
+def i64(values: object) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
 def encoded(pixels: np.ndarray, suffix: str = ".png") -> bytes:
     """The bytes of a picture file. pixels: RGB or grey."""
     return cv2.imencode(suffix, pixels[:, :, ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()

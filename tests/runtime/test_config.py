@@ -14,14 +14,15 @@ def test_every_spelling_of_a_target(value):
 
 
 def test_members_are_words():
-    assert [group.value for group in TargetExplainGroup] == ["image", "all", "predictions"]
-    assert f"{TargetExplainGroup.IMAGE}" == "image" == TargetExplainGroup.IMAGE
+    members: list[str] = [*TargetExplainGroup]
+    assert members == ["image", "all", "predictions"]
+    assert [f"{member}" for member in members] == members
 
 
 def test_otx_keywords():
     config = ExplainConfig(target_explain_group="IMAGE", predicted_maps_conf_thr=0.7)
     assert (config.target, config.threshold) == (TargetExplainGroup.IMAGE, 0.7)
-    assert dataclasses.replace(config, target="all").target is TargetExplainGroup.ALL
+    assert dataclasses.replace(config, target=TargetExplainGroup.ALL).target is TargetExplainGroup.ALL
     assert dataclasses.replace(config, opacity=0.1).target is TargetExplainGroup.IMAGE
 
 
@@ -33,7 +34,7 @@ def test_one_class_needs_no_list():
 
 def test_facts_stay():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        ExplainConfig().opacity = 1
+        setattr(ExplainConfig(), "opacity", 1)  # noqa: B010
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
 
 import ovxai
-from helpers.runtime_graphs import classifier, detector, encoded, picture
+from helpers.runtime_graphs import classifier, detector, encoded, f32, i64, picture
 from ovxai import ExplainConfig, Explainer
 from ovxai.errors import NotExplainedError, OptionError, SourceError
 
@@ -21,7 +22,7 @@ def explainer(config=None, model=None, **options) -> Explainer:
 def test_what_is_predicted_is_explained():
     explanation = explainer(ExplainConfig(threshold=0.3))(picture())
     assert list(explanation.maps) == [p.class_index for p in explanation.predictions]
-    assert explanation.predictions[0].class_index == max(explanation.scores, key=explanation.scores.get)
+    assert explanation.predictions[0].class_index == max(explanation.scores, key=lambda index: explanation.scores[index])
     assert set(explanation.scores) == {0, 1, 2} and sum(explanation.scores.values()) == pytest.approx(1)
 
 
@@ -74,7 +75,7 @@ def test_a_broken_picture(tmp_path):
 def test_facts_stay():
     explanation = explainer()(picture())
     with pytest.raises(dataclasses.FrozenInstanceError):
-        explanation.source = "x"
+        setattr(explanation, "source", "x")  # noqa: B010
 
 
 def test_a_notebook_shows_it():
@@ -179,8 +180,8 @@ def test_chosen_channels_and_an_index_output():
 
 
 def test_objects_in_the_source_picture():
-    boxes = np.float32([[[8, 8, 16, 16, 0.9], [0, 0, 8, 8, 0.2]]])
-    explanation = explainer(model=detector(boxes, np.int64([[1, 2]])))(picture(64, 128))
+    boxes = f32([[[8, 8, 16, 16, 0.9], [0, 0, 8, 8, 0.2]]])
+    explanation = explainer(model=detector(boxes, i64([[1, 2]])))(picture(64, 128))
     assert [(p.label, p.box) for p in explanation.predictions] == [("green", (32, 16, 64, 32))]
     assert list(explanation.maps) == [1] and explanation.scores == {1: pytest.approx(0.9)}
     assert (explanation.overlay() != explanation.picture).any()
@@ -224,6 +225,53 @@ def test_a_size_asked_for_lets_pictures_share_a_batch():
         images = [picture(30 + 40 * i, 50) for i in range(6)]
         shapes = [explanation.raw_maps[0].shape for explanation in explain.explain_many(images)]
         assert len(shapes) == 6 and (set(shapes) == {(8, 16)}) == bool(options)
+
+
+def of_channels(count: int) -> ov.Model:
+    """A model that gives back each channel of its input as the map of one class."""
+    image = op.parameter([1, count, 16, 24], np.float32, name="image")
+    logits = op.reduce_mean(image, np.array([2, 3]), False)
+    maps = op.convert(op.relu(image), "u8")
+    maps.output(0).set_names({"saliency_map"})
+    return ov.Model([op.result(logits), op.result(maps)], [image], "channels")
+
+
+def test_a_model_of_four_channels_sees_alpha(tmp_path):
+    pixels = np.dstack([picture(16, 24), np.full((16, 24), 200, np.uint8)])
+    explain = explainer(ExplainConfig(target="all"), of_channels(4))
+    assert explain.channels == 4
+    for order, array in (("rgb", pixels), ("bgr", pixels[:, :, [2, 1, 0, 3]])):
+        explanation = explain(array, channel_order=order)
+        assert all((explanation.raw_maps[i] == pixels[:, :, i]).all() for i in range(4))
+        assert explanation.picture.shape == (16, 24, 3)
+    opaque = explain(picture(16, 24))
+    assert (opaque.raw_maps[3] == 255).all() and (opaque.picture == picture(16, 24)).all()
+    path = tmp_path / "p.png"
+    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))[1].tobytes())
+    for from_file in (explain(path), *explain.explain_many([path])):
+        assert (from_file.raw_maps[3] == 200).all() and (from_file.raw_maps[0] == pixels[:, :, 0]).all()
+
+
+def test_an_inserted_classifier_of_four_channels_explains():
+    image = op.parameter([1, 4, 16, 24], np.float32, name="image")
+    weights = op.constant(np.random.RandomState(0).rand(3, 4, 4, 4).astype(np.float32))
+    features = op.relu(op.convolution(image, weights, [4, 4], [0, 0], [0, 0], [1, 1]))
+    plain = ov.Model([op.result(op.reduce_mean(features, np.array([2, 3]), False))], [image], "plain")
+    assert explainer(ExplainConfig(target="all"), plain)(picture()).raw_maps[0].shape == (4, 6)
+
+
+@pytest.mark.parametrize("count", [2, 13])
+def test_other_channels_are_explained_from_arrays(count, tmp_path):
+    array = np.random.RandomState(0).randint(0, 256, (16, 24, count)).astype(np.uint8)
+    explain = explainer(ExplainConfig(target="all", postprocess=True), of_channels(count))
+    explanation = explain(array)
+    assert all((explanation.raw_maps[i] == array[:, :, i]).all() for i in range(count))
+    assert explanation.overlay(0).shape == (16, 24, 3)
+    assert len(list(explain.explain_many([array, array], skip_broken=True))) == 2
+    with pytest.raises(SourceError, match=rf"give \[H, W, {count}\]"):
+        explain(picture())
+    with pytest.raises(SourceError, match=f"pictures of {count} channels, which no picture file holds"):
+        explain(tmp_path / "p.png")
 
 
 def test_a_plain_model_is_explained_in_memory(monkeypatch, caplog):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.runtime_graphs import f32
 from ovxai.runtime.feed.geometry import _product, fit
 
 
@@ -91,7 +92,7 @@ def test_a_box_comes_back_to_where_it_was(resize_type):
     geometry = fit((120, 200), (64, 96), resize_type)
     x, y, width, height = geometry.window
     left, top, inner_width, inner_height = geometry.content
-    box = np.float32([80, 30, 120, 90])
+    box = f32([80, 30, 120, 90])
     there = box.copy()
     there[0::2] = left + (box[0::2] - x) * inner_width / width
     there[1::2] = top + (box[1::2] - y) * inner_height / height
@@ -99,7 +100,7 @@ def test_a_box_comes_back_to_where_it_was(resize_type):
 
 
 def test_boxes_end_at_the_picture():
-    assert fit((10, 10), (20, 20), "standard").boxes_to_source([[-5, 2, 50, 400]]).tolist() == [[0, 1, 10, 10]]
+    assert fit((10, 10), (20, 20), "standard").boxes_to_source(f32([[-5, 2, 50, 400]])).tolist() == [[0, 1, 10, 10]]
 
 
 def test_map_and_box_agree():
@@ -110,5 +111,5 @@ def test_map_and_box_agree():
         values[4, 3] = 1
         painted = geometry.map_to_source(values)
         y, x = np.unravel_index(painted.argmax(), painted.shape)
-        x1, y1, x2, y2 = geometry.boxes_to_source([[24, 32, 32, 40]])[0]
+        x1, y1, x2, y2 = geometry.boxes_to_source(f32([[24, 32, 32, 40]]))[0]
         assert x1 - 1 <= x <= x2 and y1 - 1 <= y <= y2

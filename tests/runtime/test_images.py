@@ -11,7 +11,7 @@ import pytest
 
 from helpers.runtime_graphs import encoded, picture
 from ovxai.errors import SourceError
-from ovxai.runtime.feed.images import decode_image, read_image, to_rgb
+from ovxai.runtime.feed.images import decode_image, read_image, to_display, to_pixels
 
 # 8 x 8, (C, M, Y, K) = (0, 255, 255, 0), that is red, as Photoshop stores it: inverted, with an Adobe marker.
 CMYK_JPEG = base64.b64decode(
@@ -140,22 +140,60 @@ def test_a_thumbnails_end_is_not_the_files_end():
 
 
 def test_arrays_of_either_order_and_of_other_types():
-    assert to_rgb(picture()[:, :, ::-1], "x", "bgr").tolist() == picture().tolist()
-    assert to_rgb(picture(), "x", "rgb").tolist() == picture().tolist()
-    assert to_rgb(np.full((2, 2), 0.5, np.float32), "x").max() == 128
-    assert to_rgb(np.full((2, 2, 1), True), "x").min() == 255
-    assert to_rgb(np.full((2, 2, 3), 200, np.int64), "x").max() == 200
+    assert to_pixels(picture()[:, :, ::-1], "x", channel_order="bgr").tolist() == picture().tolist()
+    assert to_pixels(picture(), "x").tolist() == picture().tolist()
+    assert to_pixels(np.full((2, 2), 0.5, np.float32), "x").max() == 128
+    assert to_pixels(np.full((2, 2, 1), True), "x").min() == 255
+    assert to_pixels(np.full((2, 2, 3), 200, np.int64), "x").max() == 200
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 5), (0, 4, 3), (1, 2, 2, 3)])
 def test_arrays_that_are_no_pictures(shape):
     with pytest.raises(SourceError, match="not a picture"):
-        to_rgb(np.zeros(shape, np.uint8), "array")
+        to_pixels(np.zeros(shape, np.uint8), "array")
+
+
+def seen_through() -> np.ndarray:
+    """[2, 2, 4] RGBA: red, of which one pixel is transparent."""
+    pixels = np.full((2, 2, 4), (255, 0, 0, 255), np.uint8)
+    pixels[0, 1, 3] = 0
+    return pixels
+
+
+def test_alpha_for_models_that_take_it():
+    data = cv2.imencode(".png", cv2.cvtColor(seen_through(), cv2.COLOR_RGBA2BGRA))[1].tobytes()
+    assert decode_image(data, "a.png", 4).tolist() == seen_through().tolist()
+    assert decode_image(encoded(picture()), "b.png", 4)[0, 0].tolist() == [255, 0, 0, 255]  # opaque
+    assert decode_image(encoded(np.full((2, 2), 7, np.uint8)), "grey.png", 4)[0, 0].tolist() == [7, 7, 7, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_arrays_become_rgb_and_alpha(channels):
+    array = np.full((2, 2, channels), 9, np.uint8)
+    assert to_pixels(array, "x", 4)[0, 0].tolist() == [9, 9, 9, 9 if channels == 4 else 255]
+    assert to_pixels(seen_through()[:, :, [2, 1, 0, 3]], "x", 4, "bgr").tolist() == seen_through().tolist()
+
+
+def test_other_channels_come_as_they_are_and_in_arrays_only(tmp_path):
+    array = np.arange(5, dtype=np.uint8) + np.zeros((2, 2, 1), np.uint8)
+    assert to_pixels(array, "x", 5, "bgr").tolist() == array.tolist()
+    with pytest.raises(SourceError, match=r"not a picture; give \[H, W, 5\]"):
+        to_pixels(picture(), "x", 5)
+    (tmp_path / "a.png").write_bytes(encoded(picture()))
+    with pytest.raises(SourceError, match=r"a.png: the model takes pictures of 5 channels.*arrays \[H, W, 5\]"):
+        read_image(tmp_path / "a.png", 5)
+
+
+def test_what_people_are_shown_of_other_channels():
+    assert to_display(seen_through())[0].tolist() == [[255, 0, 0], [255, 255, 255]]
+    assert to_display(np.arange(5, dtype=np.uint8) + np.zeros((1, 1, 1), np.uint8)).tolist() == [[[0, 1, 2]]]
+    assert to_display(np.full((1, 1, 2), (7, 8), np.uint8)).tolist() == [[[7, 7, 7]]]
+    assert to_display(picture()) is not None and (to_display(picture()) == picture()).all()
 
 
 def test_numbers_without_a_meaning():
     with pytest.raises(SourceError, match="no known meaning"):
-        to_rgb(np.full((2, 2, 3), 1000, np.int32), "array")
+        to_pixels(np.full((2, 2, 3), 1000, np.int32), "array")
 
 
 def test_a_picture_from_a_pipe(tmp_path):

@@ -5,24 +5,24 @@ import pytest
 from helpers.runtime_graphs import HIERARCHY
 from ovxai.errors import OptionError
 from ovxai.metadata import ModelInfo
-from ovxai.runtime.predict.labels import class_names, find_class
+from ovxai.runtime.predict.labels import Hierarchy, class_names, find_class
 
 CLS = "classification"
 
 
 def test_given_names_must_fit():
     with pytest.raises(OptionError, match="2 names for a model with 9 classes"):
-        class_names(("a", "b"), None, 9, CLS, ModelInfo())
+        class_names(("a", "b"), None, 9, CLS)
 
 
 def test_stored_names_that_do_not_fit_leave_indices_and_a_note():
-    names, notes = class_names(None, ("a", "b"), 9, CLS, ModelInfo())
+    names, notes = class_names(None, ("a", "b"), 9, CLS)
     assert names == ("",) * 9 and "2 labels for 9 classes" in notes[0]
 
 
 def test_a_hierarchy_is_ordered_by_its_logits():
     info = ModelInfo(labels=("wet", "dog", "cat", "thing", "animal"), hierarchical=True, hierarchy=HIERARCHY)
-    names, _ = class_names(None, info.labels, 5, CLS, info)
+    names, _ = class_names(None, info.labels, 5, CLS, Hierarchy.read(info))
     assert names == ("animal", "thing", "cat", "dog", "wet")
 
 

@@ -3,21 +3,22 @@
 import base64
 import json
 import re
+import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from helpers.runtime_graphs import classifier, detector, encoded, picture
+from helpers.pictures import bgr
+from helpers.runtime_graphs import classifier, detector, encoded, f32, picture
 from ovxai.cli.main import main
 from ovxai.errors import OutputError
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.feed.sources import Broken, Source
-from ovxai.runtime.write.maps import Writer
 from ovxai.runtime.write import report as report_module
+from ovxai.runtime.write.maps import Writer
 from ovxai.runtime.write.report import MOST_EMBEDDED, Report, start_report
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'"
@@ -29,7 +30,9 @@ def explainer():
 
 
 def element(page: str, identifier: str) -> str:
-    return re.search(rf'<script type="application/json" id="{identifier}">(.*?)</script>', page, re.DOTALL)[1]
+    found = re.search(rf'<script type="application/json" id="{identifier}">(.*?)</script>', page, re.DOTALL)
+    assert found is not None, identifier
+    return found[1]
 
 
 def cards(path: Path) -> list[dict]:
@@ -44,14 +47,20 @@ def write(report: Report, explainer: Explainer, count: int = 1, shown=None, **mo
     explanation = explainer(picture() if shown is None else shown)
     for i in range(count):
         report.add(report.card(explanation, f"p{i}"))
-    return report.write(explainer.facts, model="m.xml", settings={"target": "all"}, **more)
+    return page_of(report, explainer, {"target": "all"}, **more)
+
+
+def page_of(report: Report, explainer: Explainer, settings: dict, *, model: str = "m.xml", **more) -> Path:
+    path = report.write(explainer.facts, model=model, settings=settings, **more)
+    assert path is not None
+    return path
 
 
 def test_a_card_holds_the_picture_and_its_maps(explainer, tmp_path):
     explanation = explainer(picture())
     report = Report(tmp_path, 1)
     report.add(report.card(explanation, "a", Writer(tmp_path).write(explanation, "a")))
-    path = report.write(explainer.facts, model="m.xml", settings={})
+    path = page_of(report, explainer, {})
     (card,) = cards(path)
     assert path == tmp_path / "report.html"
     assert (card["name"], card["size"], card["small"], card["more"]) == ("a", [60, 40], [60, 40], 0)
@@ -60,7 +69,7 @@ def test_a_card_holds_the_picture_and_its_maps(explainer, tmp_path):
     assert np.array_equal(grey(card["maps"][0]), explanation.raw_maps[0])
     assert card["maps"][0]["file"] == "saliency_map/a_class_red_overlay.png"
     head, data = card["picture"].split(",")
-    shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    shown = bgr(base64.b64decode(data))
     assert head == "data:image/jpeg;base64" and shown.shape == (40, 60, 3)
     assert shown[5, 5, 2] > 200 and shown[5, 5, 0] < 60  # BGR: the red square
 
@@ -83,7 +92,7 @@ def test_text_is_not_markup(tmp_path):
     explanation = hostile(picture())
     report = Report(tmp_path, 1)
     report.add(report.card(explanation, EVIL))
-    path = report.write(hostile.facts, model=EVIL, settings={"classes": (EVIL,)}, failed=[("x", EVIL)], command=EVIL)
+    path = page_of(report, hostile, {"classes": (EVIL,)}, model=EVIL, failed=[("x", EVIL)], command=EVIL)
     page = path.read_text(encoding="utf-8")
     assert page.count("<script") == 3 and page.count("</script>") == 3
     assert "<img src=x" not in page
@@ -130,7 +139,7 @@ def test_an_earlier_page_stays_unless_forced(explainer, tmp_path):
 
 
 def test_boxes_and_outlines_in_shares_of_the_picture(tmp_path):
-    boxes = np.float32([[8, 8, 24, 16, 0.9]])
+    boxes = f32([[8, 8, 24, 16, 0.9]])
     masks = np.zeros((1, 32, 32), np.float32)
     masks[0, 8:16, 8:24] = 1
     model = detector(boxes, np.array([1]), masks=masks, form="boxes-labels-masks", task="instance-segmentation")
@@ -151,7 +160,7 @@ def test_the_facts(explainer, tmp_path):
 
 
 def test_the_whole_page_or_none(explainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_module.shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OutputError, match="No space left"):
         write(Report(tmp_path, 1), explainer)
     assert not list(tmp_path.iterdir())
@@ -160,8 +169,9 @@ def test_the_whole_page_or_none(explainer, tmp_path, monkeypatch):
 def test_videos_have_no_report(tmp_path):
     assert start_report(tmp_path, [Source("video", "0"), Broken("x", "x: no")], None, False) is None
     many = [Source("image", f"{i}.png") for i in range(MOST_EMBEDDED + 1)]
-    assert not start_report(tmp_path, many, None, False).embedded
-    assert start_report(tmp_path, many, 5, False).embedded
+    long, short = start_report(tmp_path, many, None, False), start_report(tmp_path, many, 5, False)
+    assert long is not None and short is not None
+    assert not long.embedded and short.embedded
 
 
 def test_the_option(tmp_path, monkeypatch):

@@ -3,19 +3,19 @@
 import os
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 
-from helpers.runtime_graphs import classifier, detector
+from helpers.pictures import rgb
+from helpers.runtime_graphs import classifier, detector, f32
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.write.report import MOST_EMBEDDED, Report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -134,8 +134,7 @@ class opened:
 
     def seen(self, css="#stage"):
         """[H, W, 3] u8 RGB of what the screen shows of an element."""
-        data = np.frombuffer(self.one(css).screenshot_as_png, np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+        return rgb(self.one(css).screenshot_as_png)
 
 
 def at(pixels, x, y):
@@ -395,7 +394,7 @@ def test_on_a_phone(browser, classes_page):
 
 
 def test_boxes_and_outlines(browser, tmp_path):
-    boxes = np.float32([[8, 8, 24, 16, 0.9], [0, 16, 16, 32, 0.8]])
+    boxes = f32([[8, 8, 24, 16, 0.9], [0, 16, 16, 32, 0.8]])
     masks = np.zeros((2, 32, 32), np.float32)
     masks[0, 8:16, 8:24] = 1
     masks[1, 16:, :16] = 1

@@ -1,13 +1,17 @@
 """Scores and predictions: what counts as predicted, for every kind of classifier."""
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
-from helpers.runtime_graphs import HIERARCHICAL, classifier, detector
+from helpers.runtime_graphs import HIERARCHICAL, HIERARCHY, classifier, detector, f32, u8
 from ovxai.errors import NotExplainedError, OptionError
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.facts import read_facts
-from ovxai.runtime.predict.predictions import class_scores, sigmoid, softmax
+from ovxai.runtime.predict.boxes import sigmoid
+from ovxai.runtime.predict.facts import read_facts
+from ovxai.runtime.predict.formats import class_scores, softmax
 from ovxai.runtime.predict.select import predicted_classes, settle
 
 
@@ -16,7 +20,7 @@ def facts(**changes):
 
 
 def predict(scores, threshold=0.3, **changes):
-    return predicted_classes(np.float32(scores), facts(**changes), threshold)
+    return predicted_classes(f32(scores), facts(**changes), threshold)
 
 
 def test_single_label_takes_the_top_class_whatever_its_score():
@@ -32,7 +36,8 @@ def test_multi_label_takes_only_what_is_over_the_threshold():
     assert predict([0.1, 0.1, 0.2], model_info={"multilabel": "True"}) == ()
 
 
-HIER = {"model_info": {**HIERARCHICAL, "labels": "wet dog cat thing animal"}, "num_classes": 5}
+TREE = {**HIERARCHICAL, "labels": "wet dog cat thing animal"}
+HIER: dict[str, Any] = {"model_info": TREE, "num_classes": 5}
 
 
 @pytest.mark.parametrize(
@@ -45,33 +50,33 @@ HIER = {"model_info": {**HIERARCHICAL, "labels": "wet dog cat thing animal"}, "n
 )
 def test_hierarchical_takes_one_a_level(scores, wanted):
     found = facts(**HIER)
-    assert tuple(found.label(i) for i in predicted_classes(np.float32(scores), found, 0.5)) == wanted
+    assert tuple(found.label(i) for i in predicted_classes(f32(scores), found, 0.5)) == wanted
 
 
 def test_every_group_of_a_hierarchy_is_its_own_softmax():
-    scores = class_scores({"logits": np.float32([2, 0, 0, 0, 0])}, facts(**HIER))
+    scores = class_scores({"logits": f32([2, 0, 0, 0, 0])}, facts(**HIER))
     assert scores[:2].sum() == pytest.approx(1) and scores[2:4].tolist() == [0.5, 0.5] and scores[4] == 0.5
 
 
 def test_a_hierarchy_in_a_circle_ends():
-    found = facts(**HIER)
-    found.info.hierarchy["label_tree_edges"] += [["animal", "dog"]]
-    assert predicted_classes(np.float32([1, 0, 0, 1, 0]), found, 0.5)
+    circle = {**HIERARCHY, "label_tree_edges": [["dog", "animal"], ["animal", "dog"]]}
+    found = facts(model_info={**TREE, "hierarchical_config": json.dumps(circle)}, num_classes=5)
+    assert predicted_classes(f32([1, 0, 0, 1, 0]), found, 0.5)
 
 
 @pytest.mark.parametrize(("activation", "wanted"), [("none", [2, -1, 0]), ("softmax", None), ("sigmoid", None)])
 def test_what_the_scores_still_need(activation, wanted):
-    raw = np.float32([2, -1, 0])
+    raw = f32([2, -1, 0])
     wanted = {"softmax": softmax(raw), "sigmoid": sigmoid(raw)}.get(activation, wanted)
     assert np.allclose(class_scores({"logits": raw}, facts(activation=activation)), wanted)
 
 
 def test_a_quantised_softmax():
-    assert class_scores({"logits": np.uint8([255, 0, 51])}, facts(activation="none")).tolist() == pytest.approx([1, 0, 0.2])
+    assert class_scores({"logits": u8([255, 0, 51])}, facts(activation="none")).tolist() == pytest.approx([1, 0, 0.2])
 
 
 def test_extreme_logits_stay_finite():
-    assert np.isfinite(softmax(np.float32([1e4, -1e4]))).all() and np.isfinite(sigmoid(np.float32([1e4, -1e4]))).all()
+    assert np.isfinite(softmax(f32([1e4, -1e4]))).all() and np.isfinite(sigmoid(f32([1e4, -1e4]))).all()
 
 
 @pytest.mark.parametrize(

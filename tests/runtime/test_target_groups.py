@@ -50,7 +50,7 @@ def hierarchical():
 def found(model, target, image=None) -> list:
     explanation = Explainer(model, ExplainConfig(target=target), precision="f32")(picture() if image is None else image)
     assert explanation.target == target
-    return [explanation.labels.get(key, key) for key in explanation.raw_maps]
+    return [explanation.label(key) or key for key in explanation.raw_maps]
 
 
 def filled(red: int, green: int, blue: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.pictures import bgr, rgb
 from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.errors import OptionError, OutputError
 from ovxai.explainer import Explainer
@@ -57,7 +58,7 @@ def test_files_as_otx_names_them(explainer, tmp_path):
         "saliency_map/image_class_red_saliency_map.png", "saliency_map/image_class_red_overlay.png",
     ]  # fmt: skip
     assert len(written) == 6
-    red = cv2.imread(str(tmp_path / written[0].path))
+    red = bgr(tmp_path / written[0].path)
     assert red.shape == (40, 60, 3)
     assert red[2, 2, 2] > 100 > red[2, 2, 0]  # BGR: red square, hot in the map of class red
 
@@ -73,14 +74,14 @@ def test_the_map_of_the_picture(tmp_path):
     explainer = Explainer(classifier(), ExplainConfig(target="image"))
     written = explainer(picture()).save(tmp_path)
     assert [item.path for item in written] == ["saliency_map/image_map_per_image_saliency_map.png"]
-    assert cv2.imread(str(tmp_path / written[0].path), cv2.IMREAD_UNCHANGED).shape == (4, 6)
+    assert bgr(tmp_path / written[0].path, cv2.IMREAD_UNCHANGED).shape == (4, 6)
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("png", ".png"), ("jpeg", ".jpg"), ("webp", ".webp")])
 def test_formats(explainer, tmp_path, form, suffix):
     written = Writer(tmp_path, form=form).write(explainer(picture()), "p")
     assert {os.path.splitext(item.path)[1] for item in written} == {suffix}
-    assert cv2.imread(str(tmp_path / written[0].path)).shape == (40, 60, 3)
+    assert bgr(tmp_path / written[0].path).shape == (40, 60, 3)
 
 
 def test_arrays_and_grid(explainer, tmp_path):
@@ -120,7 +121,7 @@ def test_smooth_pictures_are_stored_smaller_and_without_loss():
     levels = cv2.resize(np.random.RandomState(0).rand(7, 7), (320, 240)).clip(0, 1)
     picture = cv2.applyColorMap((255 * levels).astype(np.uint8), cv2.COLORMAP_JET)
     data = encode_picture(picture, "png", smooth=True)
-    assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1], picture)
+    assert np.array_equal(rgb(data), picture)
     assert len(data) <= len(encode_picture(picture, "png"))
 
 

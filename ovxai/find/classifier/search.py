@@ -16,8 +16,9 @@ from ovxai.errors import TargetLayerError
 from ovxai.find.classifier.trunk import Trial, Trunk, branch_trial, dominators, known_grids, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
 from ovxai.graph.dims import Grid, Tap
-from ovxai.graph.graph import PICTURE_CHANNELS, Graph, source
+from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
+from ovxai.graph.picture import COLOURS, no_picture, picture_inputs
 from ovxai.options import AUTO
 
 # Where the scores leave the graph: which output, and the logits behind its activation.
@@ -79,30 +80,6 @@ def find_readout(request: Request) -> Readout | No:
     return next((readout for readout in readouts if readout.classes == request.classes), readouts[0])
 
 
-def picture_input(graph: Graph, below: set[str] | None = None) -> ov.Node | No:
-    """The Parameter that takes the picture: of rank 4, with 1, 3 or 4 channels and two sides.
-
-    below: if given, only inputs in this set of node names count (those that the scores depend on).
-    """
-    pictures = []
-    for parameter in graph.model.get_parameters():
-        shape = graph.shape(parameter.output(0))
-        if shape is None or len(shape) != 4 or (below is not None and parameter.get_name() not in below):
-            continue
-        sides = picture_sides(shape)
-        if (shape[1] in PICTURE_CHANNELS or shape[3] in PICTURE_CHANNELS) and min(sides) > 1:
-            pictures.append((sides[0] * sides[1], parameter))
-    if not pictures:
-        shapes = ", ".join(str(parameter.get_partial_shape()) for parameter in graph.model.get_parameters())
-        return No(f"no input takes a picture ([N, channels, H, W] or [N, H, W, channels]); inputs: {shapes or 'none'}")
-    return max(pictures, key=lambda item: item[0])[1]
-
-
-def picture_sides(shape: tuple[int, ...]) -> Grid:
-    """(H, W) of a picture input's shape."""
-    return (shape[2], shape[3]) if shape[1] in PICTURE_CHANNELS else (shape[1], shape[2])
-
-
 # From the readout upwards.
 
 
@@ -122,27 +99,28 @@ def find_classifier(request: Request) -> ClassifierSite | No:
 def _trunk(graph: Graph, readout: Readout) -> Trunk | No:
     goal = readout.logits.get_node()
     above = graph.ancestors([goal])
-    picture = picture_input(graph, above)
-    if isinstance(picture, No):
-        return picture
+    pictures = picture_inputs(graph.model, among=above)
+    if not pictures:
+        return No(no_picture(graph.model))
+    picture = graph.model.inputs[pictures[0].index].get_node()
     live = graph.descendants([picture]) & above
     ports = dominators(graph, picture, goal)
     batch = graph.known_shape(readout.logits)[0]
-    grids = known_grids(graph, live, _sides_as_it_enters(graph, picture, ports, live), batch)
+    sides = pictures[0].sides(graph.known_shape(picture.output(0)))
+    grids = known_grids(graph, live, _sides_as_it_enters(graph, sides, ports, live), batch)
     return Trunk(graph, picture, readout.logits, batch, grids, ports)
 
 
-def _sides_as_it_enters(graph: Graph, picture: ov.Node, ports: list[ov.Output], live: set[str]) -> Grid:
+def _sides_as_it_enters(graph: Graph, sides: Grid, ports: list[ov.Output], live: set[str]) -> Grid:
     """(H, W) of the picture when the first weights meet it: colours may be converted and sides resized before that."""
     weighing = ("Convolution", "GroupConvolution", "MatMul")
     first = next((i for i, node in enumerate(graph.ops) if node.get_name() in live and graph.kinds[i] in weighing), 0)
-    sides = picture_sides(graph.known_shape(picture.output(0)))
     for port in ports:
         shape = graph.shape(port)
         if graph.position(port.get_node()) >= first or shape is None:
             break
-        if len(shape) == 4 and {shape[1], shape[3]} & set(PICTURE_CHANNELS):
-            sides = picture_sides(shape)
+        if len(shape) == 4 and {shape[1], shape[3]} & set(COLOURS):
+            sides = (shape[2], shape[3]) if shape[1] in COLOURS else (shape[1], shape[2])
     return sides
 
 

@@ -20,6 +20,7 @@ from ovxai.find.site import FULL, PROTOTYPES, Candidates, InstanceSite, No, Requ
 from ovxai.graph.dims import Grid
 from ovxai.graph.graph import Graph, Port
 from ovxai.graph.names import output_name
+from ovxai.graph.picture import no_picture, picture_inputs
 
 EMPTY_LABEL = "otx_empty_lbl"
 
@@ -68,14 +69,11 @@ def find_instances(request: Request) -> InstanceSite | No:
 
 
 def picture_of(model: ov.Model) -> tuple[ov.Node, tuple[int, int]] | No:
-    """The input of rank 4 with 1, 3 or 4 channels, and the axes of its height and width."""
-    for parameter in model.get_parameters():
-        shape = parameter.get_partial_shape()
-        if shape.rank.is_dynamic or len(shape) != 4:
-            continue
-        last = shape[3]
-        return parameter, (1, 2) if last.is_static and last.get_length() in (1, 3, 4) else (2, 3)
-    return No("no instance masks: no input takes a picture")
+    """The input that takes the picture, and the axes of its height and width."""
+    pictures = picture_inputs(model)
+    if not pictures:
+        return No(f"no instance masks: {no_picture(model)}")
+    return model.inputs[pictures[0].index].get_node(), pictures[0].axes
 
 
 def _label_values(request: Request) -> int | None:

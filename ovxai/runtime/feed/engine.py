@@ -6,13 +6,14 @@ import queue
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, OvxaiError, SourceError, UsageError
+from ovxai.errors import OptionError, SourceError, UnsupportedModelError, UsageError
 from ovxai.graph.picture import PictureInput
-from ovxai.runtime.facts import ModelFacts
+from ovxai.graph.read import first_reason
 from ovxai.runtime.feed.geometry import Geometry, Size
 
 HINTS = ("latency", "throughput")
@@ -25,7 +26,7 @@ class DeviceOptions:
 
     device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
     precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
-    batch: pictures an inference. cache_dir: where compiled models are kept for the next start.
+    batch: pictures per inference. cache_dir: where compiled models are kept for the next start.
     threads: of a CPU, at most so many; None: as many as it has cores.
     """
 
@@ -76,24 +77,28 @@ class Ticket:
     pictures: Sequence[Prepared]
 
 
+@dataclass(frozen=True)
+class NamedOutput:
+    """An output that is wanted. index: among the model's outputs. batched: whether its first axis counts pictures."""
+
+    index: int
+    name: str
+    batched: bool
+
+
 class Engine:
     """A compiled model with a few requests. Every method may be called from any thread.
 
-    batch: pictures an inference takes; fewer are filled up when the model's batch is static.
-    skip: names of outputs that nobody will ask for.
+    batch: pictures per inference; fewer are filled up when the model's batch is static.
+    outputs: what is handed out.
     """
 
     def __init__(
-        self,
-        model: ov.Model,
-        facts: ModelFacts,
-        target: PictureInput,
-        options: DeviceOptions,
-        skip: frozenset[str] = frozenset(),
-    ) -> None:
-        self._facts = facts
-        self._skip = skip
+        self, model: ov.Model, target: PictureInput, outputs: Sequence[NamedOutput], options: DeviceOptions
+    ) -> None:  # fmt: skip
+        self._outputs = tuple(outputs)
         self._target = target
+        self._sides = side_inputs(model, target)
         self.batch = options.batch or target.batch or 1
         if target.batch is not None and self.batch != target.batch:
             model = _with_batch(model, target, self.batch)
@@ -109,10 +114,7 @@ class Engine:
         tensors = [item.tensor for item in pictures]
         if self._static:
             tensors += [tensors[-1]] * (self.batch - len(tensors))
-        stacked = np.stack(tensors) if self._target.layout.startswith("N") else tensors[0]
-        inputs = {self._target.index: stacked}
-        for index, length in self._target.tuples:
-            inputs[index] = _sizes(self._compiled.inputs[index], pictures[0].geometry.canvas, length, len(tensors))
+        inputs = input_arrays(self._target, self._sides, tensors, pictures[0].geometry.canvas)
         request = self._free.get()
         try:
             request.start_async(inputs)
@@ -133,12 +135,12 @@ class Engine:
             except Exception as error:
                 raise _inference_error(ticket.pictures, error) from error
             # The request's memory is used again by the next picture, hence a copy.
-            tensors = zip(self._facts.outputs, ticket.request.output_tensors)
-            named = {name: np.array(tensor.data) for name, tensor in tensors if name not in self._skip}
+            tensors = ticket.request.output_tensors
+            arrays = [(one, np.array(tensors[one.index].data)) for one in self._outputs]
         finally:
             self._free.put(ticket.request)
         return [
-            {name: array[i] if name in self._facts.batched and array.ndim else array for name, array in named.items()}
+            {one.name: array[i] if one.batched and array.ndim else array for one, array in arrays}
             for i in range(len(ticket.pictures))
         ]
 
@@ -157,7 +159,7 @@ def compile_model(model: ov.Model, options: DeviceOptions) -> ov.CompiledModel:
     try:
         return core.compile_model(model, options.device.upper(), options.properties())
     except Exception as error:
-        raise OptionError(f"device {options.device} refuses the model: {_reason(error)}") from error
+        raise OptionError(f"device {options.device} refuses the model: {first_reason(error)}") from error
 
 
 def _with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
@@ -174,7 +176,7 @@ def _with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
         shape[0] = batch
         shapes[i] = shape
     refusal = OptionError(f"batch: the model is made for batches of {target.batch} and can't be changed to {batch}")
-    if not target.layout.startswith("N"):
+    if not target.batched:
         raise refusal
     try:
         copy.reshape(shapes)
@@ -195,18 +197,52 @@ def _parallel(compiled: ov.CompiledModel) -> int:
         return 1
 
 
-def _sizes(port: ov.Output, canvas: Size, length: int, batch: int) -> np.ndarray:
-    """A side input: (height, width, scale) for three values, (width, height) for two, as the exports that have them want."""
-    values = (canvas[0], canvas[1], 1) if length == 3 else (canvas[1], canvas[0])
-    return np.array([values] * batch, port.get_element_type().to_dtype())
-
-
-def _inference_error(pictures: Sequence[Prepared], error: Exception) -> OvxaiError:
+def _inference_error(pictures: Sequence[Prepared], error: Exception) -> SourceError:
     names = ", ".join(item.source or "array" for item in pictures)
-    return SourceError(f"{names}: the model refused the picture: {_reason(error)}")
+    return SourceError(f"{names}: the model refused the picture: {first_reason(error)}")
 
 
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "at "))]
-    return (said or [type(error).__name__])[0][:200]
+# Inputs beside the picture.
+
+
+@dataclass(frozen=True)
+class SideInput:
+    """An input that wants the picture's size, as RT-DETR and some Mask R-CNN exports have one. length: 2 or 3 values."""
+
+    index: int
+    length: int
+    number_type: np.dtype[Any]
+
+    def of(self, canvas: Size, batch: int) -> np.ndarray:
+        """[batch, length]: (height, width, scale) for three values, (width, height) for two, as the exports want them."""
+        values = (canvas[0], canvas[1], 1) if self.length == 3 else (canvas[1], canvas[0])
+        return np.array([values] * batch, self.number_type)
+
+
+def side_inputs(model: ov.Model, target: PictureInput) -> tuple[SideInput, ...]:
+    """The inputs of `model` beside the picture.
+
+    Raises:
+        UnsupportedModelError: one of which is unknown how to fill it.
+    """
+    found = []
+    for index, port in enumerate(model.inputs):
+        if index == target.index:
+            continue
+        shape = port.get_partial_shape()
+        last = None if shape.rank.is_dynamic or len(shape) != 2 or shape[1].is_dynamic else shape[1].get_length()
+        if last not in (2, 3):
+            raise UnsupportedModelError(
+                f"{model.get_friendly_name()}: input {port.get_node().get_friendly_name()!r} {shape} is not a picture, "
+                "and how to fill it is unknown; give the model with one input"
+            )
+        found.append(SideInput(index, last, np.dtype(port.get_element_type().to_dtype())))
+    return tuple(found)
+
+
+def input_arrays(
+    target: PictureInput, sides: Sequence[SideInput], tensors: Sequence[np.ndarray], canvas: Size
+) -> dict[int, np.ndarray]:
+    """Input index -> array, for pictures as tensors without a batch axis."""
+    stacked = np.stack(tensors) if target.batched else tensors[0]
+    return {target.index: stacked, **{side.index: side.of(canvas, len(tensors)) for side in sides}}

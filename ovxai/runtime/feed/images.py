@@ -1,8 +1,8 @@
-"""Picture files -> RGB u8 arrays.
+"""Picture files and arrays -> u8 pixels in the channels that a model takes.
 
 Rules, for everything that OpenCV reads: the EXIF orientation is applied; 16-bit is brought to 8 by
 its full range; float (HDR, TIFF) is taken as 0..1; grey becomes three equal channels; what is
-transparent is laid on white; CMYK is converted; of animations the first frame counts.
+transparent is laid on white, unless the model takes alpha; CMYK is converted; of animations the first frame counts.
 """
 
 from __future__ import annotations
@@ -14,42 +14,35 @@ import numpy as np
 
 from ovxai.errors import SourceError
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".png",
-        ".apng",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".jp2",
-        ".bmp",
-        ".dib",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".avif",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-        ".pxm",
-        ".sr",
-        ".ras",
-        ".hdr",
-        ".pic",
-    ]
-)
+#: Channels of pixels in colour, also for models that look at grey; and with alpha behind them.
+RGB, RGBA = 3, 4
+IMAGE_SUFFIXES = frozenset((
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".avif", ".pbm",
+    ".pgm", ".ppm", ".pnm", ".pxm", ".sr", ".ras", ".hdr", ".pic",
+))  # fmt: skip
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """The picture in `path`: [H, W, 3] u8 RGB.
+def check_file_channels(channels: int, name: str) -> None:
+    """Refuse files for a model whose pictures have other channels than picture files hold.
 
     Raises:
-        SourceError: no such file, empty, cut off, or not a picture.
+        SourceError: neither RGB nor RGB with alpha.
+    """
+    if channels not in (RGB, RGBA):
+        raise SourceError(
+            f"{name}: the model takes pictures of {channels} channels, which no picture file holds; "
+            f"give ovxai.Explainer arrays [H, W, {channels}]"
+        )
+
+
+def read_image(path: str | Path, channels: int = RGB) -> np.ndarray:
+    """The picture in `path`: [H, W, channels] u8, RGB or RGBA.
+
+    Raises:
+        SourceError: no such file, empty, cut off, or not a picture; or `channels` that files do not hold.
     """
     path = Path(path)
+    check_file_channels(channels, str(path))
     try:
         # cv2.imread fails on non-ASCII names on some systems; bytes it always understands.
         data = path.read_bytes()  # also what a pipe gives
@@ -57,15 +50,16 @@ def read_image(path: str | Path) -> np.ndarray:
         raise SourceError(f"{path}: no such file") from None
     except OSError as error:
         raise SourceError(f"{path}: can't be read: {error.strerror or error}") from error
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), channels)
 
 
-def decode_image(data: bytes | bytearray | memoryview, name: str) -> np.ndarray:
-    """The picture in the bytes of a file: [H, W, 3] u8 RGB. `name` is for messages.
+def decode_image(data: bytes | bytearray | memoryview, name: str, channels: int = RGB) -> np.ndarray:
+    """The picture in the bytes of a file: [H, W, channels] u8, RGB or RGBA. `name` is for messages.
 
     Raises:
-        SourceError: empty, cut off, or not a picture.
+        SourceError: empty, cut off, or not a picture; or `channels` that files do not hold.
     """
+    check_file_channels(channels, name)
     content = bytes(data)
     if not content:
         raise SourceError(f"{name}: the file is empty")
@@ -76,7 +70,7 @@ def decode_image(data: bytes | bytearray | memoryview, name: str) -> np.ndarray:
         pixels = _first_frame(name)
     if pixels is None or pixels.size == 0:
         raise SourceError(f"{name}: not a picture that OpenCV can read, or damaged")
-    return to_rgb(pixels, name)
+    return to_pixels(pixels, name, channels, "bgr")
 
 
 def _decode(data: np.ndarray, content: bytes) -> np.ndarray | None:
@@ -122,26 +116,43 @@ def _first_frame(path: str) -> np.ndarray | None:
         capture.release()
 
 
-def to_rgb(pixels: np.ndarray, name: str, channel_order: str = "bgr") -> np.ndarray:
-    """[H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of any number type -> [H, W, 3] u8 RGB.
+def to_pixels(array: np.ndarray, name: str, channels: int = RGB, channel_order: str = "rgb") -> np.ndarray:
+    """[H, W] or [H, W, C] of any number type -> [H, W, channels] u8.
 
-    channel_order: "bgr" (OpenCV's) or "rgb", of what comes in.
+    channels: 3 (RGB) and 4 (RGBA) are made of 1, 3 or 4; any other number has to be what comes in.
+    channel_order: "rgb", or "bgr" (OpenCV's), of colours that come in. name: for messages.
 
     Raises:
-        SourceError: not the shape of a picture.
+        SourceError: not the shape of a picture, or not of this one.
     """
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
-        raise SourceError(f"{name}: an array of shape {pixels.shape} is not a picture; give [H, W, 3]")
-    pixels = _to_u8(pixels, name)
-    if pixels.shape[2] == 4:
-        pixels = _on_white(pixels)
-    pixels = np.ascontiguousarray(pixels)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    allowed = (1, RGB, RGBA) if channels in (RGB, RGBA) else (channels,)
+    if array.ndim != 3 or array.shape[2] not in allowed or 0 in array.shape:
+        raise SourceError(f"{name}: an array of shape {array.shape} is not a picture; give [H, W, {channels}]")
+    pixels = np.ascontiguousarray(_to_u8(array, name))
+    if channels not in (RGB, RGBA):
+        return pixels
     # OpenCV moves channels many times faster than NumPy's views do.
     if pixels.shape[2] == 1:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channel_order == "bgr" else pixels
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if channels == RGB else cv2.COLOR_GRAY2RGBA)
+    if pixels.shape[2] == RGBA and channels == RGB:
+        pixels = np.ascontiguousarray(_on_white(pixels))
+    if pixels.shape[2] == RGB and channels == RGBA:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)  # opaque
+    if channel_order == "bgr":
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if channels == RGB else cv2.COLOR_BGRA2RGBA)
+    return pixels
+
+
+def to_display(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of a model's channels -> [H, W, 3] u8 RGB for people: alpha on white; of others the first three, or one as grey."""
+    count = pixels.shape[2]
+    if count == RGB:
+        return pixels
+    if count == RGBA:
+        return _on_white(pixels)
+    return np.ascontiguousarray(pixels[:, :, [0, 1, 2] if count > RGB else [0, 0, 0]])
 
 
 def _to_u8(pixels: np.ndarray, name: str) -> np.ndarray:

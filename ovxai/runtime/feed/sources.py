@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+import cv2
 import numpy as np
 
 from ovxai.errors import SourceError
-from ovxai.runtime.feed.images import IMAGE_SUFFIXES, read_image
-from ovxai.runtime.feed.video import Clip, frames, open_clip
+from ovxai.runtime.feed.images import IMAGE_SUFFIXES, check_file_channels, read_image, to_pixels
 
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".avi",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".m4v",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".3gp",
-        ".ogv",
-        ".mjpeg",
-        ".mjpg",
-    ]
-)
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".mts", ".3gp", ".ogv",
+    ".mjpeg", ".mjpg",
+))  # fmt: skip
 STDIN = "-"
 
 
@@ -48,12 +32,27 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One picture to come. load: gives [H, W, 3] u8 RGB or raises SourceError. clip: the video it belongs to."""
+class Clip:
+    """A video that was opened. rate: frames per second of what will be written. size: (height, width)."""
 
     source: str
     stem: str
-    load: Callable[[], np.ndarray]
+    rate: float
+    size: tuple[int, int]
+    capture: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to come.
+
+    load: asked for so many channels, gives [H, W, channels] u8 (RGB, RGBA) or raises SourceError. clip: the video it
+    belongs to. stem: what files made of it are called.
+    """
+
+    source: str
+    stem: str
+    load: Callable[[int], np.ndarray]
     clip: Clip | None = None
 
 
@@ -77,7 +76,7 @@ def find_sources(
 ) -> list[Source | Broken]:
     """Everything that `names` mean, in order, files of a folder by name.
 
-    names: files, folders, globs, camera numbers, URLs, "-" (names from `stdin`, one a line).
+    names: files, folders, globs, camera numbers, URLs, "-" (names from `stdin`, one per line).
     own: folders of pictures that earlier runs have written; a search through folders leaves them out.
     What does not exist becomes `Broken`, so that the rest can go on.
     """
@@ -97,9 +96,9 @@ def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Br
     if _is_url(name):
         return [Source("video", name)]
     if path.is_dir():
-        files = [source for source in _in_folder(path, recursive) if not _inside(Path(source.name), own)]
+        inside = [source for source in _in_folder(path, recursive) if not _inside(Path(source.name), own)]
         hint = "" if recursive else " (--recursive looks into its folders)"
-        return files or [Broken(name, f"{name}: no pictures or videos in this folder{hint}")]
+        return [*inside] or [Broken(name, f"{name}: no pictures or videos in this folder{hint}")]
     if path.exists():
         return [_file(path)]
     if name.isdigit():
@@ -107,7 +106,7 @@ def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Br
     if glob.has_magic(name):
         hits = [Path(hit) for hit in sorted(glob.glob(name, recursive=True))]
         files = [_file(hit) for hit in hits if hit.is_file()]
-        return files or [Broken(name, f"{name}: nothing matches")]
+        return [*files] or [Broken(name, f"{name}: nothing matches")]
     return [Broken(name, f"{name}: no such file, folder or camera")]
 
 
@@ -163,7 +162,7 @@ def pictures(
 
 def _frames_of(source: Source, every: int) -> Iterator[Frame | Broken]:
     if source.kind == "image":
-        yield Frame(source.name, source.stem, lambda: read_image(source.name))
+        yield Frame(source.name, source.stem, functools.partial(read_image, source.name))
         return
     try:
         clip = open_clip(source.name, source.stem, every)
@@ -171,13 +170,17 @@ def _frames_of(source: Source, every: int) -> Iterator[Frame | Broken]:
         yield Broken(source.name, str(error))
         return
     for number, picture in frames(clip, every):
-        yield Frame(f"{source.name}#{number}", f"{source.stem}_{number:06d}", lambda picture=picture: picture, clip)
+        name = f"{source.name}#{number}"
+        yield Frame(name, f"{source.stem}_{number:06d}", functools.partial(_of_video, picture, name), clip)
+
+
+def _of_video(picture: np.ndarray, name: str, channels: int) -> np.ndarray:
+    check_file_channels(channels, name)
+    return to_pixels(picture, name, channels)
 
 
 def count_pictures(sources: Iterable[Source | Broken], *, limit: int | None, every: int) -> int | None:
     """How many pictures will come; None when a camera or stream is among them."""
-    from ovxai.runtime.feed.video import frame_count
-
     total = 0
     for source in sources:
         if isinstance(source, Source) and source.kind == "video":
@@ -188,3 +191,53 @@ def count_pictures(sources: Iterable[Source | Broken], *, limit: int | None, eve
         else:
             total += 1
     return total if limit is None else min(total, limit)
+
+
+# Videos, cameras and streams, by OpenCV.
+
+#: For cameras and streams that don't say how fast they are.
+_USUAL_RATE = 25.0
+
+
+def open_clip(source: str, stem: str, every: int = 1) -> Clip:
+    """Open a video file, a camera by number, or a stream by URL.
+
+    Raises:
+        SourceError: OpenCV can't open it or finds no frame.
+    """
+    capture = cv2.VideoCapture(int(source) if source.isdigit() and not Path(source).exists() else source)
+    width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if not capture.isOpened() or width <= 0 or height <= 0:
+        capture.release()
+        what = "camera" if source.isdigit() else "stream" if "://" in source else "video"
+        raise SourceError(f"{source}: this {what} can't be opened or holds no frames that OpenCV can read")
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = rate if 0 < rate < 1000 else _USUAL_RATE
+    return Clip(source, stem, rate / every, (height, width), capture)
+
+
+def frames(clip: Clip, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, [H, W, 3] u8 RGB) of each `every`-th frame; those between are not decoded to pixels."""
+    number = 0
+    try:
+        while clip.capture.grab():
+            if number % every == 0:
+                ok, frame = clip.capture.retrieve()
+                if not ok:
+                    return
+                yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            number += 1
+    finally:
+        clip.capture.release()
+
+
+def frame_count(source: str) -> int | None:
+    """Frames of a video file as its header says; None for cameras and streams."""
+    if "://" in source or not Path(source).exists():
+        return None
+    capture = cv2.VideoCapture(source)
+    try:
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 1
+    finally:
+        capture.release()
+    return count if count > 0 else None

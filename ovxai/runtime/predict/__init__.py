@@ -1,0 +1,1 @@
+"""From the outputs of a model to classes, scores, boxes and masks."""

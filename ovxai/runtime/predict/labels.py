@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from ovxai.errors import OptionError
 from ovxai.labels import BACKGROUND, EMPTY_LABEL, fit_names, fitted_names
 from ovxai.metadata import ModelInfo
 
 
+@dataclass(frozen=True)
+class Hierarchy:
+    """The logits of an OTX hierarchical classifier.
+
+    exclusive: (begin, end) of each group of which exactly one holds. rest: where the labels begin that hold or
+    not by themselves. names: one per logit; rt_info `labels` has another order. parents: label -> the label above it.
+    """
+
+    exclusive: tuple[tuple[int, int], ...]
+    rest: int
+    names: tuple[str, ...]
+    parents: Mapping[str, str]
+
+    @classmethod
+    def read(cls, info: ModelInfo) -> Hierarchy | None:
+        """None for a model that is not hierarchical."""
+        if not info.hierarchical or not info.hierarchy:
+            return None
+        heads: Mapping[str, Any] = info.hierarchy["cls_heads_info"]
+        groups = heads["all_groups"]
+        ranges = [heads["head_idx_to_logits_range"][str(head)] for head in range(heads["num_multiclass_heads"])]
+        rest = int(heads["num_single_label_classes"])
+        names: dict[int, str] = {}
+        for (begin, _end), group in zip(ranges, groups):
+            names.update({begin + i: label for i, label in enumerate(group)})
+        names.update({rest + i: group[0] for i, group in enumerate(groups[len(ranges) :])})
+        return cls(
+            exclusive=tuple((int(begin), int(end)) for begin, end in ranges),
+            rest=rest,
+            names=tuple(names.get(i, "") for i in range(max(names, default=-1) + 1)),
+            parents=dict(info.hierarchy.get("label_tree_edges", ())),
+        )
+
+
 def class_names(
-    given: tuple[str, ...] | None, stored: tuple[str, ...] | None, count: int | None, task: str, info: ModelInfo
+    given: tuple[str, ...] | None,
+    stored: tuple[str, ...] | None,
+    count: int | None,
+    task: str,
+    hierarchy: Hierarchy | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of `count` classes (None: unknown) and notes. `given` beats `stored`, hierarchies have their own.
 
@@ -20,17 +61,15 @@ def class_names(
     if given is not None:
         names = fitted_names(given, count, task)
         return names, _on_background(given, names)
-    if info.hierarchical and info.hierarchy:
-        names = hierarchy_names(info.hierarchy)
-        if count in (None, len(names)):
-            return names, ()
+    if hierarchy is not None and count in (None, len(hierarchy.names)):
+        return hierarchy.names, ()
     if stored is None:
         return ("",) * (count or 0), ()
-    names = fit_names(stored, count, task)
-    if names is None:
+    fitting = fit_names(stored, count, task)
+    if fitting is None:
         note = f"rt_info names {len(stored)} labels for {count} classes, so classes go by their index (--labels FILE sets names)"
         return ("",) * (count or 0), (note,)
-    return names, _on_background(stored, names)
+    return fitting, _on_background(stored, fitting)
 
 
 def _on_background(labels: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -38,20 +77,6 @@ def _on_background(labels: tuple[str, ...], names: tuple[str, ...]) -> tuple[str
         return ()
     place = "first" if names[0] == BACKGROUND else "last"
     return (f"{len(labels)} labels for {len(names)} classes: the {place} class is taken for a background",)
-
-
-def hierarchy_names(hierarchy: dict) -> tuple[str, ...]:
-    """The label of each logit of an OTX hierarchical classifier; rt_info `labels` has another order."""
-    heads = hierarchy["cls_heads_info"]
-    groups = heads["all_groups"]
-    multiclass = heads["num_multiclass_heads"]
-    names = {}
-    for head in range(multiclass):
-        begin, _end = heads["head_idx_to_logits_range"][str(head)]
-        names.update({begin + i: label for i, label in enumerate(groups[head])})
-    begin = heads["num_single_label_classes"]
-    names.update({begin + i: group[0] for i, group in enumerate(groups[multiclass:])})
-    return tuple(names.get(i, "") for i in range(max(names, default=-1) + 1))
 
 
 def find_class(wanted: str | int, names: tuple[str, ...], count: int) -> int:

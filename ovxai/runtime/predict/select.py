@@ -9,9 +9,9 @@ import numpy as np
 from ovxai.errors import OptionError
 from ovxai.metadata import CLASSIFICATION
 from ovxai.runtime.config import DEFAULT_THRESHOLD, ExplainConfig, TargetExplainGroup
-from ovxai.runtime.facts import ModelFacts
-from ovxai.runtime.predict.labels import find_class
-from ovxai.runtime.predict.predictions import Prediction, decodable
+from ovxai.runtime.predict.facts import ModelFacts
+from ovxai.runtime.predict.formats import Prediction, decodable
+from ovxai.runtime.predict.labels import Hierarchy, find_class
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float) -
     scores: [C] f32, 0..1. Single-label: the top class, and every other over the threshold. Multi-label:
     every class over it. Hierarchical: the best of each level whose ancestors are predicted as well.
     """
-    if facts.info.hierarchical and facts.info.hierarchy:
-        return _levels(scores, facts, threshold)
+    if facts.hierarchy:
+        return _levels(scores, facts, facts.hierarchy, threshold)
     order = np.argsort(-scores, kind="stable")
     over = [int(i) for i in order if scores[i] > threshold]
     if facts.info.multilabel or over:
@@ -91,24 +91,19 @@ def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float) -
     return (int(order[0]),) if order.size else ()
 
 
-def _levels(scores: np.ndarray, facts: ModelFacts, threshold: float) -> tuple[int, ...]:
-    heads = facts.info.hierarchy["cls_heads_info"]
-    best = []
-    for head in range(heads["num_multiclass_heads"]):
-        begin, end = heads["head_idx_to_logits_range"][str(head)]
-        best.append(begin + int(scores[begin:end].argmax()))
-    begin = heads["num_single_label_classes"]
-    best += [begin + int(i) for i in np.flatnonzero(scores[begin:] > threshold)]
-    return _with_their_ancestors(best, facts)
+def _levels(scores: np.ndarray, facts: ModelFacts, hierarchy: Hierarchy, threshold: float) -> tuple[int, ...]:
+    best = [begin + int(scores[begin:end].argmax()) for begin, end in hierarchy.exclusive]
+    best += [hierarchy.rest + int(i) for i in np.flatnonzero(scores[hierarchy.rest :] > threshold)]
+    return _with_their_ancestors(best, facts, hierarchy)
 
 
-def _with_their_ancestors(candidates: list[int], facts: ModelFacts) -> tuple[int, ...]:
+def _with_their_ancestors(candidates: list[int], facts: ModelFacts, hierarchy: Hierarchy) -> tuple[int, ...]:
     """Model API's greedy rule: a label counts when all labels above it in the tree count."""
-    parents = {child: parent for child, parent in facts.info.hierarchy.get("label_tree_edges", ())}
+    parents = hierarchy.parents
     names = {facts.label(index) for index in candidates}
 
     def holds(label: str) -> bool:
-        seen = set()
+        seen: set[str] = set()
         while label in parents and label not in seen:  # a damaged tree may run in a circle
             seen.add(label)
             label = parents[label]

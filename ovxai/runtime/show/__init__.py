@@ -1,0 +1,1 @@
+"""From low-resolution maps to pictures that people look at."""

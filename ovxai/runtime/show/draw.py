@@ -8,9 +8,8 @@ import unicodedata
 import cv2
 import numpy as np
 
-from ovxai.runtime.predict.predictions import Prediction
-from ovxai.runtime.show.colours import class_color
-from ovxai.runtime.show.render import line_width
+from ovxai.runtime.predict.formats import Box, Prediction
+from ovxai.runtime.show.render import Color, class_color, line_width
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 #: Height in pixels of a capital at font scale 1.
@@ -26,24 +25,23 @@ def draw_predictions(picture: np.ndarray, predictions: tuple[Prediction, ...]) -
         if prediction.mask is not None:
             _outline(picture, prediction.mask, color)
         if prediction.box is not None:
-            _frame(picture, prediction, color)
+            _frame(picture, prediction.box, f"{prediction.label} {prediction.score:.2f}", color)
 
 
-def _outline(picture: np.ndarray, mask: np.ndarray, color: tuple[int, int, int]) -> None:
+def _outline(picture: np.ndarray, mask: np.ndarray, color: Color) -> None:
     lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, lines, -1, color, line_width(picture.shape), cv2.LINE_AA)
 
 
-def _frame(picture: np.ndarray, prediction: Prediction, color: tuple[int, int, int]) -> None:
-    x1, y1, x2, y2 = (int(round(value)) for value in prediction.box)
+def _frame(picture: np.ndarray, box: Box, text: str, color: Color) -> None:
+    x1, y1, x2, y2 = (round(value) for value in box)
     height, width = picture.shape[:2]
     cv2.rectangle(picture, (x1, y1), (min(x2, width) - 1, min(y2, height) - 1), color, line_width(picture.shape))
     capital = max(8, min(height, width) // 40)
-    text = f"{prediction.label} {prediction.score:.2f}"
     tag(picture, text, (x1, y1), capital, color)
 
 
-def tag(picture: np.ndarray, text: str, corner: tuple[int, int], capital: int, color: tuple[int, int, int]) -> None:
+def tag(picture: np.ndarray, text: str, corner: tuple[int, int], capital: int, color: Color) -> None:
     """Write `text` on a ground of `color`, above `corner`, or below it at the picture's upper edge.
 
     It is moved, then made smaller, until it fits in; a picture too small for letters gets none.
@@ -53,13 +51,13 @@ def tag(picture: np.ndarray, text: str, corner: tuple[int, int], capital: int, c
     if line is None:
         return
     text, capital = line
-    (text_width, _), _ = cv2.getTextSize(text, _FONT, capital / _CAPITAL, _stroke(capital))
+    length = text_width(text, capital)
     band = capital + 2 * (capital // 3) + 2
     if band > height:
         return
-    x = max(0, min(corner[0], width - text_width - 4))
+    x = max(0, min(corner[0], width - length - 4))
     y = corner[1] - band if corner[1] >= band else min(max(corner[1], 0), height - band)
-    cv2.rectangle(picture, (x, y), (x + text_width + 3, y + band - 1), color, cv2.FILLED)
+    cv2.rectangle(picture, (x, y), (x + length + 3, y + band - 1), color, cv2.FILLED)
     dark = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
     write(picture, text, (x + 2, y + band - capital // 3 - 1), capital, (0, 0, 0) if dark else (255, 255, 255))
 
@@ -78,10 +76,10 @@ def fit_text(text: str, room: int, capital: int) -> tuple[str, int] | None:
 
 def text_width(text: str, capital: int) -> int:
     """Pixels that a line of text takes."""
-    return cv2.getTextSize(text, _FONT, capital / _CAPITAL, _stroke(capital))[0][0]
+    return int(cv2.getTextSize(text, _FONT, capital / _CAPITAL, _stroke(capital))[0][0])
 
 
-def write(picture: np.ndarray, text: str, origin: tuple[int, int], capital: int, color: tuple[int, int, int]) -> None:
+def write(picture: np.ndarray, text: str, origin: tuple[int, int], capital: int, color: Color) -> None:
     """One line of text; `origin` is its lower left corner."""
     cv2.putText(picture, text, origin, _FONT, capital / _CAPITAL, color, _stroke(capital), cv2.LINE_AA)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.feed.geometry import Geometry
-from ovxai.runtime.show.colours import colorize, table
 
 #: Levels of the contour style: share of the map's largest value.
 _CONTOURS = (0.3, 0.5, 0.7, 0.9)
@@ -103,3 +104,46 @@ def _level_lines(grey: np.ndarray, level: float) -> list[np.ndarray]:
 def line_width(shape: tuple[int, ...]) -> int:
     """Thickness of lines that are seen, but hide little, on a picture of this shape."""
     return max(1, round(min(shape[:2]) / 250))
+
+
+# Colours by name. Grey level -> RGB.
+
+#: OpenCV's number of each of `COLORMAPS`.
+_NUMBERS = {
+    "jet": cv2.COLORMAP_JET,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "inferno": cv2.COLORMAP_INFERNO,
+    "magma": cv2.COLORMAP_MAGMA,
+    "plasma": cv2.COLORMAP_PLASMA,
+    "cividis": cv2.COLORMAP_CIVIDIS,
+    "turbo": cv2.COLORMAP_TURBO,
+    "hot": cv2.COLORMAP_HOT,
+    "bone": cv2.COLORMAP_BONE,
+    "parula": cv2.COLORMAP_PARULA,
+    "grey": None,
+}
+Color = tuple[int, int, int]
+
+
+@functools.cache
+def table(colormap: str) -> np.ndarray:
+    """[256, 3] u8 RGB of `colormap`."""
+    ramp = np.arange(256, dtype=np.uint8)
+    number = _NUMBERS[colormap]
+    if number is None:
+        return np.repeat(ramp[:, None], 3, axis=1)
+    return np.ascontiguousarray(cv2.applyColorMap(ramp[:, None], number)[:, 0, ::-1])
+
+
+def colorize(grey: np.ndarray, colormap: str) -> np.ndarray:
+    """[H, W] u8 -> [H, W, 3] u8 RGB."""
+    return cv2.applyColorMap(grey, table(colormap)[:, None])
+
+
+@functools.cache
+def class_color(index: int) -> Color:
+    """A colour for a class that stays the same from picture to picture; neighbours in index differ clearly."""
+    hue = (index * 0.618034) % 1.0  # the golden ratio spreads any number of hues evenly
+    pixel = np.array([[[int(hue * 179), 200, 255]]], np.uint8)
+    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0]
+    return int(red), int(green), int(blue)

@@ -1,0 +1,1 @@
+"""From explanations to files: pictures, videos, the manifest and the report."""

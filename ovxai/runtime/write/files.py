@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -37,7 +37,7 @@ def draft_name(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path, mode: str = "w") -> Iterator[IO]:
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file to write into that becomes `path` at the end; after an error `path` is as it was.
 
     Raises:
@@ -124,3 +124,43 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise OutputError(f"{folder}: can't be made: {error.strerror or error}") from error
     return folder
+
+
+#: From the codec that most players read.
+_CODECS = (("mp4v", ".mp4"), ("MJPG", ".avi"))
+
+
+class VideoFile:
+    """A video being written; it gets its name when it is closed, so that it is whole or not there."""
+
+    def __init__(self, folder: Path, stem: str, rate: float, size: tuple[int, int]) -> None:
+        make_folder(folder)
+        for codec, suffix in _CODECS:
+            self.path = folder / f"{stem}{suffix}"
+            self._draft = draft_name(self.path)
+            self._writer = cv2.VideoWriter(str(self._draft), cv2.VideoWriter.fourcc(*codec), rate, size[::-1])
+            if self._writer.isOpened():
+                self._size = size
+                return
+            self._draft.unlink(missing_ok=True)
+        raise OutputError(f"{folder / stem}: this OpenCV can write neither MPEG-4 nor Motion JPEG")
+
+    def write(self, picture: np.ndarray) -> None:
+        """Append [H, W, 3] u8 RGB; streams may change their size, the video can't."""
+        if picture.shape[:2] != self._size:
+            picture = cv2.resize(picture, self._size[::-1])
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> Path:
+        """Finish the file.
+
+        Raises:
+            OutputError: the disk refused.
+        """
+        self._writer.release()
+        try:
+            os.replace(self._draft, self.path)
+        except OSError as error:
+            self._draft.unlink(missing_ok=True)
+            raise OutputError(f"{self.path}: can't be written: {error.strerror or error}") from error
+        return self.path

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import openvino as ov
 
-from ovxai.runtime.facts import ModelFacts
+from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.write.files import make_folder, whole_file
 from ovxai.runtime.write.maps import WrittenFile
 from ovxai.version import __version__
 
 NAME = "manifest.json"
+#: What JSON documents are made of.
+Document = dict[str, Any]
 #: Raised when a key changes its meaning or goes; new keys don't raise it.
 SCHEMA_VERSION = 1
 
@@ -26,7 +29,7 @@ def versions() -> dict[str, str]:
     return {"ovxai": __version__, "openvino": ov.get_version(), "opencv": cv2.__version__}
 
 
-def model_facts(path: str, facts: ModelFacts) -> dict:
+def model_facts(path: str, facts: ModelFacts) -> Document:
     """The model as `manifest.json` and `--json` tell of it."""
     explained = facts.explained
     return {
@@ -43,7 +46,11 @@ def model_facts(path: str, facts: ModelFacts) -> dict:
 
 
 def write_manifest(
-    folder: Path, model: dict, written: Iterable[WrittenFile], failed: list[tuple[str, str]], settings: dict
+    folder: Path,
+    model: Document,
+    written: Iterable[WrittenFile],
+    failed: Iterable[tuple[str, str]],
+    settings: Mapping[str, Any],
 ) -> Path:
     """Write `folder`/manifest.json; entries of earlier runs whose files still stand are kept.
 
@@ -51,7 +58,7 @@ def write_manifest(
     """
     path = make_folder(folder) / NAME
     stamp = versions()
-    head = {"schema_version": SCHEMA_VERSION, "model": model, "versions": stamp, "settings": settings}
+    head = {"schema_version": SCHEMA_VERSION, "model": model, "versions": stamp, "settings": dict(settings)}
     failures = [{"source": source, "error": reason} for source, reason in failed]
     older = _earlier(path)
     with whole_file(path) as file:
@@ -65,7 +72,7 @@ def write_manifest(
     return path
 
 
-def _entries(folder: Path, older: list[dict], written: Iterable[WrittenFile], stamp: dict) -> Iterator[dict]:
+def _entries(folder: Path, older: list[Document], written: Iterable[WrittenFile], stamp: Document) -> Iterator[Document]:
     if older:
         new = {item.path for item in written}
         yield from (e for e in older if e.get("path") not in new and (folder / e.get("path", "")).exists())
@@ -73,14 +80,14 @@ def _entries(folder: Path, older: list[dict], written: Iterable[WrittenFile], st
         yield {**_entry(item), **stamp}
 
 
-def _entry(item: WrittenFile) -> dict:
+def _entry(item: WrittenFile) -> Document:
     entry = asdict(item)
     if item.score is not None:
         entry["score"] = round(item.score, 6)
     return entry
 
 
-def _earlier(path: Path) -> list[dict]:
+def _earlier(path: Path) -> list[Document]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return list(document["files"]) if document["schema_version"] == SCHEMA_VERSION else []
@@ -98,7 +105,8 @@ class Ledger:
     """Append-only list of `WrittenFile` records; may be read again and again, also between appends."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")
+        # Open as long as the ledger is.
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
         self._count = 0
 
     def extend(self, records: Iterable[WrittenFile]) -> None:
@@ -122,6 +130,6 @@ class Ledger:
             yield _record(json.loads(line))
 
 
-def _record(entry: dict) -> WrittenFile:
+def _record(entry: Document) -> WrittenFile:
     shapes = {key: tuple(entry[key]) for key in ("map_shape", "size") if entry[key] is not None}
     return WrittenFile(**{**entry, **shapes})

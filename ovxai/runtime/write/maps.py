@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ovxai.errors import UsageError
-from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.write.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
 
@@ -71,7 +73,7 @@ class Writer:
         """The name that a source will have in file names. In the order of the sources, it stays the same next time."""
         return self._images.claim(stem)
 
-    def write(self, explanation: Explanation, image: str | None = None) -> tuple[WrittenFile, ...]:
+    def write(self, explanation: PictureMaps, image: str | None = None) -> tuple[WrittenFile, ...]:
         """Write every map of `explanation`; each file appears whole.
 
         Raises:
@@ -80,8 +82,7 @@ class Writer:
         image = image or self.claim(_stem(explanation.source))
         written: list[WrittenFile] = []
         for key in explanation.raw_maps:
-            stem = f"{image}_map_per_image" if key == IMAGE_KEY else f"{image}_class_{self._word(explanation, key)}"
-            for kind, name, data in self._files(explanation, key, stem):
+            for kind, name, data in self._files(explanation, key, self._named(image, explanation, key)):
                 written.append(self._put(f"{MAP_FOLDER}/{name}", kind, data, image, explanation, key))
         if self._grid and explanation.raw_maps:
             data = encode_picture(explanation.grid(self._grid), self._form)
@@ -92,12 +93,15 @@ class Writer:
     def _suffix(self) -> str:
         return FORMATS[self._form][0]
 
-    def _word(self, explanation: Explanation, key: Key) -> str:
+    def _named(self, image: str, explanation: PictureMaps, key: Key) -> str:
+        """What the files of a map begin with."""
+        if not isinstance(key, int):
+            return f"{image}_map_per_image"
         # Without the names of all classes, at least those of this picture must not meet in one file.
         words = self._words or class_words(explanation.labels)
-        return words.get(key) or sanitize(explanation.labels[key])
+        return f"{image}_class_{words.get(key) or sanitize(explanation.labels[key])}"
 
-    def _files(self, explanation: Explanation, key: Key, stem: str):
+    def _files(self, explanation: PictureMaps, key: Key, stem: str) -> Iterator[tuple[str, str, bytes]]:
         """(kind, file name, bytes) of one map."""
         values = explanation.raw_maps[key]
         shown = explanation.heat_map(key) if self._postprocess else to_grey(values)
@@ -107,22 +111,27 @@ class Writer:
         if self._npy:
             yield "array", f"{stem}_saliency_map.npy", encode_array(values)
 
-    def _put(self, path: str, kind: str, data: bytes, image: str, explanation: Explanation, key: Key | None) -> WrittenFile:
+    def _put(self, path: str, kind: str, data: bytes, image: str, explanation: PictureMaps, key: Key | None) -> WrittenFile:
         target = self.folder / path
         make_folder(target.parent)
         write_bytes(target, data)
-        index = key if isinstance(key, int) else None
+        height, width = explanation.picture.shape[:2]
         return WrittenFile(
             path=path,
             kind=kind,
             source=explanation.source or "",
             image=image,
-            class_index=index,
-            label=None if index is None else explanation.labels[index],
-            score=None if index is None else explanation.scores.get(index),
-            map_shape=None if key is None else explanation.raw_maps[key].shape,
-            size=explanation.picture.shape[:2],
+            class_index=key if isinstance(key, int) else None,
+            label=explanation.label(key),
+            score=explanation.score(key),
+            map_shape=None if key is None else _shape(explanation.raw_maps[key]),
+            size=(height, width),
         )
+
+
+def _shape(values: np.ndarray) -> tuple[int, int]:
+    height, width = values.shape
+    return height, width
 
 
 def own_folders(folder: Path) -> tuple[Path, ...]:
@@ -154,7 +163,7 @@ class ImageNames:
 
     def __init__(self, *folders: Path, force: bool) -> None:
         standing = [] if force else [folder for folder in folders if folder.is_dir()]
-        self._taken = set().union(*(_names_in(folder) for folder in standing))
+        self._taken: set[str] = set().union(*(_names_in(folder) for folder in standing))
         self._next: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -172,7 +181,7 @@ class ImageNames:
 
 
 def _names_in(folder: Path) -> set[str]:
-    taken = set()
+    taken: set[str] = set()
     for path in folder.iterdir():
         name = path.name.lower()
         # A class name may hold "_class_" too, so every reading of the file name is taken.

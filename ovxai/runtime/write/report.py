@@ -2,41 +2,35 @@
 
 Every picture becomes a card: a small JPEG, its low-resolution grey maps and what was found in it, as
 one line of JSON. The page colours and blends the maps itself. Cards are made where pictures are
-finished and kept in a temporary file, so that memory stays flat. The page's own files are in
-`report_page/`; docs/report.md describes the page.
+finished and kept in a temporary file, so that memory stays flat.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
-import json
-import re
 import shlex
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ovxai.errors import OutputError
-from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.sources import Broken, Source
-from ovxai.runtime.predict.predictions import Prediction
-from ovxai.runtime.show.colours import COLORMAPS, class_color, table
-from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
-from ovxai.runtime.show.render import to_grey
+from ovxai.runtime.predict.facts import ModelFacts
+from ovxai.runtime.predict.formats import Prediction
+from ovxai.runtime.show.picture_maps import Key, PictureMaps
+from ovxai.runtime.show.render import class_color, to_grey
 from ovxai.runtime.write.files import make_folder, to_bgr, whole_file, write_bytes
-from ovxai.runtime.write.manifest import versions
+from ovxai.runtime.write.manifest import Document
 from ovxai.runtime.write.maps import WrittenFile
+from ovxai.runtime.write.page import Page, to_base64, to_json
 
 NAME = "report.html"
 #: Up to so many pictures are part of the page; those of a longer run lie in a folder beside it.
@@ -45,9 +39,6 @@ MOST_EMBEDDED = 200
 _IN_MEMORY = 1 << 20
 #: Classes named as predicted; every one that has a map is listed besides.
 _MOST_PREDICTED = 5
-#: Failures listed in the page; manifest.json has them all.
-_MOST_FAILURES = 100
-_SCRIPTS = ("maps.js", "state.js", "gallery.js", "viewer.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -81,10 +72,11 @@ class Report:
         self.embedded = pictures is not None and pictures <= MOST_EMBEDDED
         self._limits = _EMBEDDED if self.embedded else _BESIDE
         self._beside = self.path.with_name(f"{self.path.stem}_files")
-        self._cards = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")
+        # Open as long as the report is.
+        self._cards = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
         self._count = 0
 
-    def card(self, explanation: Explanation, image: str, files: Sequence[WrittenFile] = ()) -> str:
+    def card(self, explanation: PictureMaps, image: str, files: Sequence[WrittenFile] = ()) -> str:
         """One picture as a line of JSON. image: its name in file names, from `Writer.claim`. files: what was written of it.
 
         Raises:
@@ -106,7 +98,7 @@ class Report:
             "found": [_found(item, width, height) for item in explanation.predictions[: limits.found] if _has_place(item)],
             "predicted": [f"{p.label} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)],
         }
-        return _json(card)
+        return to_json(card)
 
     def add(self, card: str) -> None:
         """Append what `card` gave. Cards stand in the page in this order."""
@@ -118,7 +110,7 @@ class Report:
         facts: ModelFacts,
         *,
         model: str,
-        settings: dict,
+        settings: Mapping[str, Any],
         failed: Iterable[tuple[str, str]] = (),
         command: str | None = None,
     ) -> Path | None:
@@ -133,32 +125,22 @@ class Report:
         if not self._count:
             return None
         make_folder(self.folder)
-        failed = [(source, " ".join(reason.split())) for source, reason in failed]
-        command = shlex.join(["ovxai", *sys.argv[1:]]) if command is None else command
-        page = {
-            "colormaps": {name: _base64(table(name)) for name in COLORMAPS},
-            "colormap": settings.get("colormap", "jet"),
-            "opacity": settings.get("opacity", 0.5),
-            "interpolation": settings.get("interpolation", "linear"),
-        }
-        script, style = _script(), _text("style.css")
-        parts = {
-            "policy": _policy(script, style, self.embedded),
-            "style": style,
-            "script": script,
-            "title": html.escape(f"{facts.name or Path(model).stem}: maps of {_count(self._count, 'picture')}"),
-            "brief": html.escape(", ".join(filter(None, (facts.explained.task, facts.explained.method)))),
-            "facts": _facts_table(_facts(facts, model, settings, command)),
-            "where": html.escape(self._where()),
-            "failed": _failures(failed),
-            "page": _json(page),
-        }
-        head, tail = _text("page.html").split("{{cards}}")
+        page = Page(
+            facts=facts,
+            model=model,
+            settings=settings,
+            failed=[(source, " ".join(reason.split())) for source, reason in failed],
+            command=shlex.join(["ovxai", *sys.argv[1:]]) if command is None else command,
+            count=self._count,
+            where=self._where(),
+            embedded=self.embedded,
+        )
+        head, tail = page.halves()
         with whole_file(self.path) as file:
-            file.write(_fill(head, parts))
+            file.write(head)
             self._cards.seek(0)
             shutil.copyfileobj(self._cards, file)
-            file.write(_fill(tail, parts))
+            file.write(tail)
         return self.path
 
     def _store(self, image: str, small: np.ndarray) -> str:
@@ -167,7 +149,7 @@ class Report:
         if not ok:
             raise OutputError(f"{image}: its small picture can't be stored as JPEG; run with --no-report")
         if self.embedded:
-            return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+            return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
         write_bytes(make_folder(self._beside) / f"{image}.jpg", data.tobytes())
         return f"{self._beside.name}/{image}.jpg"
 
@@ -207,29 +189,29 @@ def _linked(files: Sequence[WrittenFile]) -> dict[int | None, str]:
     return paths | {item.class_index: item.path for item in files if item.kind == "overlay"}
 
 
-def _maps(explanation: Explanation, limits: Limits, files: dict[int | None, str]) -> list[dict]:
+def _maps(explanation: PictureMaps, limits: Limits, files: dict[int | None, str]) -> list[Document]:
     """The maps as far as the limits go, best score first; those without a score keep their order behind."""
-    keys = sorted(explanation.raw_maps, key=lambda key: -explanation.scores.get(key, -1.0))
-    maps, room = [], limits.map_bytes
-    for key in keys:
+    maps: list[Document] = []
+    room = limits.map_bytes
+    for key in explanation.best_first(worst=-1.0):
         entry = _map(explanation, key, limits.map_side, files)
-        room -= len(_json(entry))
+        room -= len(to_json(entry))
         if maps and room < 0:
             break
         maps.append(entry)
     return maps
 
 
-def _map(explanation: Explanation, key: Key, side: int, files: dict[int | None, str]) -> dict:
-    index = None if key == IMAGE_KEY else int(key)
+def _map(explanation: PictureMaps, key: Key, side: int, files: dict[int | None, str]) -> Document:
+    index = key if isinstance(key, int) else None
     grey = _bounded(to_grey(explanation.raw_maps[key]), side)
     return {
         "class": index,
-        "label": "whole picture" if index is None else explanation.labels[index],
-        "score": _score(explanation.scores.get(key)),
+        "label": explanation.label(key) or "whole picture",
+        "score": _score(explanation.score(key)),
         "shape": list(explanation.raw_maps[key].shape),
         "grid": list(grey.shape),
-        "grey": _base64(grey),
+        "grey": to_base64(grey),
         "file": files.get(index, ""),
     }
 
@@ -248,8 +230,8 @@ def _bounded(grey: np.ndarray, side: int) -> np.ndarray:
 def _view(geometry: Geometry) -> list[list[float]]:
     """What the network saw: x1, y1, x2, y2 in shares of the picture; x, y, width, height on its input, in shares of that."""
     (height, width), (canvas_height, canvas_width) = geometry.source, geometry.canvas
-    window = np.float64(geometry.window_box()) / (width, height, width, height)
-    content = np.float64(geometry.content) / (canvas_width, canvas_height, canvas_width, canvas_height)
+    window = np.array(geometry.window_box(), np.float64) / (width, height, width, height)
+    content = np.array(geometry.content, np.float64) / (canvas_width, canvas_height, canvas_width, canvas_height)
     return [[round(value, 5) for value in rectangle.tolist()] for rectangle in (window, content)]
 
 
@@ -257,15 +239,17 @@ def _has_place(prediction: Prediction) -> bool:
     return prediction.box is not None or prediction.mask is not None
 
 
-def _found(prediction: Prediction, width: int, height: int) -> dict:
+def _found(prediction: Prediction, width: int, height: int) -> Document:
     """Box and outline of an object, in shares of the picture."""
-    box = None if prediction.box is None else np.nan_to_num(np.float64(prediction.box)) / (width, height, width, height)
+    box = None
+    if prediction.box is not None:
+        box = (np.nan_to_num(np.array(prediction.box, np.float64)) / (width, height, width, height)).tolist()
     return {
         "class": prediction.class_index,
         "label": prediction.label,
         "score": _score(prediction.score),
         "color": "#{:02x}{:02x}{:02x}".format(*class_color(prediction.class_index)),
-        "box": None if box is None else [round(value, 4) for value in box.tolist()],
+        "box": None if box is None else [round(value, 4) for value in box],
         "outline": [] if prediction.mask is None else _outline(prediction.mask),
     }
 
@@ -278,105 +262,3 @@ def _outline(mask: np.ndarray) -> list[list[float]]:
     slack = max(height, width) / 400
     polygons = (cv2.approxPolyDP(line, slack, True)[:, 0] for line in largest)
     return [np.round((points + 0.5) / (width, height), 4).reshape(-1).tolist() for points in polygons if len(points) > 2]
-
-
-def _facts(facts: ModelFacts, model: str, settings: dict, command: str) -> dict[str, str]:
-    """What the page says about model and run, in order; empty values are left out."""
-    explained, stamp = facts.explained, versions()
-    classes = settings.get("classes")
-    target = f"classes {', '.join(map(str, classes))}" if classes else str(settings.get("target", ""))
-    shown = {
-        "Model": facts.name,
-        "File": model,
-        "Task": explained.task,
-        "Method": explained.method,
-        "Target layers": ", ".join(explained.target_layers),
-        "Feature map": explained.feature_layer,
-        "Mask": explained.mask,
-        "Collapse": explained.collapse,
-        "Maps": "scaled to 0..255 each" if explained.scaled else "unscaled (--raw), scaled for this page",
-        "Mapped classes": explained.classes
-        if explained.num_classes is None
-        else f"{explained.classes} of {explained.num_classes}",
-        "Explained": target,
-        "Threshold": _threshold(settings),
-        "Device": str(settings.get("device", "")),
-        "Precision": settings.get("precision") or "the device's own",
-        "Hint": str(settings.get("hint", "")),
-        "Versions": ", ".join(f"{name} {version}" for name, version in stamp.items()),
-        "Inserted by": f"ovxai {explained.version}" if explained.version else "another tool",
-        "Made": time.strftime("%Y-%m-%d %H:%M"),
-        "Command": _without_passwords(command),
-    }
-    return {name: value for name, value in shown.items() if value}
-
-
-def _threshold(settings: dict) -> str:
-    """Empty where classes are explained whatever their score."""
-    if settings.get("classes") or settings.get("target", "predictions") != "predictions":
-        return ""
-    return str(settings.get("threshold", "the model's own, else 0.3"))
-
-
-def _without_passwords(command: str) -> str:
-    """Addresses of cameras often hold a password; pages are passed on."""
-    return re.sub(r"(://[^/\s:@']*):[^/\s@']*@", r"\1:***@", command)
-
-
-def _facts_table(facts: dict[str, str]) -> str:
-    return "\n".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in facts.items())
-
-
-def _failures(failed: list[tuple[str, str]]) -> str:
-    if not failed:
-        return ""
-    lines = [f"<li>{html.escape(reason)}</li>" for _, reason in failed[:_MOST_FAILURES]]
-    if len(failed) > _MOST_FAILURES:
-        lines.append(f"<li>and {len(failed) - _MOST_FAILURES} more; manifest.json lists them</li>")
-    summary = f"{_count(len(failed), 'source')} could not be explained"
-    return f'<details id="failed"><summary>{summary}</summary><ul>{"".join(lines)}</ul></details>'
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _policy(script: str, style: str, embedded: bool) -> str:
-    """A browser that honours it runs this page's own script, and fetches nothing from a network."""
-    pictures = "data:" if embedded else "data: 'self' file:"
-    return (
-        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src {pictures}; "
-        f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _fill(template: str, parts: dict[str, str]) -> str:
-    """Put `parts` in place of {{name}}; what they hold is not looked at again."""
-    return _writable(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template))
-
-
-def _script() -> str:
-    return "\n'use strict';\n(() => {\n" + "\n".join(_text(name) for name in _SCRIPTS) + "\n})();\n"
-
-
-def _text(name: str) -> str:
-    return resources.files("ovxai.runtime").joinpath("report_page", name).read_text(encoding="utf-8")
-
-
-def _json(value: object) -> str:
-    """JSON that may stand inside of a script element: it can't end it."""
-    text = _writable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _writable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8; they become `?`."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array)).decode("ascii")

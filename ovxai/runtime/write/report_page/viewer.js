@@ -1,4 +1,4 @@
-// One picture, large: original against overlay, a map a class, boxes.
+// One picture, large: original against overlay, one map per class, boxes.
 
 const CLASSES_AT_ONCE = 9;
 const LEAST_SIDE = 480;

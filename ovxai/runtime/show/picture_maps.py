@@ -1,29 +1,25 @@
-"""The explanation of one picture."""
+"""The maps of one picture, and how they look on it."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Union
+from typing import Literal
 
 import numpy as np
 
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry
+from ovxai.runtime.predict.formats import Prediction
+from ovxai.runtime.show.draw import draw_predictions, make_grid
 from ovxai.runtime.show.render import heat_map, overlay, spread
-from ovxai.runtime.write.files import encode_picture
 
-if TYPE_CHECKING:
-    from ovxai.runtime.predict.predictions import Prediction
-    from ovxai.runtime.write.maps import WrittenFile
-
-IMAGE_KEY = "image"
-Key = Union[int, Literal["image"]]
+IMAGE_KEY: Literal["image"] = "image"
+Key = int | Literal["image"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Explanation:
+class PictureMaps:
     """Maps of one picture and what the model says about it.
 
     raw_maps: class index or "image" -> [h, w] as the model gives it: u8 0..255, or f32 from a model
@@ -59,7 +55,11 @@ class Explanation:
         return {key: self.heat_map(key) for key in self.raw_maps}
 
     def heat_map(self, key: Key) -> np.ndarray:
-        """The map of `key` at the picture's size, coloured: [H, W, 3] u8 RGB."""
+        """The map of `key` at the picture's size, coloured: [H, W, 3] u8 RGB.
+
+        Raises:
+            KeyError: there is no such map.
+        """
         return heat_map(self._spread(key), self.geometry, self.config)
 
     def overlay(self, key: Key | None = None) -> np.ndarray:
@@ -68,8 +68,6 @@ class Explanation:
         Raises:
             KeyError: there is no such map.
         """
-        from ovxai.runtime.show.draw import draw_predictions
-
         key = next(iter(self.raw_maps), None) if key is None else key
         if key is None:
             painted = self.picture.copy()
@@ -80,43 +78,37 @@ class Explanation:
 
     def grid(self, count: int = 5) -> np.ndarray:
         """The picture and the overlays of its `count` best classes side by side: [H', W', 3] u8 RGB."""
-        from ovxai.runtime.show.draw import make_grid
+        tiles = ((self.overlay(key), self.title(key)) for key in self.best_first(worst=0.0)[:count])
+        return make_grid([(self.picture, "picture"), *tiles])
 
-        best = sorted(self.raw_maps, key=lambda key: -self.scores.get(key, 0.0))[:count]
-        return make_grid([(self.picture, "picture"), *((self.overlay(key), self.title(key)) for key in best)])
+    def score(self, key: Key | None) -> float | None:
+        """0..1 of a class; None for the whole picture, and where the model gives none."""
+        return self.scores.get(key) if isinstance(key, int) else None
+
+    def label(self, key: Key | None) -> str | None:
+        """Name of a class that has a map; None for the whole picture."""
+        return self.labels[key] if isinstance(key, int) else None
 
     def title(self, key: Key) -> str:
         """Name and score of a map, for captions."""
-        if key == IMAGE_KEY:
+        label, score = self.label(key), self.score(key)
+        if label is None:
             return "whole picture"
-        score = self.scores.get(key)
-        return self.labels[key] if score is None else f"{self.labels[key]} {score:.2f}"
+        return label if score is None else f"{label} {score:.2f}"
+
+    def best_first(self, worst: float) -> list[Key]:
+        """The keys of the maps by score, those without one as if it were `worst`."""
+
+        def score(key: Key) -> float:
+            found = self.score(key)
+            return worst if found is None else found
+
+        return sorted(self.raw_maps, key=score, reverse=True)
 
     def _spread(self, key: Key) -> np.ndarray:
         """[H, W] u8. The last one is kept: heat map and overlay of a class are usually wanted one after the other."""
-        last = self.__dict__.get("_last_spread")
+        last: tuple[Key, np.ndarray] | None = self.__dict__.get("_last_spread")
         if last is None or last[0] != key:
             last = (key, spread(self.raw_maps[key], self.geometry, self.config))
             self.__dict__["_last_spread"] = last
         return last[1]
-
-    def save(self, directory: str | Path, *, force: bool = False) -> tuple[WrittenFile, ...]:
-        """Write the maps into `directory` as `ovxai run` names them, with overlays where postprocessed.
-
-        Returns what was written. An existing directory is added to.
-
-        Raises:
-            OutputError: the directory can't be written.
-        """
-        from ovxai.runtime.write.maps import Writer
-
-        return Writer(directory, postprocess=self.config.postprocess, force=force).write(self)
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows: picture and overlays of the best classes."""
-        return encode_picture(self.grid(), "png")
-
-    def __repr__(self) -> str:
-        titles = ", ".join(self.title(key) for key in list(self.raw_maps)[:3])
-        more = ", ..." if len(self.raw_maps) > 3 else ""
-        return f"Explanation({self.source or 'array'}: {len(self.raw_maps)} maps: {titles}{more})"

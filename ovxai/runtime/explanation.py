@@ -1,19 +1,46 @@
-"""One picture's outputs -> its explanation."""
+"""The explanation of one picture, and how it is read from a model's outputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-from ovxai.runtime.facts import ModelFacts
 from ovxai.runtime.feed.geometry import Geometry
-from ovxai.runtime.predict.predictions import Outputs, Prediction, class_scores, decodable, objects
+from ovxai.runtime.predict.boxes import Outputs
+from ovxai.runtime.predict.facts import ModelFacts
+from ovxai.runtime.predict.formats import Prediction, class_scores, decodable, objects
 from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
-from ovxai.runtime.show.explanation import IMAGE_KEY, Explanation, Key
+from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
+from ovxai.runtime.write.files import encode_picture
+from ovxai.runtime.write.maps import Writer, WrittenFile
+
+
+class Explanation(PictureMaps):
+    """Maps of one picture and what the model says about it: see `PictureMaps` for what it holds, and how it is shown."""
+
+    def save(self, directory: str | Path, *, force: bool = False) -> tuple[WrittenFile, ...]:
+        """Write the maps into `directory` as `ovxai run` names them, with overlays where postprocessed.
+
+        Returns what was written. An existing directory is added to; force: files of the same names are overwritten.
+
+        Raises:
+            OutputError: the directory can't be written.
+        """
+        return Writer(directory, postprocess=self.config.postprocess, force=force).write(self)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: picture and overlays of the best classes."""
+        return encode_picture(self.grid(), "png")
+
+    def __repr__(self) -> str:
+        titles = ", ".join(self.title(key) for key in list(self.raw_maps)[:3])
+        more = ", ..." if len(self.raw_maps) > 3 else ""
+        return f"Explanation({self.source or 'array'}: {len(self.raw_maps)} maps: {titles}{more})"
 
 
 @dataclass(frozen=True)
@@ -27,11 +54,10 @@ class Interpreter:
     def __call__(self, outputs: Outputs, picture: np.ndarray, geometry: Geometry, source: str | None) -> Explanation:
         """outputs: name -> array without batch axis. picture: [H, W, 3] u8 RGB."""
         scores, predictions = self._predictions(outputs, geometry)
-        maps, notes = self._maps(outputs, scores, predictions)
-        keys = [key for key in maps if key != IMAGE_KEY]
+        maps, notes = self._maps(outputs, predictions)
         return Explanation(
             raw_maps=maps,
-            labels={index: self.facts.label(index) for index in keys},
+            labels={key: self.facts.label(key) for key in maps if isinstance(key, int)},
             scores=scores,
             predictions=predictions,
             target=self.wanted.target,
@@ -56,8 +82,8 @@ class Interpreter:
         return best_scores(found), found
 
     def _maps(
-        self, outputs: Outputs, scores: dict[int, float], predictions: tuple[Prediction, ...]
-    ) -> tuple[dict[Key, np.ndarray], tuple[str, ...]]:
+        self, outputs: Outputs, predictions: tuple[Prediction, ...]
+    ) -> tuple[dict[Key, np.ndarray], tuple[str, ...]]:  # fmt: skip
         if not self.wanted.classes and self.wanted.target == TargetExplainGroup.IMAGE:
             return {IMAGE_KEY: self._image_map(outputs)}, ()
         maps = outputs[SALIENCY_MAP]
@@ -69,10 +95,10 @@ class Interpreter:
         else:
             indices = tuple(dict.fromkeys(p.class_index for p in predictions))
         # A copy of each: a view would keep all the classes' maps alive, or the request's memory.
-        found = {index: maps[channel_of[index]].copy() for index in indices if index in channel_of}
+        found: dict[Key, np.ndarray] = {index: maps[channel_of[index]].copy() for index in indices if index in channel_of}
         missing = [self.facts.label(index) for index in indices if index not in channel_of]
-        notes = (f"no map for {', '.join(missing)}: not among the classes that the model maps here",) if missing else ()
-        return found, notes
+        notes = [f"no map for {', '.join(missing)}: not among the classes that the model maps here"] if missing else []
+        return found, tuple(notes)
 
     def _channels(self, outputs: Outputs) -> tuple[int, ...]:
         if SALIENCY_INDEX in outputs:

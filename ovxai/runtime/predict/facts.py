@@ -15,21 +15,22 @@ from ovxai.metadata import (
     INSTANCE_SEGMENTATION,
     SALIENCY_INDEX,
     SALIENCY_MAP,
-    SECTION,
     ExplainedInfo,
     ModelInfo,
     is_explained,
 )
-from ovxai.runtime.predict.labels import class_names
+from ovxai.runtime.feed.engine import NamedOutput
+from ovxai.runtime.predict.labels import Hierarchy, class_names
 
 
 @dataclass(frozen=True)
 class ModelFacts:
     """An explained model, as the runner sees it.
 
-    outputs: a name for every output, in order. own: the names of those that the plain model has.
-    channels: the class of each channel of `saliency_map`; None where `saliency_index` says it.
-    names: a name a class, "" where none is known. notes: lines for the person who runs it.
+    outputs: a name for every output, in order. own: the names of those that the plain model has. batched: the names of
+    those that begin with a batch. channels: the class of each channel of `saliency_map`; None where `saliency_index`
+    says it. names: one per class, "" where none is known. hierarchy: of an OTX hierarchical classifier.
+    notes: lines for the person who runs it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ModelFacts:
     batched: frozenset[str]
     channels: tuple[int, ...] | None
     names: tuple[str, ...]
+    hierarchy: Hierarchy | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -50,6 +52,11 @@ class ModelFacts:
     @property
     def has_feature_map(self) -> bool:
         return FEATURE_MAP in self.outputs
+
+    def named_outputs(self, skip: frozenset[str] = frozenset()) -> tuple[NamedOutput, ...]:
+        """The outputs for an engine. skip: names of those that nobody will ask for."""
+        every = enumerate(self.outputs)
+        return tuple(NamedOutput(i, name, name in self.batched) for i, name in every if name not in skip)
 
     def label(self, index: int) -> str:
         """Name of class `index`, else its number."""
@@ -74,11 +81,11 @@ def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelF
         )
     outputs = tuple(_output_name(port, i) for i, port in enumerate(model.outputs))
     own = tuple(name for name in outputs if name not in EXTRA_OUTPUTS)
-    known = model.has_rt_info([SECTION, "version"])
-    explained = ExplainedInfo.read(model) if known else _guess(model, info, own, rank)
+    explained = ExplainedInfo.read(model) or _guess(model, info, own, rank)
+    hierarchy = Hierarchy.read(info)
     map_channels = _channel_count(model, outputs)
     count = explained.num_classes or (None if explained.method == "activation-map" else map_channels)
-    names, notes = class_names(labels, info.labels, count, explained.task, info)
+    names, notes = class_names(labels, info.labels, count, explained.task, hierarchy)
     return ModelFacts(
         name=model.get_friendly_name(),
         explained=explained,
@@ -88,6 +95,7 @@ def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelF
         batched=_batched(model, outputs, own),
         channels=_channels(explained, outputs, map_channels),
         names=names,
+        hierarchy=hierarchy,
         notes=notes,
     )
 

@@ -1,4 +1,4 @@
-// Low-resolution grey maps -> colours over a picture. The same sums as ovxai.runtime.geometry.
+// Low-resolution grey maps -> colours over a picture. The same sums as ovxai.runtime.feed.geometry.
 
 /** Base64 -> bytes. */
 function bytes(text) {

@@ -1,20 +1,24 @@
 """Boxes, labels, scores and masks out of every output format that the runner knows."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from helpers.runtime_graphs import detector
+import ovxai
+from helpers.runtime_graphs import detector, f32, i64
 from ovxai.errors import UnsupportedModelError
-from ovxai.runtime.facts import read_facts
 from ovxai.runtime.feed.geometry import fit
 from ovxai.runtime.predict.boxes import suppress
-from ovxai.runtime.predict.predictions import objects
+from ovxai.runtime.predict.facts import read_facts
+from ovxai.runtime.predict.formats import FORMATS, decodable, objects
 
 GEOMETRY = fit((64, 128), (32, 32), "standard")  # x * 4, y * 2
-BOXES = np.float32([[4, 8, 8, 16], [0, 0, 32, 32], [1, 1, 2, 2]])
-SCORES = np.float32([0.5, 0.9, 0.0])
+BOXES = f32([[4, 8, 8, 16], [0, 0, 32, 32], [1, 1, 2, 2]])
+SCORES = f32([0.5, 0.9, 0.0])
 WITH_SCORES = np.concatenate([BOXES, SCORES[:, None]], axis=1)
-LABELS = np.int64([2, 1, -1])
+LABELS = i64([2, 1, -1])
 
 
 def found(outputs, model):
@@ -42,7 +46,7 @@ def test_torchvision_scores_apart():
 
 
 def test_boxes_from_zero_to_one():
-    outputs = {"boxes": WITH_SCORES / np.float32([32, 32, 32, 32, 1]), "labels": LABELS}
+    outputs = {"boxes": WITH_SCORES / f32([32, 32, 32, 32, 1]), "labels": LABELS}
     assert found(outputs, detector(WITH_SCORES, LABELS))[1].box == pytest.approx((16, 16, 32, 32))
 
 
@@ -51,19 +55,21 @@ def test_box_masks_are_pasted_into_their_boxes():
     masks[0, :, 14:] = 0
     model = detector(WITH_SCORES, LABELS, masks=masks, form="boxes-labels-masks", task="instance-segmentation")
     half, whole = reversed(found({"boxes": WITH_SCORES, "labels": LABELS, "masks": masks}, model))
+    assert whole.mask is not None and half.mask is not None
     assert whole.mask.all()
     assert half.mask.shape == (64, 128)
     assert half.mask[16:32, 16:23].all() and not half.mask[:, 25:].any() and not half.mask[:, :16].any()
 
 
 def test_masks_of_the_whole_input():
-    boxes = np.float32([[0, 0, 400, 400, 0.8]])
+    boxes = f32([[0, 0, 400, 400, 0.8]])
     masks = np.zeros((1, 1, 100, 100), np.float32)
     masks[..., :50, :] = 1
-    model = detector(boxes, np.int64([0]), masks=masks, form="boxes-labels-masks", task="instance-segmentation")
+    model = detector(boxes, i64([0]), masks=masks, form="boxes-labels-masks", task="instance-segmentation")
     geometry = fit((200, 200), (400, 400), "standard")
-    outputs = {"boxes": boxes, "labels": np.int64([0]), "masks": masks}
+    outputs = {"boxes": boxes, "labels": i64([0]), "masks": masks}
     mask = objects(outputs, read_facts(model), geometry)[0].mask
+    assert mask is not None
     assert mask[:98].all() and not mask[102:].any()
 
 
@@ -73,7 +79,7 @@ def test_outputs_that_do_not_hold_what_rt_info_says():
         found({"boxes": BOXES[:, :2], "labels": LABELS}, model)
 
 
-def one_output(array, form, classes=3, **changes):
+def one_output(array, form):
     """Decode a single raw output."""
     model = detector(array[None], LABELS[None], form=form)
     facts = read_facts(model)
@@ -104,10 +110,10 @@ def test_yolo_v8_columns(turned):
 
 
 def test_suppression_is_by_class():
-    boxes = np.float32([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60]])
-    kept = suppress(boxes, np.int64([0, 0, 1, 0]), np.float32([0.9, 0.8, 0.7, 0.01]), 0.05, 0.5)
+    boxes = f32([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60]])
+    kept = suppress(boxes, i64([0, 0, 1, 0]), f32([0.9, 0.8, 0.7, 0.01]), 0.05, 0.5)
     assert sorted(kept.tolist()) == [0, 2]
-    assert suppress(boxes, np.int64([0] * 4), np.zeros(4, np.float32), 0.05, 0.5).size == 0
+    assert suppress(boxes, i64([0] * 4), np.zeros(4, np.float32), 0.05, 0.5).size == 0
 
 
 def test_yolo_v5_rows():
@@ -128,6 +134,7 @@ def test_masks_mixed_of_prototypes(form):
     outputs = {"boxes": table, "labels": LABELS, "masks": prototypes}
     found = objects(outputs, read_facts(model), fit((64, 64), (64, 64), "standard"))
     assert [(p.class_index, p.box) for p in found] == [(1, (12, 12, 52, 52))]
+    assert found[0].mask is not None
     assert found[0].mask[13:51, 13:30].all() and not found[0].mask[:, 34:].any() and not found[0].mask[:12].any()
 
 
@@ -144,6 +151,7 @@ def test_masks_that_are_logits():
     masks[1, :14] = 0.3
     model = detector(WITH_SCORES, LABELS, masks=masks, form="boxes-labels-masks", task="instance-segmentation")
     best = found({"boxes": WITH_SCORES, "labels": LABELS, "masks": masks}, model)[0]
+    assert best.mask is not None
     assert best.mask[:30].all() and not best.mask[34:].any()
 
 
@@ -154,13 +162,13 @@ def test_yolo_v5_columns_behind_the_classes_are_no_classes():
 
 
 def test_rows_that_are_finished():
-    rows = np.float32([[4, 8, 8, 16, 0.5, 2], [0, 0, 32, 32, 0.9, 1]])
+    rows = f32([[4, 8, 8, 16, 0.5, 2], [0, 0, 32, 32, 0.9, 1]])
     got = found({"boxes": rows, "labels": LABELS}, detector(rows, LABELS, form="boxes-table"))
     assert [(p.class_index, p.box) for p in got] == [(1, (0, 0, 128, 64)), (2, (16, 16, 32, 32))]
 
 
 def test_rows_of_detection_output_end_at_the_first_empty_one():
-    rows = np.float32([[[0, 2, 0.5, 0.125, 0.25, 0.25, 0.5], [-1, 0, 0, 0, 0, 0, 0], [0, 1, 0.9, 0, 0, 1, 1]]])
+    rows = f32([[[0, 2, 0.5, 0.125, 0.25, 0.25, 0.5], [-1, 0, 0, 0, 0, 0, 0], [0, 1, 0.9, 0, 0, 1, 1]]])
     got = found({"boxes": rows, "labels": LABELS}, detector(rows, LABELS, form="detection-output"))
     assert [(p.class_index, p.box) for p in got] == [(2, (16, 16, 32, 32))]
 
@@ -168,7 +176,7 @@ def test_rows_of_detection_output_end_at_the_first_empty_one():
 @pytest.mark.parametrize("corners", [False, True])
 @pytest.mark.parametrize("turned", [False, True])
 def test_boxes_and_scores_apart(corners, turned):
-    boxes = np.zeros((20, 4), np.float32) + np.float32([2, 2, 4, 4] if corners else [3, 3, 2, 2])
+    boxes = np.zeros((20, 4), np.float32) + f32([2, 2, 4, 4] if corners else [3, 3, 2, 2])
     boxes[5] = [4, 8, 8, 16] if corners else [6, 12, 4, 8]
     scores = np.zeros((20, 3), np.float32)
     scores[5, 1] = 0.8
@@ -177,3 +185,22 @@ def test_boxes_and_scores_apart(corners, turned):
     model.set_rt_info("scores", ["ovxai", "score_output"])
     got = found({"boxes": boxes, "labels": LABELS, "scores": table}, model)
     assert [(p.class_index, p.box) for p in got] == [(1, (16, 16, 32, 32))]
+
+
+def test_every_format_is_written_by_some_insertion():
+    """A decoder that no model asks for is dead."""
+    package = Path(ovxai.__file__).parent
+    files = [path for room in ("find", "methods") for path in (package / room).rglob("*.py")]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    written = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert set(FORMATS) <= written
+
+
+def test_a_format_that_nobody_knows_is_not_decoded():
+    model = detector(WITH_SCORES, LABELS, form="per-level")
+    assert not decodable(read_facts(model))
+
+
+def test_outputs_of_another_form_are_named_with_what_they_should_hold():
+    with pytest.raises(UnsupportedModelError, match=r"no output has the form yolox: rows \[P, 5 \+ K\]"):
+        one_output(np.zeros((77, 4), np.float32), "yolox")
