@@ -103,11 +103,22 @@ class PictureInput:
 def picture_inputs(model: ov.Model, among: Container[str] | None = None) -> list[PictureInput]:
     """Every input that could take a batch of pictures, the likeliest first: of colours, then the largest.
 
+    Inputs whose channels are open count only where none is known to take colours: a list of masks looks like that too.
+
     among: names (`get_name()`) of the nodes that count; None: all inputs of the model.
     """
-    indices = [i for i, port in enumerate(model.inputs) if among is None or port.get_node().get_name() in among]
-    found = [one for index in indices if (one := _describe(model, index)) and one.batched]
+    ports = {i: port for i, port in enumerate(model.inputs) if among is None or port.get_node().get_name() in among}
+    channels = {i: _stated_channels(port) for i, port in ports.items()}
+    if not set(COLOURS).isdisjoint(channels.values()):
+        channels = {i: count for i, count in channels.items() if count is not None}
+    found = [one for index in channels if (one := _describe(model, index)) and one.batched]
     return sorted(found, key=lambda one: (one.channels not in COLOURS, -_area(one)))
+
+
+def _stated_channels(port: ov.Output) -> int | None:
+    """Channels of a picture in the likeliest layout; None where they are open, 0 where it can be no picture."""
+    layouts = possible_layouts(port)
+    return _length(port.get_partial_shape(), layouts[0], "C") if layouts else 0
 
 
 def find_picture_input(model: ov.Model, info: ExplainedInfo | None = None) -> PictureInput:

@@ -62,6 +62,11 @@ def test_colours_go_before_other_channels_and_large_before_small():
     assert [one.index for one in found] == [2, 0, 1]
 
 
+def test_an_open_list_of_masks_is_no_picture_beside_one():
+    assert [one.index for one in picture_inputs(model_of((1, -1, 28, 28), (1, 3, 64, 64)))] == [1]
+    assert [one.index for one in picture_inputs(model_of((1, -1, 28, 28)))] == [0]
+
+
 def test_an_element_type_that_nobody_can_feed():
     place = PictureInput(0, "image", "NCHW", 3, 8, 8, 1, "bf16")
     with pytest.raises(UnsupportedModelError, match="element type bf16"):

@@ -107,8 +107,8 @@ def test_all_classes_of_objects(objects):
 def test_real_models_of_every_task():
     """The shipped ones, plain, as a user has them: the explanation is inserted in memory."""
     names = ["circle", "square", "triangle", "star", "cross"]
-    for file, options in (("cnn", {}), ("vit", {}), ("detector", {}), ("instances", {"feature_map": True})):
-        model = ovxai.insert(SHAPES / f"{file}.xml", **options)
+    for file in ("cnn", "vit", "detector", "instances"):
+        model = ovxai.insert(SHAPES / f"{file}.xml", feature_map=True)
         image = SHAPES / "test" / ("cls_00.png" if file in ("cnn", "vit") else "det_00.png")
         assert found(model, "all", image) == names
         assert found(model, "image", image) == ["image"]
