@@ -72,11 +72,12 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
     done = insert_with_report(plain, options)
     share = _share(done.model)
     candidates = [f"  {candidate}" for candidate in done.candidates]
-    for line in [*_summary(done), _cost(share), *_precision(), "considered, from the scores upwards:", *candidates]:
+    precision, measured = _precision(done) if options.probe else ([], {})
+    for line in [*_summary(done), _cost(share), *precision, "considered, from the scores upwards:", *candidates]:
         say(line)
     for warning in done.warnings:
         warn(warning)
-    return {"model": str(model), "explained": False, **_facts(done, share), "candidates": done.candidates}
+    return {"model": str(model), "explained": False, **_facts(done, share), **measured, "candidates": done.candidates}
 
 
 @click.command()
@@ -157,11 +158,14 @@ def _ports(model: ov.Model) -> list[str]:
     return lines
 
 
-def _precision() -> list[str]:
-    """A line where the device computes in less than f32 by itself."""
-    import openvino as ov
+def _precision(done: Insertion) -> tuple[list[str], dict[str, object]]:
+    """How the maps come out in the precision that this CPU takes by itself: measured, as a line and as data."""
+    from ovxai.errors import OvxaiError
+    from ovxai.verification import precision_here
 
-    own = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    if own == ov.Type.f32:
-        return []
-    return [f"precision     this CPU runs in {own.get_type_name()} by default; maps move a little (run --precision f32 is exact)"]
+    try:
+        measured = precision_here(done.model)
+    except OvxaiError as error:
+        return [f"precision     not measured: {error}"], {}
+    facts = {"precision": measured.precision, "precision_mean": measured.mean, "precision_worst": measured.worst}
+    return [f"precision     {measured}"], facts if measured.rows else {}

@@ -26,9 +26,18 @@ MARKS = {True: "ok", False: "FAILED", None: "note"}
 @SIZE
 @click.option("--plain", type=click.Path(path_type=Path), metavar="MODEL",
               help="The model it was made from: compare outputs and metadata with that file too.")  # fmt: skip
+@click.option("--precision", type=click.Choice(["bf16", "f16"]),
+              help="Also measure how well the maps come out when the CPU computes in it.")  # fmt: skip
 @command_options
 def verify(
-    model: Path, image: Path | None, samples: int, seed: int, size: tuple[int, int] | None, plain: Path | None, say: Say
+    model: Path,
+    image: Path | None,
+    samples: int,
+    seed: int,
+    size: tuple[int, int] | None,
+    plain: Path | None,
+    precision: str | None,
+    say: Say,
 ) -> Document:
     """Check the explained MODEL.xml against the definition, one masked copy at a time, in f32.
 
@@ -38,7 +47,7 @@ def verify(
     from ovxai.verification import verify as check
 
     picture = None if image is None else read_image(image)
-    report = check(model, picture, seed, samples=samples, size=size, plain=plain, progress=_progress())
+    report = check(model, picture, seed, samples=samples, size=size, plain=plain, precision=precision, progress=_progress())
     for line in _lines(report):
         say(line)
     return {"model": str(model), **report.to_dict()}

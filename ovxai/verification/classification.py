@@ -33,6 +33,8 @@ Rows = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], np.ndarray]
 #: the largest value that it tells apart, by what the order of a sum of some hundred products moves it (the root of their
 #: number times half a unit of the last place is 2**-20 for 256), and twice that, since a rare large shift is enough for a step.
 OF_VALUE, OF_RANGE = 2.0**-22, 2.0**-19
+#: Half a unit of f32's last place, and how often the definition's own rounding is measured.
+OF_LAST, NOISE_TRIES = 2.0**-24, 2
 #: Each tie falls either way about half of the times.
 TRIES = 24
 
@@ -58,8 +60,13 @@ def classification(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress:
 
         return between(maps, rows, rough.gated, rough.rough)
 
+    @cache
+    def noise() -> np.ndarray:
+        return rounding(maps, lambda gated: _masked_rows(head, positions, info.mask, gated), head.gated)
+
     return Definition(
         maps=maps,
+        noise=None if head.quantised else noise,  # steps are no noise: they have intervals
         features=positions.to_nchw(head.gated[0]),
         ranking=head(head.gated).astype(np.float64),
         bias=bias,
@@ -95,6 +102,21 @@ def _masked_rows(
             progress(index + 1, positions.count)
     stacked = np.stack(rows, axis=-1).astype(np.float64)
     return stacked.reshape(*stacked.shape[:2], height, width)
+
+
+def rounding(maps: np.ndarray, rows: Callable[[Sequence[np.ndarray]], np.ndarray], gated: Sequence[np.ndarray]) -> np.ndarray:
+    """[N]: how far f32 moves the definition, as the standard deviation of a cell of `maps`.
+
+    With its gated tensors moved by half a unit of the last place, all its sums round anew: two such definitions differ by
+    sqrt(2) of what one is off by. A shift that all cells of a map share moves no map, so it does not count.
+    """
+    random = np.random.default_rng(1)
+    squares = []
+    for _ in range(NOISE_TRIES):
+        moved = [(tensor * (1 + OF_LAST * random.standard_normal(tensor.shape))).astype(np.float32) for tensor in gated]
+        change = rows(moved) - maps
+        squares.append(np.square(change - change.mean(axis=(2, 3), keepdims=True)).mean(axis=(1, 2, 3)))
+    return np.sqrt(np.mean(squares, axis=0) / 2)
 
 
 def between(maps: np.ndarray, rows: Rows, gated: Sequence[np.ndarray], read: Sequence[tuple[int, ...]]) -> Interval:

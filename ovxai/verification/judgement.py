@@ -18,9 +18,19 @@ from ovxai.verification.detection import detection
 from ovxai.verification.engine import Engine, Feeds, is_quantised
 from ovxai.verification.instances import instance_segmentation
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
-from ovxai.verification.maps import NO_EVIDENCE, Definition, Deviation, Interval, compare_raw, compare_scaled, tolerance_of
+from ovxai.verification.maps import (
+    NO_EVIDENCE,
+    Definition,
+    Deviation,
+    Interval,
+    compare_raw,
+    compare_scaled,
+    spread_of,
+    tolerance_of,
+)
 from ovxai.verification.pictures import Batch, make_batches
 from ovxai.verification.plain import Case, take_apart
+from ovxai.verification.precision import PrecisionReport, measure_precision
 from ovxai.verification.raster import check_features
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
 
@@ -46,6 +56,7 @@ def verify(
     size: tuple[int, int] | None = None,
     plain: str | Path | ov.Model | None = None,
     raster: bool = True,
+    precision: str | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Check an explained model against the definition, one masked copy at a time, all in f32.
@@ -53,7 +64,8 @@ def verify(
     model: an explained IR. image: HWC u8 RGB of any size, or an array [N, ...] that is fed as it is;
     without it smooth noise made from `seed`. samples: how many pictures (a dynamic batch takes two at
     least). size: (H, W) where the model leaves them open. plain: the model it came from; then outputs
-    and metadata are compared with that file too. progress: called with (masks done, masks in all).
+    and metadata are compared with that file too. precision: "bf16" or "f16": how well the maps come out on this CPU when
+    it computes in that is measured as well. progress: called with (masks done, masks in all).
 
     Raises:
         NotExplainedError, UnsupportedModelError, TargetLayerError: the model does not say enough about
@@ -72,10 +84,24 @@ def verify(
     _check_maps(case, batches, outputs, findings, progress)
     if raster:
         findings.checks += check_features(case, batches[0])
+    if precision is not None:
+        measured = measure_precision(case.explained, [batch.feeds(case.plain, case.place) for batch in batches], precision)
+        findings.checks.append(Check("precision", measured.ok, str(measured)))
     return make_report(
         findings.rows, findings.checks, findings.notes,
         scaled=case.info.scaled, method=case.info.method, shape=findings.shape,
     )  # fmt: skip
+
+
+def precision_here(model: ov.Model) -> PrecisionReport:
+    """How well the maps of an explained model come out in the precision that this CPU chooses by itself, on smooth noise.
+
+    Raises:
+        NotExplainedError, UnsupportedModelError: as `verify`.
+    """
+    case = take_apart(model)
+    batches, _ = make_batches(case.plain, case.place, None, 1, 0, None)
+    return measure_precision(case.explained, [batch.feeds(case.plain, case.place) for batch in batches])
 
 
 def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None) -> Definition:
@@ -207,6 +233,10 @@ def _check_pictures(
         except (UnsupportedModelError, IndexError) as error:
             result = Deviation(np.inf, 0.0, np.inf, detail=str(error))
         findings.rows.append(PictureRow(picture, together, **vars(result)))
+        if result.noise:
+            findings.notes.append(
+                f"picture {picture}: f32 moves the definition itself by {result.noise:.2g} of the maps' spread; allowed for"
+            )
     findings.checks += check_beside(case, batch, found, wanted, shown)
     findings.notes += [note for note in (*wanted.notes, *_says_nothing(wanted)) if note not in findings.notes]
 
@@ -234,21 +264,33 @@ def _wrong_type(maps: np.ndarray, scaled: bool, batch: int) -> str:
 
 
 def _compare(maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool) -> Deviation:
+    """Against the definition; where that fails, with what rounding makes of the definition itself."""
     found = _against_maps(maps, wanted, row, classes, scaled)
+    noise = 0.0
+    if found.units > 1 and wanted.noise is not None:
+        noise = float(wanted.noise()[row])
+        found = _against_maps(maps, wanted, row, classes, scaled, noise=noise)
+        found = replace(found, noise=noise / max(spread_of(wanted.maps[row]), np.finfo(np.float64).tiny))
     if found.units <= 1 or wanted.between is None:
         return found
     low, high = (edge[row][classes] for edge in wanted.between())
-    again = _against_maps(maps, wanted, row, classes, scaled, (low, high))
+    again = _against_maps(maps, wanted, row, classes, scaled, (low, high), noise)
     jumps = int((high - low > tolerance_of(wanted.maps[row][classes])).sum())
-    return replace(again, on_edge=jumps)
+    return replace(again, on_edge=jumps, noise=found.noise)
 
 
 def _against_maps(
-    maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool, between: Interval | None = None
+    maps: np.ndarray,
+    wanted: Definition,
+    row: int,
+    classes: np.ndarray,
+    scaled: bool,
+    between: Interval | None = None,
+    noise: float = 0.0,
 ) -> Deviation:
     chosen = wanted.maps[row][classes]
     doubtful = None if wanted.doubtful is None else wanted.doubtful[row][classes]
     if not scaled:
-        return compare_raw(maps, chosen, doubtful, between)
+        return compare_raw(maps, chosen, doubtful, between, noise)
     bias = None if wanted.bias is None else wanted.bias[classes]
-    return compare_scaled(maps, chosen, bias, doubtful, between)
+    return compare_scaled(maps, chosen, bias, doubtful, between, noise)

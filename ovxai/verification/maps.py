@@ -13,6 +13,9 @@ OF_LARGEST = 2e-6
 #: A map whose values differ by less than this part of them carries no evidence.
 NO_EVIDENCE = 1e-6
 
+#: How many times its own standard deviation the definition's rounding is allowed: of some 100,000 cells the worst one.
+OF_NOISE = 5.0
+
 #: (lowest, highest) maps, where the definition leaves an interval open.
 Interval = tuple[np.ndarray, np.ndarray]
 
@@ -25,7 +28,8 @@ class Definition:
     ranking: [N, C], by which `top:K` chooses. bias: [C], the part of the maps that scaling cancels.
     doubtful: [N, C, h, w] bool, cells where the definition jumps and rounding decides. between: the lowest
     and the highest maps that rounding makes of the definition, where quantisers stand in it; asked for only
-    when a map is off, since it takes many times as long. notes: what a person should know.
+    when a map is off, since it takes many times as long. noise: [N], how far f32 moves the definition itself, as the
+    standard deviation of a cell; asked for only then. notes: what a person should know.
     """
 
     maps: np.ndarray
@@ -34,6 +38,7 @@ class Definition:
     bias: np.ndarray | None = None
     doubtful: np.ndarray | None = None
     between: Callable[[], Interval] | None = None
+    noise: Callable[[], np.ndarray] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -43,7 +48,8 @@ class Deviation:
 
     deviation, tolerance: at the worst place, in the maps' units, or in grey levels where they are scaled.
     units: deviation over tolerance there, infinite where no tolerance can excuse it. worst_class, worst_cell:
-    that place. left_out: cells at which the definition jumps. on_edge: cells held against an interval.
+    that place. left_out: cells at which the definition jumps. on_edge: cells held against an interval. noise: the
+    definition's own rounding as a part of the maps' mean spread, where it was measured and allowed for.
     """
 
     deviation: float
@@ -53,6 +59,7 @@ class Deviation:
     worst_cell: tuple[int, int] | None = None
     left_out: int = 0
     on_edge: int = 0
+    noise: float = 0.0
     detail: str = ""
 
 
@@ -92,21 +99,29 @@ def grey_levels(maps: np.ndarray, ends: np.ndarray | None = None) -> np.ndarray:
     return np.clip(np.floor(255 * (maps - low) / np.where(high > low, high - low, 1)), 0, 255)
 
 
-def tolerance_of(maps: np.ndarray) -> float:
-    """What one picture's unscaled maps [C, h, w] may be off by."""
-    spread = maps.reshape(len(maps), -1).std(axis=1).mean()
-    return float(OF_SPREAD * spread + OF_LARGEST * np.abs(maps).max())
+def spread_of(maps: np.ndarray) -> float:
+    """One picture's maps [C, h, w]: the mean over classes of the standard deviation over cells."""
+    return float(maps.reshape(len(maps), -1).std(axis=1).mean())
+
+
+def tolerance_of(maps: np.ndarray, noise: float = 0.0) -> float:
+    """What one picture's unscaled maps [C, h, w] may be off by. noise: the definition's own, a standard deviation."""
+    return float(OF_SPREAD * spread_of(maps) + OF_LARGEST * np.abs(maps).max() + OF_NOISE * noise)
 
 
 def compare_raw(
-    found: np.ndarray, wanted: np.ndarray, doubtful: np.ndarray | None = None, between: Interval | None = None
+    found: np.ndarray,
+    wanted: np.ndarray,
+    doubtful: np.ndarray | None = None,
+    between: Interval | None = None,
+    noise: float = 0.0,
 ) -> Deviation:
     """Unscaled maps of one picture, [C, h, w], against their definition, or against the interval it leaves open."""
     if problem := _unfit(found, wanted):
         return problem
     low, high = between or (wanted, wanted)
     off = _outside(found.astype(np.float64), low, high)
-    return _worst(off, np.full(len(wanted), tolerance_of(wanted)), doubtful)
+    return _worst(off, np.full(len(wanted), tolerance_of(wanted, noise)), doubtful)
 
 
 def compare_scaled(
@@ -115,6 +130,7 @@ def compare_scaled(
     bias: np.ndarray | None = None,
     doubtful: np.ndarray | None = None,
     between: Interval | None = None,
+    noise: float = 0.0,
 ) -> Deviation:
     """u8 maps of one picture, [C, h, w], against the definition `wanted`, which is not scaled yet.
 
@@ -135,7 +151,7 @@ def compare_scaled(
     off = _outside(found.astype(np.float64), grey_levels(low, high), grey_levels(high, low))
     off[(empty | empty_without_bias) & zero] = 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        allowed = 1 + np.ceil(255 * tolerance_of(wanted) / np.where(span > 0, span, np.inf))
+        allowed = 1 + np.ceil(255 * tolerance_of(wanted, noise) / np.where(span > 0, span, np.inf))
     return _worst(off, np.minimum(allowed, 255), doubtful)
 
 

@@ -15,6 +15,7 @@ class PictureRow:
     units: the largest deviation over what is allowed at that place; up to 1 is exact.
     worst_class, worst_cell: where that was. left_out: cells at which the definition jumps.
     on_edge: cells with a value on the edge between two levels of a quantiser, held against both of its sides.
+    noise: what f32 itself moves the definition by, in parts of the maps' mean spread; 0 where it was not asked for.
     """
 
     picture: int
@@ -26,6 +27,7 @@ class PictureRow:
     worst_cell: tuple[int, int] | None = None
     left_out: int = 0
     on_edge: int = 0
+    noise: float = 0.0
     detail: str = ""
 
     @property
