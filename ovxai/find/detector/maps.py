@@ -1,5 +1,7 @@
-"""What is scored position by position: the last maps of a head, found from the outputs upward, and the tokens of query
-detectors, found from where queries are picked."""
+"""What is scored position by position: the last maps of a head, and the tokens of query detectors.
+
+Head maps are found from the outputs upward, tokens from where queries are picked.
+"""
 
 from __future__ import annotations
 
