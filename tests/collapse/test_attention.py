@@ -141,7 +141,10 @@ def test_norm_over_some_axes_behind_the_selection(axes):
 
 
 def test_a_norm_behind_the_selection_takes_the_change_alone():
-    """Of what has the masks in front nothing is put together and taken apart again: no MVN, and no sum with an anchor but the last."""
+    """Of what has the masks in front nothing is put together and taken apart again.
+
+    No MVN, and no sum with an anchor but the last.
+    """
     maps, _ = collapsed(vit(lambda n, r: linear(token(layer_norm(block(n, r)))), mask="gaussian"))
     norms = [list(node.get_output_shape(0)) for node in maps.get_ordered_ops() if node.get_type_name() == "MVN"]
     assert norms and all(shape[0] == 1 for shape in norms)
