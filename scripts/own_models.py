@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovxai.quantization.pictures import Pictures
+from ovxai.quantization.measure import Pictures
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 SHAPES = {name: FIXTURES / "shapes" / f"{name}.xml" for name in ("cnn", "vit", "detector", "instances")}

@@ -23,7 +23,7 @@ from ovxai.graph.names import port_named
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
-from ovxai.quantization.pictures import calibration_feeds, find_pictures
+from ovxai.quantization.measure import calibration_feeds, find_pictures
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 from own_models import OWN, first_pictures, folder_of
 

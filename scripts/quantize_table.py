@@ -24,8 +24,8 @@ from ovxai.errors import OvxaiError
 from ovxai.graph.read import read_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
+from ovxai.quantization.measure import calibration_feeds, find_pictures
 from ovxai.quantization.nncf_ptq import Recipe, is_transformer, load_nncf, post_training
-from ovxai.quantization.pictures import calibration_feeds, find_pictures
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 from ovxai.verification import verify
 from own_models import OWN, first_pictures, folder_of

@@ -26,7 +26,7 @@ COMMANDS = {
     "strip": Entry("insertion_commands", "Give the plain model back."),
     "quantize": Entry("quantize_command", "INT8 by NNCF, explanation kept exact."),
     "bench": Entry("bench_command", "Plain against explained: latency, throughput, memory."),
-    "demo": Entry("demo_command", "The whole way on the model and photo that ship with the package."),
+    "demo": Entry("run_command", "The whole way on the model and photo that ship with the package."),
 }
 
 

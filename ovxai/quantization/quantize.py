@@ -27,9 +27,8 @@ from ovxai.metadata import (
 )
 from ovxai.options import AUTO, InsertOptions, options_read
 from ovxai.quantization.keep import Search, Tried, keep_explanation
-from ovxai.quantization.measure import Say, Work, accuracy, judged, look, timed
+from ovxai.quantization.measure import Say, Work, accuracy, find_pictures, judged, look, spread, timed
 from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf
-from ovxai.quantization.pictures import find_pictures, spread
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
 

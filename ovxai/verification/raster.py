@@ -15,8 +15,8 @@ import openvino as ov
 
 from ovxai.graph.picture import PictureInput
 from ovxai.metadata import CLASSIFICATION
+from ovxai.verification.classification import RANKS, positions_of
 from ovxai.verification.engine import Engine
-from ovxai.verification.gates import RANKS, positions_of
 from ovxai.verification.pictures import Batch
 from ovxai.verification.plain import Case, port_named
 from ovxai.verification.report import Check

@@ -125,7 +125,7 @@ def _quantised() -> ov.Model:
 
 def test_pictures_are_read_as_run_reads_them(folder):
     """Same decoding, same resizing, same normalisation, for every path; spread over the folders."""
-    from ovxai.quantization.pictures import calibration_feeds, find_pictures, spread
+    from ovxai.quantization.measure import calibration_feeds, find_pictures, spread
     from ovxai.runtime.feed.preprocess import PreprocessOptions
 
     model = ov.Core().read_model(SHAPES / "cnn.xml")

@@ -18,7 +18,7 @@ from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
 from ovxai.quantization import QuantizeOptions, QuantizeReport, Side
 from ovxai.quantization.keep import Tried, rounded, weighted_layers, with_rounded_weights
-from ovxai.quantization.pictures import find_pictures, known_class, spread
+from ovxai.quantization.measure import find_pictures, known_class, spread
 from ovxai.quantization.quantize import recorded_options
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 

@@ -32,8 +32,8 @@ pytestmark = [
 
 
 def quantised(model, folder):
+    from ovxai.quantization.measure import calibration_feeds, find_pictures, spread
     from ovxai.quantization.nncf_ptq import Recipe, post_training
-    from ovxai.quantization.pictures import calibration_feeds, find_pictures, spread
     from ovxai.runtime.feed.preprocess import PreprocessOptions
 
     pictures = find_pictures(folder, model, PreprocessOptions())

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.runtime_graphs import encoded, picture
 from ovxai.errors import SourceError
-from ovxai.runtime.feed.sources import (
+from ovxai.runtime.feed.sources import (  # fmt: skip
     Broken,
     Frame,
     Source,
@@ -17,7 +17,7 @@ from ovxai.runtime.feed.sources import (
     frame_count,
     open_clip,
     pictures,
-)  # fmt: skip
+)
 from ovxai.runtime.write.files import VideoFile
 
 

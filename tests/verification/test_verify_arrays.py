@@ -8,7 +8,7 @@ import pytest
 from helpers.values import numbers
 from ovxai.errors import UnsupportedModelError
 from ovxai.verification.beside import check_index, classes_of
-from ovxai.verification.gates import Positions, gate
+from ovxai.verification.classification import Positions, gate
 from ovxai.verification.keeping import difference
 from ovxai.verification.maps import bilinear, compare_raw, compare_scaled, grey_levels, sampled
 

@@ -15,14 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.layout import (
-    flat_dims,
-    laid_change,
-    laid_out,
-    spread_over_masks,
-    to_windowed,
-    window_dims,
-)
+from ovxai.collapse.layout import flat_dims, laid_change, laid_out, spread_over_masks, to_windowed, window_dims
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation

@@ -10,15 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovxai.errors import TargetLayerError
-from ovxai.find.detector.maps import (
-    HeadMap,
-    TokenScores,
-    behind_regions,
-    find_token_scores,
-    head_maps,
-    is_resized,
-    last_linear,
-)
+from ovxai.find.detector.maps import HeadMap, TokenScores, behind_regions, find_token_scores, head_maps, is_resized, last_linear
 from ovxai.find.detector.outputs import Ingredients, class_columns, is_bare, is_decoded, prediction_form
 from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, box_evidence, choose
 from ovxai.find.detector.tracers import Tracers, step
