@@ -1,11 +1,10 @@
-"""Operations on tensors that carry the masks as one more axis in front."""
+"""Operations on tensors with the masks as one more axis in front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
 from operator import mul
-from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino as ov
@@ -15,20 +14,17 @@ from ovxai.collapse.carry import axis_values, is_pointwise_convolution
 from ovxai.collapse.layout import spread_over_masks, window_dims
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import Shared, Value
+from ovxai.collapse.values import Held, Shared, window_axes
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph import emit
-from ovxai.graph.dims import ONE, Dim, Dims, ints, sizes
-from ovxai.graph.graph import constant_value
-
-if TYPE_CHECKING:
-    pass
+from ovxai.graph.dims import ONE, Dim, Dims, ints, sizes, whole_number
+from ovxai.graph.graph import constant_value, source
 
 
 class Lift:
     """One operation about to be applied to tensors [M, ...]: the tensors, their values, the result's extents."""
 
-    def __init__(self, operation: Operation, values: Sequence[Value], out: list[Dims], masks: Masks) -> None:
+    def __init__(self, operation: Operation, values: Sequence[Held], out: list[Dims], masks: Masks) -> None:
         self.operation = operation
         self.node = operation.node
         self.values = values
@@ -45,7 +41,7 @@ class Lift:
     def inside(self, port: int) -> Dims:
         """Physical extents of an operand, without M."""
         value = self.values[port]
-        return window_dims(value.dims, getattr(value, "axes", ()), self.masks)
+        return window_dims(value.dims, window_axes(value), self.masks)
 
     def front(self, index: int = 0) -> list[Dim]:
         return [self.masks.count, *self.out[index]]
@@ -100,7 +96,7 @@ def _vector_product(lift: Lift, rank: int) -> ov.Output:
 
 
 def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:
-    """[M, b, i, k] @ [b, k, j] as [b, M*i, k] @ [b, k, j]: one product a batch, not one a mask."""
+    """[M, b, i, k] @ [b, k, j] as [b, M*i, k] @ [b, k, j]: one product per batch, not one per mask."""
     first = _aligned(lift, 0, rank)
     if lift.operation.attribute("transpose_a"):
         first = emit.transpose(first, [*range(rank - 1), rank, rank - 1])
@@ -127,15 +123,19 @@ def axes_input(lift: Lift) -> list[ov.Output]:
     """Operations whose axes stand at port 1."""
     if lift.is_mapped(1):
         raise UnsupportedModelError(f"{lift.operation.name}: its axes depend on the picture")
-    axes = axis_values(lift.node, 1, lift.rank(0))
-    value = np.array([axis + 1 for axis in axes], np.int64)
-    shape = np.shape(constant_value(lift.node.input(1).get_source_output()))
-    inputs = [lift.tensors[0], op.constant(value.reshape(shape)).output(0), *lift.tensors[2:]]
+    axes, given = axis_values(lift.node, 1, lift.rank(0)), constant_value(source(lift.node, 1))
+    if axes is None or given is None:
+        return _unroll(lift)
+    moved = np.array([axis + 1 for axis in axes], np.int64).reshape(given.shape)
+    inputs = [lift.tensors[0], op.constant(moved).output(0), *lift.tensors[2:]]
     return emit.clone(lift.node, inputs).outputs()
 
 
 def normalisation(lift: Lift) -> list[ov.Output]:
-    """Axes that are kept become one, with the masks: the CPU has no MVN of its own for more than two beside those it takes the mean of."""
+    """Axes that are kept become one, with the masks.
+
+    The CPU has no MVN of its own for more than two beside those it takes the mean of.
+    """
     axes = axis_values(lift.node, 1, lift.rank(0))
     kept = lift.rank(0) - len(axes or ())
     if lift.is_mapped(1) or axes is None or sorted(axes) != list(range(kept, lift.rank(0))):
@@ -161,10 +161,10 @@ def concat(lift: Lift) -> ov.Output:
 
 
 def gather(lift: Lift) -> ov.Output:
-    if not lift.is_mapped(0) or lift.is_mapped(1) or lift.node.get_attributes().get("batch_dims"):
-        return _unroll(lift)[0]
     axis = axis_values(lift.node, 2, lift.rank(0))
-    return op.gather(lift.tensors[0], lift.tensors[1], op.constant(np.int64(axis[0] + 1))).output(0)
+    if axis is None or not lift.is_mapped(0) or lift.is_mapped(1) or lift.node.get_attributes().get("batch_dims"):
+        return _unroll(lift)[0]
+    return op.gather(lift.tensors[0], lift.tensors[1], whole_number(axis[0] + 1)).output(0)
 
 
 def slice_(lift: Lift) -> ov.Output:
@@ -229,16 +229,17 @@ def _fold(lift: Lift) -> list[ov.Output]:
 
 
 def _unroll(lift: Lift) -> list[ov.Output]:
-    """One operation a mask: right for any operation, and the slowest way there is."""
+    """One operation per mask: right for any operation, and the slowest way there is."""
     if not lift.masks.count.is_static:
         raise UnsupportedModelError(
-            f"{lift.operation.name} ({lift.operation.kind}) has no rule for a map of dynamic size; give the model a fixed input size"
+            f"{lift.operation.name} ({lift.operation.kind}) has no rule for a map of dynamic size; "
+            "give the model a fixed input size"
         )
-    columns = [[] for _ in lift.out]
+    columns: list[list[ov.Output]] = [[] for _ in lift.out]
     for mask in range(lift.masks.count.size):
-        row = op.constant(np.int64(mask))
+        row = whole_number(mask)
         inputs = [
-            op.gather(tensor, row, op.constant(np.int64(0))).output(0) if lift.is_mapped(port) else tensor
+            op.gather(tensor, row, whole_number(0)).output(0) if lift.is_mapped(port) else tensor
             for port, tensor in enumerate(lift.tensors)
         ]
         for column, dims, index in zip(columns, lift.out, range(len(lift.out))):

@@ -31,6 +31,13 @@ def axis_values(node: ov.Node, port: int, rank: int) -> list[int] | None:
     return None if value is None else [int(axis) % rank for axis in np.atleast_1d(value)]
 
 
+def constant_lists(node: ov.Node, first: int) -> list[list[int]] | None:
+    """The lists of whole numbers at the inputs from `first` on; None when one of them is not a constant."""
+    ports = range(first, node.get_input_size())
+    values = [value for value in (constant_value(source(node, port)) for port in ports) if value is not None]
+    return [[int(entry) for entry in value] for value in values] if len(values) == len(ports) else None
+
+
 def _data_only(axes: dict[int, int], count: int) -> Carried:
     return [axes] + [{} for _ in range(count - 1)]
 

@@ -23,7 +23,7 @@ from ovxai.collapse.carry import axis_values
 from ovxai.collapse.layout import flat_dims, for_each, zero_anchor
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import Anchored, Mapped, Shared, Value, Windowed
+from ovxai.collapse.values import Anchored, Held, Shared, window_axes
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims
 from ovxai.graph.graph import constant_value, source
@@ -37,7 +37,7 @@ class Step:
     """
 
     def __init__(
-        self, operation: Operation, values: Sequence[Value], out: list[Dims], axes: Sequence[tuple[int, ...]], masks: Masks
+        self, operation: Operation, values: Sequence[Held], out: list[Dims], axes: Sequence[tuple[int, ...]], masks: Masks
     ) -> None:
         self.operation = operation
         self.values = values
@@ -49,7 +49,7 @@ class Step:
     def parts(self, port: int) -> Anchored | None:
         """The two parts of an operand; None where no mask changes it."""
         value = self.values[port]
-        return value.anchored if isinstance(value, (Mapped, Windowed)) else None
+        return None if isinstance(value, Shared) else value.anchored
 
     def anchor(self, port: int) -> ov.Output:
         """An operand without masks, of its plain rank."""
@@ -57,17 +57,18 @@ class Step:
         return parts.anchor() if parts else self.values[port].out()
 
     def as_anchor(self, port: int) -> Shared:
+        """An operand's anchor in its place."""
         value = self.values[port]
-        return Shared(flat_dims(value.dims, getattr(value, "axes", ())), lambda: self.anchor(port))
+        return Shared(flat_dims(value.dims, window_axes(value)), lambda: self.anchor(port))
 
-    def as_change(self, port: int) -> Value:
+    def as_change(self, port: int) -> Held:
         """An operand's change in its place; nothing where no mask changes it."""
         parts, value = self.parts(port), self.values[port]
-        if parts is None:
+        if parts is None or isinstance(value, Shared):
             return Shared((), lambda: emit.scalar(0.0, value.out()))
         return replace(value, out=parts.change, anchored=None)
 
-    def applied(self, instead: Mapping[int, Value]) -> list[ov.Output]:
+    def applied(self, instead: Mapping[int, Held]) -> list[ov.Output]:
         """The operation with other values at some ports: [M, ...]."""
         values = [instead.get(port, value) for port, value in enumerate(self.values)]
         return applied(Lift(self.operation, values, self.out, self.masks))
@@ -97,6 +98,7 @@ class Step:
         return emit.unsqueeze(tensor, [*first, *range(1, 1 + missing)]) if first or missing else tensor
 
     def change(self, port: int) -> ov.Output:
+        """What the masks change of an operand, lined up."""
         parts = self.parts(port)
         if parts is None:
             raise ValueError(f"port {port} does not vary")
@@ -123,14 +125,14 @@ def through(step: Step) -> list[ov.Output]:
 
 def side_by_side(step: Step) -> list[ov.Output]:
     """Concat: what no mask changes has no change."""
-    instead = {}
-    for port, value in enumerate(step.values):
+
+    def change(port: int) -> Held:
+        value = step.values[port]
         if step.parts(port) is None:
-            dims = value.dims
-            instead[port] = Shared(dims, lambda dims=dims, value=value: emit.zeros(dims, value.out()))
-        else:
-            instead[port] = step.as_change(port)
-    return step.applied(instead)
+            return Shared(value.dims, lambda: emit.zeros(value.dims, value.out()))
+        return step.as_change(port)
+
+    return step.applied({port: change(port) for port in range(len(step.values))})
 
 
 def chosen(step: Step) -> list[ov.Output]:
@@ -169,6 +171,7 @@ def product(step: Step) -> list[ov.Output]:
 
 
 def quotient(step: Step) -> list[ov.Output]:
+    """Divide: by a shared number as any linear operation, else (da - (a0 / b0) * db) / b."""
     if step.varying == [0]:
         return step.applied({0: step.as_change(0)})
     ratio = emit.divide(step.dark(0), step.dark(1))
@@ -186,6 +189,7 @@ def power(step: Step) -> list[ov.Output]:
 
 
 def squared_difference(step: Step) -> list[ov.Output]:
+    """SquaredDifference: the square of a difference, whose change is that of Subtract."""
     change = step.change(0) if 0 in step.varying else op.negative(step.change(1)).output(0)
     if len(step.varying) == 2:
         change = emit.subtract(change, step.change(1))

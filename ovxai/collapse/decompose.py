@@ -15,7 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.carry import ENDLESS, Sizes
+from ovxai.collapse.carry import ENDLESS, Sizes, constant_lists
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, dims_of, ints, sizes
 from ovxai.graph.graph import Key, constant_value, key_of, sources
@@ -36,6 +36,7 @@ class Witness:
 
 
 def attention(node: ov.Node, witness: Witness) -> ov.Output | None:
+    """softmax(scale * query @ keys^T + mask) @ values; a causal one has no such form here."""
     if node.get_attributes().get("causal"):
         return None
     query, key, value, *rest = sources(node)
@@ -69,6 +70,8 @@ def _covers_map(node: ov.Node, witness: Witness, kernel: list[int]) -> bool:
 
 
 def pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Output | None]:
+    """A pool whose kernel covers the map: a reduction."""
+
     def rule(node: ov.Node, witness: Witness) -> ov.Output | None:
         if not _covers_map(node, witness, list(node.get_attributes()["kernel"])):
             return None
@@ -79,6 +82,8 @@ def pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Outp
 
 
 def adaptive_pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness], ov.Output | None]:
+    """A pool to a single cell is a reduction, one to the map's own size is nothing."""
+
     def rule(node: ov.Node, witness: Witness) -> ov.Output | None:
         data, target = sources(node)
         size = constant_value(target)
@@ -93,7 +98,7 @@ def adaptive_pool(reduce: Callable[..., ov.Node]) -> Callable[[ov.Node, Witness]
 
 
 def depthwise(node: ov.Node, witness: Witness) -> ov.Output | None:
-    """[g, 1, 1, kh, kw] weights over a map of kh x kw: a weighted sum a channel."""
+    """[g, 1, 1, kh, kw] weights over a map of kh x kw: a weighted sum per channel."""
     data, weight = sources(node)
     groups, outs, ins, *kernel = witness(weight)
     if (outs, ins) != (1, 1) or not _covers_map(node, witness, kernel):
@@ -126,12 +131,12 @@ def pad(node: ov.Node, witness: Witness) -> ov.Output | None:
 
 
 def slice_(node: ov.Node, witness: Witness) -> ov.Output | None:
-    data, *bounds = sources(node)
-    values = [constant_value(bound) for bound in bounds]
-    if any(value is None for value in values):
+    """Slice along the axes that it shortens alone."""
+    data, bounds = sources(node)[0], constant_lists(node, 1)
+    if bounds is None:
         return None
-    starts, stops, steps, *axes = ([int(one) for one in value] for value in values)
-    axes = axes[0] if axes else list(range(len(starts)))
+    starts, stops, steps, *given = bounds
+    axes = given[0] if given else list(range(len(starts)))
     cut = [i for i, axis in enumerate(axes) if not _is_whole(data, axis, starts[i], stops[i], steps[i], witness)]
     if len(cut) == len(axes):
         return None
@@ -141,14 +146,15 @@ def slice_(node: ov.Node, witness: Witness) -> ov.Output | None:
 
 
 def strided_slice(node: ov.Node, witness: Witness) -> ov.Output | None:
+    """StridedSlice whose whole axes are said to be whole."""
     attributes = node.get_attributes()
     data, *bounds = sources(node)
-    values = [constant_value(bound) for bound in bounds]
-    if any(value is None for value in values) or any(attributes["new_axis_mask"]) or any(attributes["ellipsis_mask"]):
+    values = constant_lists(node, 1)
+    if values is None or any(attributes["new_axis_mask"]) or any(attributes["ellipsis_mask"]):
         return None
-    begins, ends, *strides = ([int(one) for one in value] for value in values)
+    begins, ends, *given = values
     count = len(begins)
-    strides = strides[0] if strides else [1] * count
+    strides = given[0] if given else [1] * count
     open_begin, open_end, shrunk = (
         [*attributes[name], *[0] * count][:count] for name in ("begin_mask", "end_mask", "shrink_axis_mask")
     )

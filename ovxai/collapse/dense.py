@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
@@ -13,7 +12,7 @@ from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.values import Leveled, Mapped, Merged, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
-from ovxai.graph.dims import Dims, ints
+from ovxai.graph.dims import Dims, ints, number, whole_number
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -55,7 +54,7 @@ def _scattered(value: Windowed, masks: Masks) -> ov.Output:
 def _one_hot(masks: Masks) -> ov.Output:
     """f32 [M, W, P]: where each present window cell lies."""
     depth = op.squeeze(masks.positions.node(), ints([0]))
-    hot = op.one_hot(masks.window_index, depth, op.constant(np.float32(1)), op.constant(np.float32(0)), 2)
+    hot = op.one_hot(masks.window_index, depth, number(1), number(0), 2)
     return op.multiply(hot, op.unsqueeze(masks.presence, ints([2]))).output(0)
 
 
@@ -65,8 +64,8 @@ def _placed(change: ov.Output, axis: int, rank: int, masks: Masks) -> ov.Output:
     turned = emit.transpose(change, [0, axis, *others])  # [M, W, ...]
     flat = op.reshape(turned, ints([0, 0, -1]), True)
     placed = emit.matmul(_one_hot(masks), flat.output(0), transpose_a=True)  # [M, P, ...]
-    tail = op.gather(op.shape_of(turned, "i64"), ints(list(range(2, rank))), op.constant(np.int64(0)))
-    head = op.gather(op.shape_of(placed, "i64"), ints([0, 1]), op.constant(np.int64(0)))
+    tail = op.gather(op.shape_of(turned, "i64"), ints(list(range(2, rank))), whole_number(0))
+    head = op.gather(op.shape_of(placed, "i64"), ints([0, 1]), whole_number(0))
     back = op.reshape(placed, op.concat([head, tail], 0), False)
     order = [0, *(1 if a == axis else 2 + others.index(a) for a in range(1, rank))]
     return emit.transpose(back.output(0), order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import openvino as ov
 
@@ -23,7 +24,7 @@ def grid_dims(tap: Tap, graph: Graph) -> tuple[Dim, Dim]:
     axes = POSITION_AXES[tap.layout]
     if len(axes) == 1:
         return Dim(tap.grid[0]), Dim(tap.grid[1])
-    dims = dims_of(tap.port, graph.shape(tap.port))
+    dims = dims_of(tap.port, graph.known_shape(tap.port))
     return dims[axes[0]], dims[axes[1]]
 
 
@@ -33,7 +34,7 @@ def gated(tap: Tap, graph: Graph) -> Value:
     Every prefix token is a run of its own, so that what is done for a class token is not done for
     the registers beside it.
     """
-    dims = dims_of(tap.port, graph.shape(tap.port))
+    dims = dims_of(tap.port, graph.known_shape(tap.port))
     axes = POSITION_AXES[tap.layout]
     if not tap.prefix:
         return _leveled(dims, axes, lambda: tap.port)
@@ -47,7 +48,7 @@ def gated(tap: Tap, graph: Graph) -> Value:
         piece = cut(lambda: tap.port, axis, bounds[index], bounds[index + 1])
         return _leveled(own, axes, piece) if index == tap.prefix else Shared(own, piece)
 
-    return Segments(dims, axis, runs, tuple(Part(lambda i=i: part(i)) for i in range(len(runs))), lambda: tap.port)
+    return Segments(dims, axis, runs, tuple(Part(partial(part, index)) for index in range(len(runs))), lambda: tap.port)
 
 
 def _leveled(dims: Dims, axes: tuple[int, ...], tensor: Thunk) -> Leveled:

@@ -22,7 +22,7 @@ from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import UNKNOWN, Op, Operation, infer_shape
 from ovxai.collapse.pointwise import pointwise
 from ovxai.collapse.tokens import history, join, segmented
-from ovxai.collapse.values import NOTHING, Dense, Mapped, Past, Refusal, Segments, Shared, Value
+from ovxai.collapse.values import NOTHING, Dense, Mapped, Past, Refusal, Segments, Shared, Value, held
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.dims import dims_of, sizes
 from ovxai.graph.graph import Graph, Key, key_of, sources
@@ -103,6 +103,7 @@ class Interpreter:
         return self._ops.get(node.get_type_name(), UNKNOWN)
 
     def operation(self, node: ov.Node) -> Operation:
+        """A node with what its inputs are under the masks."""
         inputs = tuple(self._input(feed) for feed in sources(node))
         real = self.graph.knows(node)
         dims = tuple(dims_of(output, self._witness(output, inputs)) for output in node.outputs())
@@ -182,7 +183,7 @@ def _shared_results(operation: Operation) -> list[Value]:
         if operation.whole:
             plain = partial(operation.node.output, index)
         elif plain is None:
-            plain = once(lambda: operation.remake([value.out() for value in operation.inputs], dims, index))
+            plain = once(lambda: operation.remake([held(value).out() for value in operation.inputs], dims, index))
         return Shared(dims, plain)
 
     return [result(index) for index in range(len(operation.out_dims))]

@@ -1,10 +1,10 @@
-"""From a value to the tensors that carry it: levels, rows, windows, the dense form."""
+"""From a value to the tensors that hold it: levels, rows, windows, the dense form."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 import openvino as ov
 from openvino import opset13 as op
@@ -41,6 +41,7 @@ def unstacked(stack: Thunk, dims: Dims, positions: Sequence[int], masks: Masks) 
 
 
 def window_dims(dims: Dims, axes: Sequence[int], masks: Masks) -> Dims:
+    """`dims` of a tensor that has on `axes` a window's positions and one for all the rest."""
     return tuple(Dim(masks.window + 1) if axis in axes else dim for axis, dim in enumerate(dims))
 
 
@@ -79,7 +80,7 @@ def rows(tensor: ov.Output, value: Leveled, masks: Masks) -> ov.Output:
     order = [0, *value.positions, *rest[1:]] if single else [*value.positions, *rest]
     turned = emit.transpose(tensor, order)
     front = emit.reshape(turned, [masks.positions, *(value.dims[axis] for axis in rest)])
-    return front if masks.whole else emit.slice_axis(front, 0, masks.start, masks.stop)
+    return front if masks.stop is None else emit.slice_axis(front, 0, masks.start, masks.stop)
 
 
 def level_rows(value: Leveled, masks: Masks) -> ov.Output:
@@ -179,6 +180,7 @@ def _window_change(value: Leveled, axis: int, masks: Masks) -> ov.Output:
 
 
 def _window(value: Leveled, axis: int, masks: Masks) -> ov.Output:
+    """[M, ..., W + 1, ...]: the window's cells under each mask and, last, a dark token."""
     base = emit.unsqueeze(value.levels[ZERO](), [0])
     if masks.levels == (ONE,):
         live = emit.unsqueeze(rows(value.levels[ONE](), value, masks), [axis + 1])
@@ -198,6 +200,7 @@ def _spots(rank: int, axis: int) -> list[int]:
 
 
 def _live_by_level(value: Leveled, axis: int, masks: Masks, at: Callable[[float], ov.Output]) -> ov.Output:
+    """The window's cells, each read off the tensor of its own level."""
     pieces, start = [], 0
     for level in masks.levels:
         stop = start + sum(cell[2] == level for cell in masks.offsets)
@@ -225,8 +228,12 @@ def level_changes(value: Leveled, masks: Masks) -> dict[float, Thunk]:
     """level -> V_level - V_0 with full extent on the positions, for the gate's own levels."""
     if value.affine and masks.levels != (ONE,):
         whole = once(lambda: change_of(value, ONE))
-        return {level: once(lambda w=level: emit.multiply(whole(), emit.scalar(w, whole()))) for level in masks.levels}
-    return {level: once(lambda w=level: change_of(value, w)) for level in masks.levels}
+
+        def share(level: float) -> ov.Output:
+            return emit.multiply(whole(), emit.scalar(level, whole()))
+
+        return {level: once(partial(share, level)) for level in masks.levels}
+    return {level: once(partial(change_of, value, level)) for level in masks.levels}
 
 
 def laid_change(value: Leveled, masks: Masks) -> ov.Output:
@@ -247,8 +254,10 @@ def laid_out(value: Leveled, masks: Masks) -> ov.Output:
 
 
 def _as_numbers(value: Leveled) -> Leveled:
-    levels = {level: once(lambda t=thunk: emit.as_type(t(), ov.Type.f32)) for level, thunk in value.levels.items()}
-    return replace(value, levels=levels, stack=None)
+    def number(level: float) -> ov.Output:
+        return emit.as_type(value.levels[level](), ov.Type.f32)
+
+    return replace(value, levels={level: once(partial(number, level)) for level in value.levels}, stack=None)
 
 
 def laid_gate(dims: Dims, positions: Sequence[int], masks: Masks, gate: ov.Output | None = None) -> ov.Output:

@@ -10,7 +10,7 @@ from ovxai.collapse.layout import added, to_windowed, window_dims
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import Anchored, Leveled, Mapped, Past, Refusal, Shared, Value, Windowed
+from ovxai.collapse.values import Anchored, Held, Leveled, Mapped, Past, Refusal, Shared, Value, Windowed, window_axes
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -65,10 +65,10 @@ def _rounds(operation: Operation) -> bool:
     return operation.facts.change is None and not operation.facts.elementwise
 
 
-def _joined(operation: Operation, masks: Masks) -> list[Value]:
+def _joined(operation: Operation, masks: Masks) -> list[Held]:
     """Leveled operands beside windowed ones become windowed too."""
     windowed = any(isinstance(value, Windowed) for value in operation.inputs)
-    joined: list[Value] = []
+    joined: list[Held] = []
     for value in operation.inputs:
         if isinstance(value, Leveled) and windowed and len(value.positions) == 1:
             value = to_windowed(value, value.positions[0], masks)
@@ -82,13 +82,12 @@ def _window_axes(operation: Operation, index: int) -> tuple[int, ...]:
     carried = operation.carried(index)
     found: set[int] = set()
     for port, value in enumerate(operation.inputs):
-        for axis in value.axes if isinstance(value, Windowed) else ():
+        for axis in window_axes(value):
             if axis not in carried[port]:
                 raise operation.mixes("positions")
             found.add(carried[port][axis])
     for port, value in enumerate(operation.inputs):
-        held = value.axes if isinstance(value, Windowed) else ()
         for axis, target in carried[port].items():
-            if target in found and axis not in held and value.dims[axis].size > 1:
+            if target in found and axis not in window_axes(value) and value.dims[axis].size > 1:
                 raise Refusal("a term that depends on the position meets classes of positions")
     return tuple(sorted(found))

@@ -7,6 +7,7 @@ The weights are few, so one speaks of *levels*: level(m, p) is the weight of pos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.graph.dims import Dim, ints
+from ovxai.graph.dims import Dim, ints, number, whole_number
 
 POINT = "point"
 GAUSSIAN = "gaussian"
@@ -65,9 +66,9 @@ class Masks:
     @cached_property
     def _centres(self) -> tuple[ov.Output, ov.Output]:
         """Row and column of every mask's centre, i64 [M, 1]."""
-        first = op.constant(np.int64(self.start))
-        last = op.squeeze(self.positions.node(), ints([0])) if self.whole else op.constant(np.int64(self.stop))
-        centre = op.unsqueeze(op.range(first, last, op.constant(np.int64(1)), "i64"), ints([1]))
+        first = whole_number(self.start)
+        last = op.squeeze(self.positions.node(), ints([0])) if self.stop is None else whole_number(self.stop)
+        centre = op.unsqueeze(op.range(first, last, whole_number(1), "i64"), ints([1]))
         width = self.w.node()
         row = op.divide(centre, width)
         return row.output(0), op.subtract(centre, op.multiply(row, width)).output(0)
@@ -115,15 +116,14 @@ class Masks:
     def log_multiplicity(self) -> ov.Output:
         """f32 [M, W + 1]: what to add to attention scores; far below any score where there is no such position."""
         many = self.multiplicity
-        zero = op.constant(np.float32(0))
-        log = op.log(op.maximum(many, op.constant(np.float32(1))))
-        return op.select(op.greater(many, zero), log, op.constant(np.float32(-1e4))).output(0)
+        log = op.log(op.maximum(many, number(1)))
+        return op.select(op.greater(many, number(0)), log, number(-1e4)).output(0)
 
     def _axis_table(self, extent: Dim, apart: int) -> ov.Output:
         """f32 [extent, extent]: 1 where two indices lie `apart` from each other."""
-        span = op.range(op.constant(np.int64(0)), op.squeeze(extent.node(), ints([0])), op.constant(np.int64(1)), "i64")
+        span = op.range(whole_number(0), op.squeeze(extent.node(), ints([0])), whole_number(1), "i64")
         distance = op.abs(op.subtract(op.unsqueeze(span, ints([1])), op.unsqueeze(span, ints([0]))))
-        return op.convert(op.equal(distance, op.constant(np.int64(apart))), "f32").output(0)
+        return op.convert(op.equal(distance, whole_number(apart)), "f32").output(0)
 
     def gate(self) -> ov.Output:
         """f32 [M, h, w]: the weight of every position under every mask."""
@@ -131,9 +131,10 @@ class Masks:
 
     def indicator(self, level: float) -> ov.Output:
         """f32 [M, h, w]: 1 where a position has this level under a mask."""
-        return op.convert(op.equal(self.gate(), op.constant(np.float32(level))), "f32").output(0)
+        return op.convert(op.equal(self.gate(), number(level)), "f32").output(0)
 
-    def _separable(self, mix) -> ov.Output:
+    def _separable(self, mix: Callable[[ov.Output, ov.Output], ov.Node]) -> ov.Output:
+        """[M, h, w], the product of one table per side. mix: of the tables of equal and of neighbouring indices."""
         tables = []
         for extent in (self.h, self.w):
             same = self._axis_table(extent, 0)
@@ -142,7 +143,7 @@ class Masks:
         columns = op.unsqueeze(tables[1], ints([0, 2]))  # [1, w, 1, w]
         both = op.multiply(rows, columns)
         gates = op.reshape(both, op.concat([ints([-1]), self.h.node(), self.w.node()], 0), False)
-        if self.whole:
+        if self.stop is None:
             return gates.output(0)
         return op.slice(gates, ints([self.start]), ints([self.stop]), ints([1]), ints([0])).output(0)
 
@@ -155,4 +156,4 @@ class Masks:
 
 
 def _times(tensor: ov.Output, factor: float) -> ov.Node:
-    return op.multiply(tensor, op.constant(np.float32(factor)))
+    return op.multiply(tensor, number(factor))

@@ -67,9 +67,9 @@ UNKNOWN = Op()
 class Operation:
     """A node (or the part of it that one segment is) with the values at its inputs.
 
-    out_dims: extents of each output, for this part. plain: the plain model's own tensor for each
-    output, or None where it has none (the node was only made for reasoning). facts: what is known of its type. whole: this is the node
-    itself, not one segment of it. origin: the model's node that it was made of, where it was only made for reasoning.
+    out_dims: extents of each output, for this part. plain: the plain model's own tensor for each output, or None where it
+    has none (the node was only made for reasoning). facts: what is known of its type. whole: this is the node itself, not
+    one segment of it. origin: the model's node that it was made of, where it was only made for reasoning.
     """
 
     node: ov.Node

@@ -66,7 +66,8 @@ _unary = Op(carry.data, batched.elementwise, meet=on_merged, elementwise=True)
 _broadcasting = Op(carry.elementwise, batched.elementwise, meet=on_merged, elementwise=True)
 _reduction = Op(carry.reduce, batched.axes_input, meet=reduction)
 _reshape = Op(carry.reshape, batched.reshape, meet=on_merged, linear=_in_all, shaped=True, change=changes.through, moves=True)
-_split = Op(carry.but_axis_input, batched.axes_input, meet=split, linear=_in_all, picks=True, change=changes.through, moves=True)
+_slice = Op(linear=_in_all, picks=True, change=changes.through, moves=True)
+_split = replace(_slice, carry=carry.but_axis_input, lift=batched.axes_input, meet=split)
 _folded = Op(carry.batch, batched=True)
 _pool = Op(carry.pool, batched=True)
 _softmax = Op(carry.but_axis_attribute, batched.axis_attribute, change=changes.weights)
@@ -113,12 +114,10 @@ OPS: Mapping[str, Op] = MappingProxyType({
     "Tile": Op(carry.same_size, change=changes.through),
     "Pad": Op(carry.pad, simpler=decompose.pad),
     "Concat": Op(carry.concat, batched.concat, meet=concat, linear=_in_all, spreads=False, change=changes.side_by_side),
-    "Gather": Op(carry.gather, batched.gather, meet=gather, linear=_in_all, picks=True, change=changes.through, moves=True),
-    "Slice": Op(carry.slice_, batched.slice_, meet=slice_, simpler=decompose.slice_, linear=_in_all, picks=True, change=changes.through,
-        moves=True),
-    "StridedSlice": Op(
-        carry.strided_slice, batched.strided_slice, meet=strided_slice, simpler=decompose.strided_slice, linear=_in_all, picks=True,
-        change=changes.through, moves=True
+    "Gather": replace(_slice, carry=carry.gather, lift=batched.gather, meet=gather),
+    "Slice": replace(_slice, carry=carry.slice_, lift=batched.slice_, meet=slice_, simpler=decompose.slice_),
+    "StridedSlice": replace(
+        _slice, carry=carry.strided_slice, lift=batched.strided_slice, meet=strided_slice, simpler=decompose.strided_slice
     ),
     **_family(("Split", "VariadicSplit"), _split),
 })  # fmt: skip

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
-from ovxai.collapse.carry import runs
+from ovxai.collapse.carry import Sizes, runs
 from ovxai.collapse.layout import expand_levels, flat_dims, stacked_dims, unstacked
 from ovxai.collapse.lazy import once
 from ovxai.collapse.lifted import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value
+from ovxai.collapse.values import ONE, ZERO, Leveled, Merged, Refusal, Shared, Thunk, Value, held
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims, sizes
 
@@ -57,7 +57,8 @@ def _moved(operation: Operation, port: int, value: Leveled, carried: dict[int, i
     return _reshaped(value, sizes(out))
 
 
-def _reshaped(value: Leveled, out: Sequence[int]) -> tuple[int, ...] | None:
+def _reshaped(value: Leveled, out: Sizes) -> tuple[int, ...] | None:
+    """The position axes behind a Reshape to `out`; None where it merges them with others."""
     positions: list[int] = []
     for before, after in runs(sizes(value.dims), out):
         inside = [axis for axis in value.positions if axis in before]
@@ -93,14 +94,14 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
     )
     if not kept:
         inputs = tuple(expand_levels(v, masks) if isinstance(v, Leveled) else v for v in inputs)
-    flat = _stays_flat(operation, index, positions)
+    flat, plain = _stays_flat(operation, index, positions), operation.plain[index]
     levels = (ZERO, ONE) if kept else (ZERO, *masks.levels)
     stack = None if kept else _stacked(operation, inputs, index, positions, masks)
     joined = {} if stack is None else unstacked(stack, dims, positions, masks)
 
     def level(weight: float) -> Thunk:
-        if weight == ONE and operation.plain[index] is not None:
-            return operation.plain[index]
+        if weight == ONE and plain is not None:
+            return plain
         shape = flat_dims(dims, positions) if flat and weight == ZERO else dims
         if weight == ZERO and not flat and any(v.flat for v in inputs if isinstance(v, Leveled)):
             return once(lambda: _spread(_at_level(operation, inputs, weight, shape, index), dims, positions))
@@ -111,16 +112,12 @@ def _by_level(interpreter: Interpreter, operation: Operation, index: int, positi
 
 def _stacked(operation: Operation, inputs: Sequence[Value], index: int, positions: tuple[int, ...], masks: Masks) -> Thunk | None:
     """All levels but 0 in one operation; None where an operand tells positions apart, which would have to be repeated."""
-    varying = [value for value in inputs if isinstance(value, Leveled)]
-    if any(value.stack is None for value in varying) or _tells_apart(operation, index, positions):
+    stacks = [value.stack if isinstance(value, Leveled) else held(value).out for value in inputs]
+    known = [stack for stack in stacks if stack is not None]
+    if len(known) < len(stacks) or _tells_apart(operation, index, positions):
         return None
     shape = stacked_dims(operation.out_dims[index], positions, masks)
-
-    def build() -> ov.Output:
-        tensors = [value.stack() if isinstance(value, Leveled) else value.out() for value in inputs]
-        return operation.remake(tensors, shape, index)
-
-    return once(build)
+    return once(lambda: operation.remake([stack() for stack in known], shape, index))
 
 
 def _tells_apart(operation: Operation, index: int, positions: Sequence[int]) -> bool:
@@ -147,7 +144,7 @@ def _stays_flat(operation: Operation, index: int, positions: Sequence[int]) -> b
 
 
 def _at_level(operation: Operation, inputs: Sequence[Value], weight: float, dims: Dims, index: int) -> ov.Output:
-    tensors = [value.levels[weight]() if isinstance(value, Leveled) else value.out() for value in inputs]
+    tensors = [value.levels[weight]() if isinstance(value, Leveled) else held(value).out() for value in inputs]
     if not operation.facts.spreads and weight == ZERO and dims == operation.out_dims[index]:
         tensors = [emit.broadcast(t, v.dims) if isinstance(v, Leveled) and v.flat else t for t, v in zip(tensors, inputs)]
     return operation.remake(tensors, dims, index)

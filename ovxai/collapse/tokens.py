@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.layout import anchored_mapped, as_mapped, for_each, moved
-from ovxai.collapse.lazy import once
+from ovxai.collapse.lazy import Lazy, once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.values import NOTHING, Leveled, Mapped, Part, Past, Refusal, Segments, Shared, Thunk, Value, Windowed
 from ovxai.graph import emit
@@ -35,10 +36,12 @@ def _sum(a: Dim, b: Dim) -> Dim:
 
 
 def cut(thunk: Thunk, axis: int, start: Dim, stop: Dim) -> Thunk:
+    """The run start:stop of a tensor's axis."""
     return once(lambda: emit.slice_axis(thunk(), axis, start, stop))
 
 
 def with_axis(dims: Dims, axis: int, size: Dim) -> Dims:
+    """`dims` with another extent on one axis."""
     return tuple(size if place == axis else dim for place, dim in enumerate(dims))
 
 
@@ -72,19 +75,22 @@ def segmented(interpreter: Interpreter, operation: Operation) -> list[Value]:
     Raises:
         Refusal: it mixes the runs and no rule of its own knew how.
     """
-    lead, target = _leading(operation)
-    sizes = operation.inputs[lead].sizes
+    sizes, target = _leading(operation)
     _check_same_runs(operation, target, sizes)
     bounds = edges(sizes)
-    parts: list[list[Part]] = [[] for _ in operation.out_dims]
-    for run in range(len(sizes)):
-        whole = Part(lambda run=run: _Results(interpreter.evaluate(_piece(interpreter, operation, target, sizes, bounds, run))))
-        for index, column in enumerate(parts):
-            column.append(Part(lambda whole=whole, index=index: whole().values[index]))
+
+    def results(run: int) -> list[Value]:
+        return interpreter.evaluate(_piece(interpreter, operation, target, sizes, bounds, run))
+
+    runs = [once(partial(results, run)) for run in range(len(sizes))]
     return [
-        Segments(dims, target, sizes, tuple(column), plain)
-        for dims, column, plain in zip(operation.out_dims, parts, operation.plain)
+        Segments(dims, target, sizes, tuple(_output(run, index) for run in runs), plain)
+        for index, (dims, plain) in enumerate(zip(operation.out_dims, operation.plain))
     ]
+
+
+def _output(results: Lazy[list[Value]], index: int) -> Part:
+    return Part(lambda: results()[index])
 
 
 def history(values: Iterable[Value]) -> Past:
@@ -114,25 +120,19 @@ def join(interpreter: Interpreter, value: Segments) -> Value:
     return replace(anchored_mapped(value.dims, anchor, change), past=past)
 
 
-class _Results:
-    """The values of all outputs of one piece, worked out once."""
-
-    def __init__(self, values: list[Value]) -> None:
-        self.values = values
-
-
-def _leading(operation: Operation) -> tuple[int, int]:
-    """The port whose segments lead, and the output axis on which they come out."""
+def _leading(operation: Operation) -> tuple[Dims, int]:
+    """The extents of the runs that lead, the first operand's, and the output axis on which they come out."""
     carried = operation.carried()
     for port, value in enumerate(operation.inputs):
         if isinstance(value, Segments):
             if value.axis not in carried[port]:
                 raise operation.mixes("tokens of different kinds")
-            return port, carried[port][value.axis]
+            return value.sizes, carried[port][value.axis]
     raise Refusal("nothing here is made of runs")
 
 
 def _piece(interpreter: Interpreter, operation: Operation, target: int, sizes: Dims, bounds: list[Dim], run: int) -> Operation:
+    """The operation on one run of the operands, `run` counted along the output's axis `target`."""
     carried = operation.carried()
     start, stop, size = bounds[run], bounds[run + 1], sizes[run]
     inputs = []
@@ -159,6 +159,7 @@ def _own_run(interpreter: Interpreter, operation: Operation, value: Value, axis:
 
 def _check_same_runs(operation: Operation, target: int, sizes: Dims) -> None:
     for value, axes in zip(operation.inputs, operation.carried()):
-        cut_there = isinstance(value, Segments) and axes.get(value.axis) == target
-        if cut_there and [one.size for one in value.sizes] != [one.size for one in sizes]:
+        if not isinstance(value, Segments) or axes.get(value.axis) != target:
+            continue
+        if [own.size for own in value.sizes] != [size.size for size in sizes]:
             raise Refusal("two token axes are cut differently")

@@ -2,11 +2,21 @@
 
 A value stands for one tensor T[m] of the plain head, for every mask m at once. `dims` are always the
 extents of the *plain* tensor. What a value holds are thunks: nothing that nobody asks for is built.
+
+    Shared     no mask changes it
+    Leveled    positions are still apart: what one is depends on its own level alone (before a pool)
+    Merged     the same, reshaped into one axis together with channels (before a flatten + MatMul)
+    Mapped     one tensor per mask (behind a pool)
+    Windowed   one tensor per mask, of which only the lit positions and one for all dark ones are kept (between tokens)
+    Segments   an axis made of runs, each with a value of its own (class token | patches)
+
+Mapped and Windowed values may be *anchored*: T[m] = anchor + change[m], the anchor being T if everything gated is dark.
+Saliency is in the change. It is often a thousandth of the anchor, so it must not be rounded as part of the sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -98,7 +108,7 @@ class Leveled(Value):
     """
 
     positions: tuple[int, ...]
-    levels: dict[float, Thunk]
+    levels: Mapping[float, Thunk]
     flat: bool
     stack: Thunk | None = field(default=None, repr=False, kw_only=True)
 
@@ -112,7 +122,8 @@ class Anchored:
     """T[m] = anchor + change[m]: the tensor as it is if all that is gated is dark, and what each mask changes of it.
 
     A map is a small difference between large numbers. Kept apart, the difference has its own rounding; added to the
-    anchor, it has the anchor's, which in bf16 and f16 is often larger than the map.
+    anchor, it has the anchor's, which in bf16 and f16 is often larger than the map. `changes` says what an operation
+    makes of the two: a bias, say, goes into the anchor and leaves the change alone, a product with weights scales both.
 
     anchor: without masks, of the plain rank, extent 1 on a window's axes. change: [M, ...]. stepped: the sum comes out
     of a quantiser, so it is exact in any precision, and a device may have faster products for it than for the change.
@@ -149,6 +160,26 @@ class Windowed(Value):
     anchored: Anchored | None = field(default=None, kw_only=True)
 
 
+#: Values that one tensor holds, `out`.
+Held = Shared | Mapped | Windowed
+
+
+def held(value: Value) -> Held:
+    """A value that one tensor holds.
+
+    Raises:
+        Refusal: its positions or runs are still apart.
+    """
+    if isinstance(value, (Shared, Mapped, Windowed)):
+        return value
+    raise Refusal("positions are still apart here")
+
+
+def window_axes(value: Value) -> tuple[int, ...]:
+    """The axes on which only a window's positions are kept."""
+    return value.axes if isinstance(value, Windowed) else ()
+
+
 @dataclass(frozen=True)
 class Merged(Value):
     """A Leveled value whose position axes were reshaped into one axis together with others.
@@ -163,6 +194,11 @@ class Merged(Value):
 
 #: A value that is worked out when it is first looked at.
 Part = Lazy[Value]
+
+
+def part_of(value: Value) -> Part:
+    """A value that is there already, as a part."""
+    return Part(lambda: value)
 
 
 @dataclass(frozen=True)

@@ -168,3 +168,15 @@ def compiled(found):
     request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     maps = request([one.astype(np.float16) for one in found.feed])[0]
     assert maps.dtype == np.float16 and np.isfinite(maps).all() and maps.std(0).max() > 0
+
+
+COMPUTED = {
+    "gather": lambda x, one: linear(op.gather(op.relu(mean(x)), ints(3, 0, 0), one)),
+    "mean": lambda x, one: linear(op.reduce_mean(op.relu(mean(x, (2,))), one, False)),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_an_axis_that_is_computed_from_constants(name):
+    """Not a constant itself, so nobody knows which axis it is: done mask by mask."""
+    compare(case(lambda x: COMPUTED[name](x, op.subtract(np.int64(3), np.int64(2))), batch=2))

@@ -1,4 +1,4 @@
-"""The last step of a head: from one row a mask to one map a class.
+"""The last step of a head: from one row per mask to one map per class.
 
 The rows are [M, N, C], the maps [N, C, M]. Where the head treats all positions of a map alike it is
 convolved over the map; where its last product is thin, W @ X^T gives maps without the large transpose.
@@ -25,8 +25,11 @@ Walk = Callable[[ov.Output], Value]
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """maps: [N, C, M], what every mask changes of a class's score. level: [N, C], the score if all is dark; None where the
-    maps hold it already."""
+    """What a head says of every mask.
+
+    maps: [N, C, M], what every mask changes of a class's score. level: [N, C], the score if all is dark; None where the
+    maps hold it already.
+    """
 
     maps: ov.Output
     level: ov.Output | None
@@ -55,16 +58,15 @@ def _from_rows(rows: ov.Output, goal: ov.Output, walk: Walk, graph: Graph, masks
     product = _classifier(scores, graph)
     if product is not None:
         data = walk(source(product, 0))
-        if (
-            isinstance(data, Mapped) and _is_thin(data, masks) and not (data.anchored and data.anchored.stepped)
-        ):  # else the product is where positions meet
+        # Where the data are not mapped, the product is where positions meet.
+        if isinstance(data, Mapped) and _is_thin(data, masks) and not (data.anchored and data.anchored.stepped):
             maps = _transposed_product(data, source(product, 1), product, masks, dims)
             return maps if bias is None or data.anchored else emit.add(maps, emit.reshape(bias, [ONE, dims[1], ONE]))
     return emit.rows_to_maps(rows, masks.count, dims)
 
 
 def _without_bias(goal: ov.Output, graph: Graph) -> tuple[ov.Output, ov.Output | None]:
-    """What is summed with one constant a class, and that constant."""
+    """What is summed with one constant per class, and that constant."""
     scores, bias = without_constant(graph, goal)
     fits = bias is not None and math.prod(graph.known_shape(bias)) == math.prod(graph.known_shape(goal)[1:])
     return (scores, bias) if fits else (goal, None)
@@ -97,13 +99,14 @@ def _transposed_product(data: Mapped, weight: ov.Output, node: ov.Node, masks: M
 
 # A head that treats every position alike, left where the map lies.
 #
-# Behind a pool the head has one row a mask, [M, N, c], and with the point mask row m is the map at position
+# Behind a pool the head has one row per mask, [M, N, c], and with the point mask row m is the map at position
 # m. While only products with constant weights and elementwise operations follow, the rows need not be turned
 # out of the map and their scores back into it: the products are 1x1 convolutions over the map, as in fully
 # convolutional networks (arXiv 1411.4038). The device keeps the layout that it has, and products of quantised
 # numbers stay such products. Read off the rows as they were built, so every rule of the collapse stays as it is.
 
-#: Orders of a Transpose that bring the positions of [N, c, h, w] and of [N, c, P] to the front; the second two for a single picture.
+#: Orders of a Transpose that bring the positions of [N, c, h, w] and of [N, c, P] to the front; the second two for a
+#: single picture.
 _TURNS = ([2, 3, 0, 1], [2, 0, 1])
 _TURNS_OF_ONE = ([0, 2, 3, 1], [0, 2, 1])
 _ELEMENTWISE = frozenset({
@@ -157,7 +160,7 @@ class _Place:
         """The one axis behind [M, N] that is not 1."""
         shape = rows.get_partial_shape()
         if shape.rank.is_dynamic or len(shape) < 3 or shape[0].is_dynamic or shape[0].get_length() != self._count:
-            raise Refusal("not one row a position")
+            raise Refusal("not one row per position")
         behind = [axis for axis in range(2, len(shape)) if shape[axis] != ov.Dimension(1)]
         if len(behind) != 1 or shape[behind[0]].is_dynamic:
             raise Refusal("a row is more than one vector of known length")
@@ -181,7 +184,7 @@ class _Place:
         return self(before)
 
     def _operand(self, feed: ov.Output, rows: ov.Output, axis: int) -> ov.Output:
-        """What stands beside rows: rows, or a constant a channel."""
+        """What stands beside rows: rows, or a constant per channel."""
         if not is_constant(feed):
             if feed.get_partial_shape() != rows.get_partial_shape():
                 raise Refusal("rows meet another tensor")
@@ -193,7 +196,7 @@ class _Place:
             return feed  # fits anywhere, and some operations want nothing else
         aligned = [1] * (rank - len(shape)) + shape
         if any(size != 1 for place, size in enumerate(aligned) if place != axis):
-            raise Refusal("a constant that is not one number a channel")
+            raise Refusal("a constant that is not one number per channel")
         return op.reshape(feed, ints([1, aligned[axis], 1, 1]), False).output(0)
 
     def _product(self, node: ov.Node) -> ov.Output:

@@ -6,24 +6,27 @@ costs K columns instead of all of them. What can't be pushed that far up is sele
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.collapse.values import Shared, Value
 from ovxai.errors import OptionError
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, Dims, dims_of, ints
+from ovxai.graph.dims import Dim, Dims, dims_of, ints, whole_number
 from ovxai.graph.graph import Graph, Key, key_of, source
 from ovxai.options import parse_classes
 
 
 @dataclass(frozen=True)
 class Selection:
-    """index: i64 [N, 1, K] for the output of that name. rows: i64 [K] shared by all pictures, or [N, K].
-    shape: witness shape of rows."""
+    """The classes asked for, as nodes of the graph.
+
+    index: i64 [N, 1, K] for the output of that name. rows: i64 [K] shared by all pictures, or [N, K].
+    count: K. shape: witness shape of rows.
+    """
 
     index: ov.Output
     rows: ov.Output
@@ -54,7 +57,7 @@ def select_classes(text: str, logits: ov.Output, dims: Dims, classes: int) -> Se
     if wanted > classes:
         raise OptionError(f"classes: top:{wanted} asks for more than the model's {classes} classes")
     flat = emit.reshape(logits, [dims[0], _class_dim(dims)])
-    top = op.topk(flat, op.constant(np.int64(wanted)), 1, "max", "value", index_element_type="i64").output(1)
+    top = op.topk(flat, whole_number(wanted), 1, "max", "value", index_element_type="i64").output(1)
     single = dims[0].is_static and dims[0].size == 1
     rows = emit.reshape(top, [Dim(wanted)]) if single else top
     shape = (wanted,) if single else (dims[0].size, wanted)
@@ -70,7 +73,8 @@ def _fixed(wanted: tuple[int, ...], dims: Dims, classes: int) -> Selection:
     return Selection(index, rows, len(wanted), (len(wanted),))
 
 
-def _class_dim(dims: Dims):
+def _class_dim(dims: Dims) -> Dim:
+    """The extent of the only axis behind the batch that is not 1."""
     return max(dims[1:], key=lambda dim: dim.size)
 
 
@@ -81,8 +85,9 @@ def pushed(logits: ov.Output, selection: Selection, graph: Graph) -> ov.Output |
         return None
     node = logits.get_node()
     kind = node.get_type_name()
-    if kind in ("Reshape", "Squeeze", "Unsqueeze") and graph.shape(source(node, 0))[0] == shape[0]:
-        return pushed(source(node, 0), selection, graph)
+    if kind in ("Reshape", "Squeeze", "Unsqueeze"):
+        before = graph.shape(source(node, 0))
+        return pushed(source(node, 0), selection, graph) if before is not None and before[0] == shape[0] else None
     if kind in ("Add", "Subtract", "Multiply", "Divide"):
         sides = [_operand(source(node, port), shape, selection, graph) for port in (0, 1)]
         return None if None in sides else emit.clone(node, sides).output(0)
@@ -96,38 +101,39 @@ def pushed(logits: ov.Output, selection: Selection, graph: Graph) -> ov.Output |
 def _operand(port: ov.Output, shape: tuple[int, ...], selection: Selection, graph: Graph) -> ov.Output | None:
     if not graph.is_constant(port):
         return pushed(port, selection, graph)
-    own = graph.shape(port)
-    if int(np.prod(own)) == 1:
+    count = math.prod(graph.known_shape(port))
+    if count == 1:
         return op.reshape(port, ints([1, 1]), False).output(0)
-    if int(np.prod(own)) != max(shape[1:]):
+    if count != max(shape[1:]):
         return None
     flat = op.reshape(port, ints([-1]), False)
-    picked = op.gather(flat, selection.rows, op.constant(np.int64(0))).output(0)
+    picked = op.gather(flat, selection.rows, whole_number(0)).output(0)
     return picked if selection.per_picture else emit.unsqueeze(picked, [0])
 
 
 def _matmul(node: ov.Node, selection: Selection, graph: Graph) -> ov.Output | None:
     data, weight = source(node, 0), source(node, 1)
     shape = graph.shape(data)
-    if len(graph.shape(weight)) != 2 or sum(size > 1 for size in shape[1:]) != 1:
+    if shape is None or len(graph.known_shape(weight)) != 2 or sum(size > 1 for size in shape[1:]) != 1:
         return None
     rows = weight if node.get_attributes()["transpose_b"] else emit.transpose(weight, [1, 0])
-    return _product(data, shape, rows, selection, graph)
+    return _product(data, shape, rows, selection)
 
 
 def _convolution(node: ov.Node, selection: Selection, graph: Graph) -> ov.Output | None:
     data, weight = source(node, 0), source(node, 1)
-    shape, table = graph.shape(data), graph.shape(weight)
-    if max([*shape[2:], *table[2:]]) > 1:
+    shape, table = graph.shape(data), graph.known_shape(weight)
+    if shape is None or max([*shape[2:], *table[2:]]) > 1:
         return None
     rows = op.reshape(weight, ints(table[:2]), False).output(0)
-    return _product(data, shape, rows, selection, graph)
+    return _product(data, shape, rows, selection)
 
 
-def _product(data: ov.Output, shape: tuple[int, ...], rows: ov.Output, selection: Selection, graph: Graph) -> ov.Output:
+def _product(data: ov.Output, shape: tuple[int, ...], rows: ov.Output, selection: Selection) -> ov.Output:
+    """[N, K]: data times the selected rows."""
     dims = dims_of(data, shape)
     channels = _class_dim(dims)
-    picked = op.gather(rows, selection.rows, op.constant(np.int64(0))).output(0)  # [K, c] or [N, K, c]
+    picked = op.gather(rows, selection.rows, whole_number(0)).output(0)  # [K, c] or [N, K, c]
     if not selection.per_picture:
         return emit.matmul(emit.reshape(data, [dims[0], channels]), picked, False, True)
     each = emit.matmul(emit.reshape(data, [dims[0], Dim(1), channels]), picked, False, True)  # [N, 1, K]
@@ -135,7 +141,7 @@ def _product(data: ov.Output, shape: tuple[int, ...], rows: ov.Output, selection
 
 
 def picked(tensor: ov.Output, selection: Selection) -> ov.Output:
-    """[N, C, ...] -> [N, K, ...]."""
+    """The selected classes of a tensor, which axis 1 counts: [N, C, ...] -> [N, K, ...]."""
     if selection.per_picture:
         return emit.pick_each(tensor, selection.rows)
-    return op.gather(tensor, selection.rows, op.constant(np.int64(1))).output(0)
+    return op.gather(tensor, selection.rows, whole_number(1)).output(0)

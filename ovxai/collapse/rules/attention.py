@@ -11,7 +11,7 @@ No weight of any token is ever stored, no mask is laid out, and nothing is a dif
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import openvino as ov
 from openvino import opset13 as op
@@ -22,7 +22,7 @@ from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.rules.reduction import as_number
 from ovxai.collapse.tokens import with_axis
-from ovxai.collapse.values import ZERO, Leveled, Mapped, Segments, Shared, Value
+from ovxai.collapse.values import ZERO, Leveled, Mapped, Segments, Shared, Thunk, Value
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, ints, sizes
 
@@ -70,14 +70,10 @@ def _read(operation: Operation, inner: tuple[int, int]) -> _Read | None:
 
 def _pairs(scores: Value, values: Value, row: int, column: int) -> list[tuple[Value, Value]] | None:
     """Run by run; None where the two are cut differently."""
-    if not isinstance(scores, Segments) and not isinstance(values, Segments):
-        return [(scores, values)]
-    alike = isinstance(scores, Segments) and isinstance(values, Segments) and (scores.axis, values.axis) == (row, column)
-    if not (
-        isinstance(scores, Segments) and isinstance(values, Segments) and alike and sizes(scores.sizes) == sizes(values.sizes)
-    ):
-        return None
-    return [(first(), second()) for first, second in zip(scores.parts, values.parts)]
+    if isinstance(scores, Segments) and isinstance(values, Segments):
+        alike = (scores.axis, values.axis) == (row, column) and sizes(scores.sizes) == sizes(values.sizes)
+        return [(first(), second()) for first, second in zip(scores.parts, values.parts)] if alike else None
+    return None if isinstance(scores, Segments) or isinstance(values, Segments) else [(scores, values)]
 
 
 def _mean(read: _Read, operation: Operation, masks: Masks) -> Mapped:
@@ -148,7 +144,7 @@ def _change(read: _Read, sums: _Sums, masks: Masks) -> ov.Output:
     return emit.divide(emit.slice_axis(rows, last, 0, width), emit.add(gain, total))
 
 
-def _terms(read: _Read, sums: _Sums, masks: Masks):
+def _terms(read: _Read, sums: _Sums, masks: Masks) -> dict[float, Thunk]:
     """level -> [.., d + 1, P]: what a position at that level adds to the sum of values and, last, to the sum of weights."""
     base = read.scores.levels[ZERO]()
     apart = emit.subtract(_upright(read.values.levels[ZERO](), read.turned), sums.mean)  # [.., P or 1, d]
@@ -162,7 +158,7 @@ def _terms(read: _Read, sums: _Sums, masks: Masks):
         change = lights[level]() if read.turned else _turned(lights[level]())
         return emit.concat([emit.add(emit.multiply(more, columns), emit.multiply(weight, change)), more], read.scores.rank - 2)
 
-    return {level: once(lambda w=level: term(w)) for level in masks.levels}
+    return {level: once(partial(term, level)) for level in masks.levels}
 
 
 def _upright(values: ov.Output, turned: bool) -> ov.Output:

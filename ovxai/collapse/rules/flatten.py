@@ -5,6 +5,7 @@ T[m] = sum over p of V_0[p] @ W[p] + (V - V_0)[m] @ W[m], all m in one product b
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import openvino as ov
@@ -32,16 +33,23 @@ def on_merged(interpreter: Interpreter, operation: Operation) -> list[Value] | N
     scalar = all(isinstance(one, Shared) and product(one.dims).size == 1 for one in others)
     if not scalar or len(operation.out_dims[0]) != value.rank:
         raise Refusal("a term per position and channel")
-    inputs = tuple(
-        value.inner if one is value else Shared((), once(lambda o=one: emit.reshape(o.out(), ()))) for one in operation.inputs
-    )
+    inputs = tuple(_as_scalar(operand) if isinstance(operand, Shared) else value.inner for operand in operation.inputs)
     inner = Operation(operation.node, inputs, (value.inner.dims,), (None,), operation.facts)
-    return [Merged(operation.out_dims[0], value.axis, interpreter.evaluate(inner)[0], value.run)]
+    result = interpreter.evaluate(inner)[0]
+    if not isinstance(result, Leveled):
+        raise Refusal("it does not leave positions apart")
+    return [Merged(operation.out_dims[0], value.axis, result, value.run)]
+
+
+def _as_scalar(value: Shared) -> Shared:
+    return Shared((), once(lambda: emit.reshape(value.out(), ())))
 
 
 def merged_matmul(interpreter: Interpreter, operation: Operation) -> Value:
     """MatMul of a Merged value with constant weights, the merged axis contracted."""
     data, weight = operation.inputs
+    if not isinstance(data, Merged):
+        raise Refusal("what was flattened is the second operand of a product")
     if not isinstance(weight, Shared) or weight.rank != 2 or data.axis != data.rank - 1:
         raise Refusal("what was flattened is not multiplied with a plain weight matrix")
     if operation.attribute("transpose_a"):
@@ -67,8 +75,9 @@ def positional_product(interpreter: Interpreter, operation: Operation, data: Lev
     rank = data.rank
     channels = [axis for axis in range(1, rank) if axis not in data.positions]
 
-    def contributions(change: ov.Output) -> ov.Output:
-        """[N, O, P]: what each position adds."""
+    def contributions(level: float) -> ov.Output:
+        """[N, O, P]: what each position adds at that level."""
+        change = change_of(data, level)
         order = [*data.positions, 0, *channels]
         left = emit.reshape(
             emit.transpose(change, order), [masks.positions, data.dims[0], product([data.dims[a] for a in channels])]
@@ -77,7 +86,6 @@ def positional_product(interpreter: Interpreter, operation: Operation, data: Lev
         return emit.rows_to_maps(emit.matmul(left, right, False, True), masks.positions, (data.dims[0], dims[0]))
 
     out = (data.dims[0], dims[0], masks.positions)
-
     result = operation.out_dims[0]
 
     def anchor() -> ov.Output:
@@ -85,7 +93,7 @@ def positional_product(interpreter: Interpreter, operation: Operation, data: Lev
         return zero_anchor(result, base) if emit.is_zero(base) else one_for_all(_base_sum(base, data, table(), dims), result)
 
     def change() -> ov.Output:
-        levels = {weight: once(lambda w=weight: contributions(change_of(data, w))) for weight in data.levels if weight}
+        levels = {weight: once(partial(contributions, weight)) for weight in data.levels if weight}
         zero = once(lambda: emit.zeros(flat_dims(out, (2,)), data.levels[ZERO]()))
         total = level_rows(Leveled(out, (2,), {ZERO: zero, **levels}, True), masks)  # [M, N, O]
         return emit.reshape(total, [masks.count, *result])
@@ -106,6 +114,7 @@ def _base_sum(base: ov.Output, data: Leveled, table: ov.Output, dims: Dims) -> o
 
 
 def convolution(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """A convolution over gated positions whose kernel is more than one of them."""
     data, weight = operation.inputs
     if not isinstance(data, Leveled) or not isinstance(weight, Shared):
         return None

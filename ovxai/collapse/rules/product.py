@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import openvino as ov
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 
 
 def matmul(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """A product of two operands: with weights, of queries and keys, of weights and values."""
     a, b = operation.inputs
     if isinstance(a, Merged) or isinstance(b, Merged):
-        return [_flattened(interpreter, operation)]
+        return [merged_matmul(interpreter, operation)]
     if a.rank < 2 or b.rank < 2:
         return None
     inner = contracted(operation)
-    if isinstance(a, Shared) and isinstance(b, Segments) and b.axis != inner[1] and b.plain and not operation.plain[0]:
-        # One product with all keys, cut into runs: cheaper than cutting the keys.
-        joint = once(lambda: operation.remake([a.out(), b.plain()], operation.out_dims[0]))
-        return segmented(interpreter, replace(operation, plain=(joint,)))
+    keys = b.plain if isinstance(b, Segments) and b.axis != inner[1] else None
+    if isinstance(a, Shared) and keys is not None and not operation.plain[0]:
+        return segmented(interpreter, _with_all_keys(operation, a.out, keys))
     if any(isinstance(value, Segments) and value.axis != axis for value, axis in zip((a, b), inner)):
         return None  # run by run along rows or columns first
     if (read := read_by_one(operation, inner, interpreter.masks)) is not None:
@@ -63,6 +63,12 @@ def matmul(interpreter: Interpreter, operation: Operation) -> list[Value] | None
     if any(_is_gated_along(value, axis) for value, axis in zip((a, b), inner)):
         return [_sum_over_tokens(interpreter, operation, inner)]
     return _scores(interpreter, operation)
+
+
+def _with_all_keys(operation: Operation, query: Thunk, keys: Thunk) -> Operation:
+    """One product with all keys, which is then cut into runs: cheaper than cutting the keys."""
+    joint = once(lambda: operation.remake([query(), keys()], operation.out_dims[0]))
+    return replace(operation, plain=(joint,))
 
 
 def contracted(operation: Operation) -> tuple[int, int]:
@@ -80,12 +86,6 @@ def _is_gated_along(value: Value, axis: int) -> bool:
     if isinstance(value, Windowed):
         return axis in value.axes
     return isinstance(value, Segments) and value.axis == axis
-
-
-def _flattened(interpreter: Interpreter, operation: Operation) -> Value:
-    if not isinstance(operation.inputs[0], Merged):
-        raise Refusal("what was flattened is the second operand of a product")
-    return merged_matmul(interpreter, operation)
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _scores_one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped
     def lit() -> ov.Output:
         columns = operation.carried()[1][b.positions[0]]
         steps = [
-            emit.multiply(against(a.out, once(lambda w=level: change_of(b, w))), laid_gate(dims, (columns,), masks, gate))
+            emit.multiply(against(a.out, once(partial(change_of, b, level))), laid_gate(dims, (columns,), masks, gate))
             for level, gate in level_gates(b, masks).items()
         ]
         return reduce(emit.add, steps)
@@ -157,9 +157,14 @@ def _sum_over_tokens(interpreter: Interpreter, operation: Operation, inner: tupl
     if parts is not None:
         out = added(parts)
     else:
-        ahead = [once(lambda p=piece: emit.unsqueeze(p.out(), [0])) for piece in pieces if isinstance(piece, Shared)]
-        out = once(lambda: reduce(emit.add, [*(piece.out() for piece in varying), *(one() for one in ahead)]))
+        ahead = [once(partial(_in_front, piece)) for piece in pieces if isinstance(piece, Shared)]
+        out = once(lambda: reduce(emit.add, [*(piece.out() for piece in varying), *(term() for term in ahead)]))
     return Windowed(dims, held, out, anchored=parts) if held else Mapped(dims, out, anchored=parts)
+
+
+def _in_front(value: Shared) -> ov.Output:
+    """[1, ...]: the same under every mask."""
+    return emit.unsqueeze(value.out(), [0])
 
 
 def _summed_parts(pieces: Sequence[Value]) -> Anchored | None:
@@ -254,16 +259,14 @@ def _one_by_one(interpreter: Interpreter, operation: Operation, a: Mapped, b: Le
         together = Mapped(with_axis(a.dims, inner[0], ONE_ROW), once(lambda: emit.reduce_sum(weights(), [inner[0] + 1], True)))
         return _products(interpreter, operation, together, Shared(flat_dims(b.dims, b.positions), b.levels[ZERO]))
 
-    def lit() -> list[ov.Output]:
-        terms = []
-        for level, gate in level_gates(b, masks).items():
-            laid = laid_gate(a.dims, (inner[0],), masks, gate)
-            share = Mapped(a.dims, once(lambda laid=laid: emit.multiply(a.out(), laid)))
-            terms.append(_products(interpreter, operation, share, Shared(b.dims, once(lambda w=level: change_of(b, w)))))
-        return terms
+    def lit(level: float, gate: ov.Output) -> ov.Output:
+        laid = laid_gate(a.dims, (inner[0],), masks, gate)
+        share = Mapped(a.dims, once(lambda: emit.multiply(a.out(), laid)))
+        return _products(interpreter, operation, share, Shared(b.dims, once(lambda: change_of(b, level))))
 
     def total(weights: Thunk) -> ov.Output:
-        return reduce(emit.add, [*([] if emit.is_zero(b.levels[ZERO]()) else [dark(weights)]), *lit()])
+        terms = [] if emit.is_zero(b.levels[ZERO]()) else [dark(weights)]
+        return reduce(emit.add, [*terms, *(lit(level, gate) for level, gate in level_gates(b, masks).items())])
 
     if a.anchored is None:
         return Mapped(dims, once(lambda: total(a.out)))

@@ -19,7 +19,7 @@ from ovxai.collapse.layout import anchored_mapped, change_of, level_rows, one_fo
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed
+from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, held
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, Dims, ints, product
 
@@ -33,6 +33,7 @@ _EXTREMES = {"ReduceMax": op.maximum, "ReduceMin": op.minimum}
 
 
 def reduction(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """A pool over gated positions; None where it pools other axes."""
     value = operation.inputs[0]
     axes = axis_values(operation.node, 1, value.rank)
     if axes is None or not (mixed := _gated_axes(value) & set(axes)):
@@ -93,6 +94,7 @@ def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -
 
 
 def reciprocal(count: Dim, like: ov.Output) -> ov.Output:
+    """1 / count in `like`'s element type."""
     if count.is_static:
         return emit.scalar(1.0 / count.size, like)
     return emit.divide(emit.scalar(1.0, like), as_number(count, like))
@@ -229,4 +231,4 @@ def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Outpu
     if isinstance(value, Shared):
         kept = tuple(dim for axis, dim in enumerate(value.dims) if axis not in axes)
         return spread_over_masks(pool(value.out(), ints(axes), False).output(0), kept, masks)
-    return pool(value.out(), ints([axis + 1 for axis in axes]), False).output(0)
+    return pool(held(value).out(), ints([axis + 1 for axis in axes]), False).output(0)

@@ -5,6 +5,7 @@ Gather(class token | patches, 0) -> class token
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,22 +13,30 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.carry import ENDLESS, axis_values
+from ovxai.collapse.carry import ENDLESS, axis_values, constant_lists
 from ovxai.collapse.layout import moved
 from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.tokens import edges, restrict, with_axis
-from ovxai.collapse.values import Leveled, Mapped, Part, Refusal, Segments, Shared, Value, Windowed
+from ovxai.collapse.values import Leveled, Mapped, Part, Refusal, Segments, Shared, Thunk, Value, Windowed, part_of
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, ints
-from ovxai.graph.graph import constant_value
+from ovxai.graph.graph import constant_value, source
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
 
 
-def _constant(operation: Operation, port: int) -> np.ndarray | None:
-    return constant_value(operation.node.input(port).get_source_output())
+def _bounds_of(operation: Operation) -> list[list[int]]:
+    """The lists behind the data: where a slice starts, where it stops, its steps, its axes.
+
+    Raises:
+        Refusal: one of them is not constant.
+    """
+    bounds = constant_lists(operation.node, 1)
+    if bounds is None:
+        raise Refusal("which tokens are read depends on the picture")
+    return bounds
 
 
 def _segments(operation: Operation, axis: int | None) -> Segments | None:
@@ -48,7 +57,7 @@ def pick(value: Segments, start: int, stop: int) -> Value:
             kept.append((value.sizes[index], part))
         else:
             inside = restrict(part(), value.axis, Dim(first - low), Dim(last - low))  # now, for it may refuse
-            kept.append((Dim(last - first), Part(lambda inside=inside: inside)))
+            kept.append((Dim(last - first), part_of(inside)))
     if len(kept) == 1:
         return kept[0][1]()
     total = edges([size for size, _ in kept])[-1]
@@ -66,15 +75,22 @@ def drop_axis(value: Value, axis: int) -> Value:
     if isinstance(value, Shared):
         return Shared(dims, once(lambda: emit.reshape(value.out(), dims)))
     if isinstance(value, (Mapped, Windowed)):
-        found = moved(value, dims, lambda t: _squeezed(t, axis), lambda t: _squeezed(t, axis + 1))
-        return replace(found, axes=tuple(down(a) for a in value.axes)) if isinstance(value, Windowed) else found
+        short = moved(value, dims, lambda t: _squeezed(t, axis), lambda t: _squeezed(t, axis + 1))
+        return replace(short, axes=tuple(down(a) for a in short.axes)) if isinstance(short, Windowed) else short
     if isinstance(value, Leveled) and axis not in value.positions:
-        levels = {weight: once(lambda t=thunk: _squeezed(t(), axis)) for weight, thunk in value.levels.items()}
+        levels = {weight: _without(thunk, axis) for weight, thunk in value.levels.items()}
         return Leveled(dims, tuple(down(a) for a in value.positions), levels, value.flat, past=value.past)
     if isinstance(value, Segments) and value.axis != axis:
-        parts = tuple(Part(lambda part=part: drop_axis(part(), axis)) for part in value.parts)
-        return Segments(dims, down(value.axis), value.sizes, parts)
+        return Segments(dims, down(value.axis), value.sizes, tuple(_part_without(part, axis) for part in value.parts))
     raise Refusal("a single position is picked out of what is gated")
+
+
+def _part_without(part: Part, axis: int) -> Part:
+    return Part(lambda: drop_axis(part(), axis))
+
+
+def _without(thunk: Thunk, axis: int) -> Thunk:
+    return once(lambda: _squeezed(thunk(), axis))
 
 
 def _squeezed(tensor: ov.Output, axis: int) -> ov.Output:
@@ -82,11 +98,12 @@ def _squeezed(tensor: ov.Output, axis: int) -> ov.Output:
 
 
 def gather(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """One token, or neighbours in order."""
     axis = axis_values(operation.node, 2, operation.inputs[0].rank)
     value = _segments(operation, axis[0] if axis else None)
     if value is None:
         return None
-    indices = _constant(operation, 1)
+    indices = constant_value(source(operation.node, 1))
     if indices is None:
         raise Refusal("which token is read depends on the picture")
     if indices.ndim > 1:
@@ -110,21 +127,19 @@ def _bounds(start: int, stop: int, dim: Dim) -> tuple[int, int]:
 
 
 def slice_(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """Slice, where it cuts the axis of runs."""
     value = operation.inputs[0]
     if not isinstance(value, Segments):
         return None
-    constants = [_constant(operation, port) for port in range(1, operation.node.get_input_size())]
-    if any(constant is None for constant in constants):
-        raise Refusal("which tokens are read depends on the picture")
-    starts, stops, steps, *axes = constants
-    axes = [int(axis) % value.rank for axis in axes[0]] if axes else list(range(len(starts)))
+    starts, stops, steps, *given = _bounds_of(operation)
+    axes = [axis % value.rank for axis in given[0]] if given else list(range(len(starts)))
     if value.axis not in axes:
         return None
     if any(step != 1 for step in steps):
         raise Refusal("tokens are picked out of order")
     picked: Value = value
     for axis, start, stop in zip(axes, starts, stops):
-        picked = _cut(picked, value.axis, axis, *_bounds(int(start), int(stop), value.dims[axis]))
+        picked = _cut(picked, value.axis, axis, *_bounds(start, stop, value.dims[axis]))
     return [picked]
 
 
@@ -138,19 +153,18 @@ def _cut(picked: Value, runs: int, axis: int, low: int, high: int) -> Value:
 
 
 def strided_slice(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """StridedSlice, where it cuts the axis of runs."""
     value = operation.inputs[0]
     if not isinstance(value, Segments) or value.axis in operation.carried()[0]:
         return None
-    constants = [_constant(operation, port) for port in range(1, operation.node.get_input_size())]
-    if any(constant is None for constant in constants):
-        raise Refusal("which tokens are read depends on the picture")
+    bounds = _bounds_of(operation)
     masks = operation.node.get_attributes()
     if any(masks["new_axis_mask"]) or any(masks["ellipsis_mask"]):
         raise Refusal("a slice that adds axes")
     picked: Value = value
     shrunk = []
-    for axis in range(len(constants[0])):
-        start, stop, shrink = _strided_bounds(constants, masks, axis, value.dims[axis])
+    for axis in range(len(bounds[0])):
+        start, stop, shrink = _strided_bounds(bounds, masks, axis, value.dims[axis])
         picked = _cut(picked, value.axis, axis, start, stop)
         if shrink:
             shrunk.append(axis)
@@ -159,18 +173,19 @@ def strided_slice(interpreter: Interpreter, operation: Operation) -> list[Value]
     return [picked]
 
 
-def _strided_bounds(constants: list[np.ndarray], masks: dict, axis: int, dim: Dim) -> tuple[int, int, bool]:
-    if len(constants) > 2 and constants[2][axis] != 1:
+def _strided_bounds(bounds: list[list[int]], masks: Mapping[str, Sequence[int]], axis: int, dim: Dim) -> tuple[int, int, bool]:
+    """Where a StridedSlice starts and stops on an axis, and whether it takes the axis away."""
+    if len(bounds) > 2 and bounds[2][axis] != 1:
         raise Refusal("tokens are picked out of order")
 
     def flag(name: str) -> bool:
         return axis < len(masks[name]) and bool(masks[name][axis])
 
     if flag("shrink_axis_mask"):
-        index = int(constants[0][axis]) % dim.size
+        index = bounds[0][axis] % dim.size
         return index, index + 1, True
-    start = 0 if flag("begin_mask") else int(constants[0][axis])
-    stop = ENDLESS if flag("end_mask") else int(constants[1][axis])
+    start = 0 if flag("begin_mask") else bounds[0][axis]
+    stop = ENDLESS if flag("end_mask") else bounds[1][axis]
     low, high = _bounds(start, stop, dim)
     return low, high, False
 
@@ -196,6 +211,7 @@ def split(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
 
 
 def concat(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """Concat of what lies along one axis: an axis of runs; None where channels or mapped tensors are joined."""
     dims = operation.out_dims[0]
     axis = int(operation.attribute("axis")) % len(dims)
     mixed = any(isinstance(value, Shared) for value in operation.inputs)
@@ -211,7 +227,7 @@ def concat(interpreter: Interpreter, operation: Operation) -> list[Value] | None
             parts.extend(value.parts)
         else:
             sizes.append(value.dims[axis])
-            parts.append(Part(lambda value=value: value))
+            parts.append(part_of(value))
     return [Segments(dims, axis, tuple(sizes), tuple(parts))]
 
 

@@ -24,10 +24,10 @@ from ovxai.collapse.tokens import edges, history
 from ovxai.collapse.values import (
     ZERO,
     Anchored,
+    Held,
     Leveled,
     Mapped,
     Merged,
-    Part,
     Past,
     Refusal,
     Seen,
@@ -36,6 +36,8 @@ from ovxai.collapse.values import (
     Thunk,
     Value,
     Windowed,
+    part_of,
+    window_axes,
 )
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, ints
@@ -45,10 +47,10 @@ if TYPE_CHECKING:
 
 #: Up to here a score for every position is cheaper than gathering a window of them.
 FEW_POSITIONS = 256
-Form = Shared | Mapped | Windowed
 
 
 def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | None:
+    """Weights of tokens that are normalised together; None where the axis holds no tokens."""
     value = operation.inputs[0]
     axis = int(operation.attribute("axis")) % value.rank
     runs = _runs(value, axis)
@@ -62,7 +64,7 @@ def softmax(interpreter: Interpreter, operation: Operation) -> list[Value] | Non
     if not isinstance(value, Segments):
         only = results[0]
         return [replace(only, scores=value) if isinstance(only, Mapped) else only]
-    parts = tuple(Part(lambda r=result: r) for result in results)
+    parts = tuple(part_of(result) for result in results)
     return [Segments(operation.out_dims[0], axis, value.sizes, parts, scores=value)]
 
 
@@ -92,22 +94,22 @@ def _form(value: Value, axis: int, masks: Masks) -> Value:
     return value
 
 
-def _same_windows(forms: list[Value], axis: int, masks: Masks) -> list[Form]:
+def _same_windows(forms: list[Value], axis: int, masks: Masks) -> list[Held]:
     """Rows that are windowed in one run must be so in all."""
     others = {a for form in forms if isinstance(form, Windowed) for a in form.axes if a != axis}
     others |= {a for form in forms if isinstance(form, Leveled) for a in form.positions}
-    joined: list[Form] = []
+    joined: list[Held] = []
     for form in forms:
         if isinstance(form, Leveled):
             form = to_windowed(form, form.positions[0], masks)
-        held = {a for a in getattr(form, "axes", ()) if a != axis}
-        if held != others or not isinstance(form, (Shared, Mapped, Windowed)):
+        own = {a for a in window_axes(form) if a != axis}
+        if own != others or not isinstance(form, (Shared, Mapped, Windowed)):
             raise Refusal("queries are windowed for some keys only")
         joined.append(form)
     return joined
 
 
-def _is_apart(form: Form) -> bool:
+def _is_apart(form: Held) -> bool:
     return isinstance(form, Shared) or form.anchored is not None
 
 
@@ -117,7 +119,7 @@ def _is_apart(form: Form) -> bool:
 class _Run:
     """One run's scores: `base` [1, ...], what the masks change of them [M, ...], and how often an entry counts."""
 
-    def __init__(self, form: Form, axis: int, masks: Masks) -> None:
+    def __init__(self, form: Held, axis: int, masks: Masks) -> None:
         self.form = form
         self.axis = axis + 1
         self.windowed = isinstance(form, Windowed) and axis in form.axes
@@ -202,7 +204,7 @@ def _sum(terms: Iterable[ov.Output]) -> ov.Output:
     return reduce(emit.add, terms)
 
 
-def _in_parts(forms: Sequence[Form], axis: int, masks: Masks) -> list[Mapped | Windowed]:
+def _in_parts(forms: Sequence[Held], axis: int, masks: Masks) -> list[Mapped | Windowed]:
     runs = [_Run(form, axis, masks) for form in forms]
     joint = _Joint(runs)
     return [_weights_of(run, index, joint) for index, run in enumerate(runs)]
@@ -211,7 +213,7 @@ def _in_parts(forms: Sequence[Form], axis: int, masks: Masks) -> list[Mapped | W
 def _weights_of(run: _Run, index: int, joint: _Joint) -> Mapped | Windowed:
     """The weights of one run: of each token, where an entry stands for many."""
     form = run.form
-    axes = form.axes if isinstance(form, Windowed) else ()
+    axes = window_axes(form)
 
     def whole() -> ov.Output:
         return emit.divide(joint.exponentials[index][0], joint.total)
@@ -234,14 +236,14 @@ def _weights_of(run: _Run, index: int, joint: _Joint) -> Mapped | Windowed:
 # --- as one tensor --------------------------------------------------------------------------------
 
 
-def _at_once(forms: Sequence[Form], axis: int, masks: Masks) -> list[Mapped | Windowed]:
+def _at_once(forms: Sequence[Held], axis: int, masks: Masks) -> list[Mapped | Windowed]:
     """Where a run is one tensor with all masks already (it was laid out densely): the operation itself."""
     joint = once(lambda: _weights(forms, axis, masks))
-    bounds = edges([window_dims(form.dims, getattr(form, "axes", ()), masks)[axis] for form in forms])
+    bounds = edges([window_dims(form.dims, window_axes(form), masks)[axis] for form in forms])
     return [_piece(form, axis, joint, bounds[i], bounds[i + 1], masks) for i, form in enumerate(forms)]
 
 
-def _weights(forms: Sequence[Form], axis: int, masks: Masks) -> ov.Output:
+def _weights(forms: Sequence[Held], axis: int, masks: Masks) -> ov.Output:
     tensors = []
     for form in forms:
         if isinstance(form, Shared):
@@ -254,9 +256,9 @@ def _weights(forms: Sequence[Form], axis: int, masks: Masks) -> ov.Output:
     return op.softmax(emit.concat(tensors, axis + 1), axis + 1).output(0)
 
 
-def _piece(form: Form, axis: int, joint: Thunk, start: Dim, stop: Dim, masks: Masks) -> Mapped | Windowed:
+def _piece(form: Held, axis: int, joint: Thunk, start: Dim, stop: Dim, masks: Masks) -> Mapped | Windowed:
     piece = once(lambda: emit.slice_axis(joint(), axis + 1, start, stop))
-    axes = form.axes if isinstance(form, Windowed) else ()
+    axes = window_axes(form)
     if axis not in axes:
         return Windowed(form.dims, axes, piece) if axes else Mapped(form.dims, piece)
 
