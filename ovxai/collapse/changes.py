@@ -84,7 +84,7 @@ class Step:
         if self.operation.facts.shaped or self.operation.kind == "Concat":
             tensors = [for_each(tensor, self.as_anchor(port).dims) for port, tensor in enumerate(tensors)]
         if self.operation.facts.shaped or len(wanted) == 1:
-            return [self.operation.remake(tensors, dims, index) for index, dims in enumerate(wanted)]
+            return [_settled(self.operation.remake(tensors, dims, index)) for index, dims in enumerate(wanted)]
         return emit.clone(self.operation.node, tensors).outputs()
 
     def _keeps_zero(self) -> bool:
@@ -111,6 +111,16 @@ class Step:
     def lit(self, port: int) -> ov.Output:
         """The operand as it is, lined up."""
         return self.lined_up(port, self.values[port].out(), self.parts(port) is not None)
+
+
+def _settled(anchor: ov.Output) -> ov.Output:
+    """An anchor, as a constant where it is the NormalizeL2 of one.
+
+    OpenVINO does not fold these, and the CPU plugin (2026.4) may hand out other numbers behind an Unsqueeze of one.
+    """
+    if anchor.get_node().get_type_name() != "NormalizeL2" or not emit.is_constant(anchor):
+        return anchor
+    return op.constant(emit.worked_out(anchor), dtype=anchor.get_element_type()).output(0)
 
 
 def difference(step: Step) -> list[ov.Output]:
