@@ -44,7 +44,7 @@ def rounded_away(model: ov.Model) -> ov.Model:
     maps = result.input_value(0)
     shape = maps.get_partial_shape()
     big = op.reshape(op.add(maps, np.full([1, 1, 1, 1], 4096, np.float32)), np.array([1, -1]), False)
-    stored = op.reshape(op.matmul(big, np.ones((1, 1), np.float32), True, False), shape.to_shape(), False)
+    stored = op.reshape(op.matmul(big, np.array([[1.0]], np.float32), True, False), shape.to_shape(), False)
     maps.get_tensor().set_names(set())
     again = op.subtract(stored, np.float32(4096)).output(0)
     again.get_tensor().set_names({SALIENCY_MAP})
