@@ -14,8 +14,7 @@ described for all masks at once. The rooms, from the ground up:
     dense         one masked copy beside the other, where no rule can say it better
     batched       operations on tensors with the masks in front
     changes       what an operation makes of the change in an anchored value
-    lifted        the two together: results on mapped and windowed values, with their anchors and changes
-    pointwise     operations that leave positions apart, level by level
+    apply         an operation on values: level by level, or with the masks in front, with anchors and changes
     tokens        axes whose runs are of different kinds (class token, patches)
     rules/        where positions or runs of tokens meet: pools, products, softmax, attention, selections
     interpreter   the walk: chooses the rule, falls back to the dense form, keeps the reason

@@ -14,13 +14,12 @@ from functools import partial
 
 import openvino as ov
 
+from ovxai.collapse.apply import lifted, pointwise
 from ovxai.collapse.decompose import Witness
 from ovxai.collapse.dense import densify
 from ovxai.collapse.lazy import once
-from ovxai.collapse.lifted import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import UNKNOWN, Op, Operation, infer_shape
-from ovxai.collapse.pointwise import pointwise
 from ovxai.collapse.tokens import history, join, segmented
 from ovxai.collapse.values import NOTHING, Dense, Mapped, Past, Refusal, Segments, Shared, Value, held
 from ovxai.errors import UnsupportedModelError

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import openvino as ov
 
+from ovxai.collapse.apply import lifted
 from ovxai.collapse.layout import added, anchored_mapped, change_of, flat_dims, laid_gate, level_gates, to_windowed, zero_anchor
 from ovxai.collapse.lazy import once
-from ovxai.collapse.lifted import lifted
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.rules.attention import read_by_one
