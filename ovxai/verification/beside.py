@@ -14,7 +14,17 @@ from openvino import opset13 as op
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import PictureInput
-from ovxai.metadata import # fmt: skip     CLASSIFICATION, EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_MAP, ExplainedInfo, ModelInfo
+from ovxai.metadata import (  # fmt: skip
+    CLASSIFICATION,
+    EMBEDDED_MAP,
+    EMBEDDED_OVERLAY,
+    FEATURE_MAP,
+    FEATURE_VECTOR,
+    SALIENCY_INDEX,
+    SALIENCY_MAP,
+    ExplainedInfo,
+    ModelInfo,
+)
 from ovxai.verification.engine import Feeds, is_float, values_of
 from ovxai.verification.keeping import SAME, difference
 from ovxai.verification.maps import Definition, bilinear, grey_levels

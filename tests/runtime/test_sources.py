@@ -8,7 +8,16 @@ import pytest
 
 from helpers.runtime_graphs import encoded, picture
 from ovxai.errors import SourceError
-from ovxai.runtime.feed.sources import # fmt: skip     Broken, Frame, Source, count_pictures, find_sources, frame_count, open_clip, pictures
+from ovxai.runtime.feed.sources import (  # fmt: skip
+    Broken,
+    Frame,
+    Source,
+    count_pictures,
+    find_sources,
+    frame_count,
+    open_clip,
+    pictures,
+)
 from ovxai.runtime.write.files import VideoFile
 
 
