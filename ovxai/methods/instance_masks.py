@@ -1,15 +1,12 @@
 """InstSeg: for each class the mean over its instances of (binary mask * score), inside the graph and without loops.
 
 Box masks are pasted onto the grid all at once: `Ry (gh x mh) @ mask @ Rx^T (mw x gw)`, with bilinear weights made
-from the boxes by elementwise operations. Full-size masks and prototypes only need resizing. Then one product with
-the one-hot labels.
+from the boxes (`pasting.py`). Full-size masks and prototypes only need resizing. Then one product with the one-hot
+labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
@@ -19,32 +16,9 @@ from ovxai.graph.graph import Graph
 from ovxai.graph.names import name_of
 from ovxai.metadata import INSTANCE_SEGMENTATION, ExplainedInfo
 from ovxai.methods.outputs import Branch, as_float, chosen_classes, feature_map, feature_vector, resized
-from ovxai.options import InsertOptions, parse_size
+from ovxai.methods.pasting import STRIDE, PasteGrid, Table, covered, in_steps, paste, paste_grid
+from ovxai.options import InsertOptions
 from ovxai.version import __version__
-
-#: The grid is the input's size over this, unless asked otherwise.
-STRIDE = 4
-#: Boxes thinner than this are pasted as if they were this wide; they have weight 0 anyway.
-THINNEST = 1e-3
-
-
-@dataclass(frozen=True)
-class Table:
-    """One form for all families: boxes f32 [N, I, 4], labels i64 and scores f32 [N, I], masks or coefficients f32."""
-
-    boxes: ov.Output
-    labels: ov.Output
-    scores: ov.Output
-    masks: ov.Output
-
-
-@dataclass(frozen=True)
-class PasteGrid:
-    """size: i64 [2]. rows, columns: f32 centres of the grid's cells in pixels of the input."""
-
-    size: ov.Output
-    rows: ov.Output
-    columns: ov.Output
 
 
 def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
@@ -54,8 +28,8 @@ def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
         OptionError: a class that the model does not have.
     """
     instances = site.instances
-    table = unified(instances) if isinstance(instances, Instances) else suppressed(instances, site.classes)
     grid = paste_grid(site, options)
+    table = unified(instances, grid) if isinstance(instances, Instances) else suppressed(instances, site.classes)
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
     # Less and not Greater wherever a NaN may stand: the CPU plugin (2026.4) holds NaN > x for true.
     inside = op.less(threshold, pasted(site, table, grid)).output(0)
@@ -73,7 +47,7 @@ def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
     )
 
 
-def unified(instances: Instances) -> Table:
+def unified(instances: Instances, grid: PasteGrid) -> Table:
     """Every family in one form: a batch axis in front, boxes, labels, scores apart, masks [N, I, h, w] as f32."""
 
     def batched(port: ov.Output) -> ov.Output:
@@ -83,7 +57,10 @@ def unified(instances: Instances) -> Table:
         port = batched(port)
         return port if which is None else op.gather(port, whole_number(which), whole_number(2)).output(0)
 
-    boxes = op.slice(batched(instances.boxes), ints([0]), ints([4]), ints([1]), ints([2]))
+    def four(port: ov.Output) -> ov.Output:
+        return op.slice(batched(port), ints([0]), ints([4]), ints([1]), ints([2])).output(0)
+
+    boxes = four(instances.boxes)
     masks = batched(instances.masks)
     if instances.mask_columns is not None:
         masks = op.slice(
@@ -96,38 +73,15 @@ def unified(instances: Instances) -> Table:
         op.convert(column(instances.labels, instances.label_column), "i64").output(0),
         op.convert(column(instances.scores, instances.score_column), "f32").output(0),
         op.convert(masks, "f32").output(0),
+        four(in_steps(instances.boxes, grid)),
     )
-
-
-def paste_grid(site: InstanceSite, options: InsertOptions) -> PasteGrid:
-    """Height and width as asked for, else the input's over 4; with open sides read from the input itself."""
-    shape = site.picture.get_partial_shape()
-    sides = [shape[axis] for axis in site.picture_axes]
-    if all(side.is_static for side in sides):
-        picture = [side.get_length() for side in sides]
-        cells = parse_size(options.map_size) if options.map_size else [max(side // STRIDE, 1) for side in picture]
-        centres = [((np.arange(n) + 0.5) * (whole / n)).astype(np.float32) for n, whole in zip(cells, picture)]
-        return PasteGrid(ints(cells), *(op.constant(line).output(0) for line in centres))
-    picture = op.gather(op.shape_of(site.picture, "i64"), ints(site.picture_axes), whole_number(0))
-    if options.map_size:
-        size = ints(parse_size(options.map_size))
-    else:
-        size = op.maximum(op.divide(picture, whole_number(STRIDE)), whole_number(1)).output(0)
-    step = op.divide(op.convert(picture, "f32"), op.convert(size, "f32"))
-    return PasteGrid(size, *(_centres(size, step, axis) for axis in (0, 1)))
-
-
-def _centres(size: ov.Output, step: ov.Node, axis: int) -> ov.Output:
-    which, zero = whole_number(axis), whole_number(0)
-    cells = op.range(zero, op.gather(size, which, zero), whole_number(1), "f32")
-    return op.multiply(op.add(cells, number(0.5)), op.gather(step, which, zero)).output(0)
 
 
 def pasted(site: InstanceSite, table: Table, grid: PasteGrid) -> ov.Output:
     """[N, I, gh, gw]: every instance's mask on the grid: probabilities (BOX, FULL) or logits (FULL, PROTOTYPES)."""
     if site.mask_kind == BOX:
         masks = op.sigmoid(table.masks).output(0) if site.logits else table.masks
-        return paste(masks, table.boxes, grid)
+        return paste(masks, table, grid)
     if site.mask_kind == FULL:
         return shrunk(table.masks, grid)
     return mixed(table.masks, resized(op.convert(site.prototypes, "f32").output(0), grid.size), grid)
@@ -142,51 +96,11 @@ def shrunk(masks: ov.Output, grid: PasteGrid) -> ov.Output:
     return op.reshape(resized(single, grid.size), op.concat([lead, grid.size], 0), False).output(0)
 
 
-def paste(masks: ov.Output, boxes: ov.Output, grid: PasteGrid) -> ov.Output:
-    """masks [N, I, mh, mw] in boxes [N, I, 4] -> [N, I, gh, gw]: two batched products with bilinear weights."""
-    corners = [op.gather(boxes, whole_number(i), whole_number(2)) for i in range(4)]
-    down = weights(grid.rows, corners[1], corners[3], _side(masks, 2))
-    across = weights(grid.columns, corners[0], corners[2], _side(masks, 3))
-    return op.matmul(op.matmul(down, masks, False, False), across, False, True).output(0)
-
-
-def _side(masks: ov.Output, axis: int) -> ov.Output:
-    """How many cells a mask has along `axis`, f32 scalar."""
-    side = masks.get_partial_shape()[axis]
-    if side.is_static:
-        return number(side.get_length())
-    length = op.gather(op.shape_of(masks, "i64"), whole_number(axis), whole_number(0))
-    return op.convert(length, "f32").output(0)
-
-
-def weights(centres: ov.Output, low: ov.Output, high: ov.Output, cells: ov.Output) -> ov.Output:
-    """[N, I, g, m]: how much of mask cell m a grid line takes; linear between cell centres, falling to 0 outside."""
-    extent = op.maximum(op.subtract(high, low), number(THINNEST))
-    offset = op.subtract(op.unsqueeze(centres, ints([0, 1])), op.unsqueeze(low, ints([2])))
-    place = op.subtract(op.multiply(op.divide(offset, op.unsqueeze(extent, ints([2]))), cells), number(0.5))
-    steps = op.range(number(0.0), cells, number(1.0), "f32")
-    distance = op.abs(op.subtract(op.unsqueeze(place, ints([3])), op.unsqueeze(steps, ints([0, 1, 2]))))
-    return op.relu(op.subtract(number(1.0), distance)).output(0)
-
-
 def mixed(coefficients: ov.Output, prototypes: ov.Output, grid: PasteGrid) -> ov.Output:
     """[N, I, M] x [N, M, gh, gw] -> logits [N, I, gh, gw]."""
     flat = op.reshape(prototypes, ints([0, 0, -1]), True)
     logits = op.matmul(coefficients, flat, False, False)
     return op.reshape(logits, op.concat([ints([0, 0]), grid.size], 0), True).output(0)
-
-
-def covered(boxes: ov.Output, grid: PasteGrid) -> ov.Output:
-    """bool [N, I, gh, gw]: cells whose centre lies in the box (prototypes know nothing of boxes)."""
-    x1, y1, x2, y2 = (op.gather(boxes, whole_number(i), whole_number(2)) for i in range(4))
-
-    def between(centres: ov.Output, low: ov.Node, high: ov.Node) -> ov.Node:
-        line = op.unsqueeze(centres, ints([0, 1]))
-        after = op.greater_equal(line, op.unsqueeze(low, ints([2])))
-        return op.logical_and(after, op.less(line, op.unsqueeze(high, ints([2]))))
-
-    rows = op.unsqueeze(between(grid.rows, y1, y2), ints([3]))
-    return op.logical_and(rows, op.unsqueeze(between(grid.columns, x1, x2), ints([2]))).output(0)
 
 
 def class_means(table: Table, inside: ov.Output, grid: PasteGrid, classes: int) -> ov.Output:
