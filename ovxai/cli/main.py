@@ -22,10 +22,10 @@ COMMANDS = {
     "insert": Entry("insertion_commands", "Add explanation outputs to a model."),
     "run": Entry("run_command", "Explain images, folders, globs, video files, a camera."),
     "inspect": Entry("insertion_commands", "What is it, what would be inserted and where, at what cost."),
-    "verify": Entry("verify_command", "Check an explained model against the definition, independently."),
+    "verify": Entry("checking_commands", "Check an explained model against the definition, independently."),
     "strip": Entry("insertion_commands", "Give the plain model back."),
     "quantize": Entry("quantize_command", "INT8 by NNCF, explanation kept exact."),
-    "bench": Entry("bench_command", "Plain against explained: latency, throughput, memory."),
+    "bench": Entry("checking_commands", "Plain against explained: latency, throughput, memory."),
     "demo": Entry("run_command", "The whole way on the model and photo that ship with the package."),
 }
 
