@@ -68,16 +68,16 @@ def lifted(interpreter: Interpreter, operation: Operation) -> list[Value]:
 
 def _parts(operation: Operation, step: Step) -> list[Anchored] | None:
     """Anchor and change of every result; None where an operand's are not known, or the results are no real numbers."""
-    held = [step.parts(port) for port in step.varying]
+    operands = [step.parts(port) for port in step.varying]
     if (
-        not held
-        or any(one is None for one in held)
+        not operands
+        or any(parts is None for parts in operands)
         or not all(out.get_element_type().is_real() for out in operation.node.outputs())
     ):
         return None
     rule = operation.facts.change or difference
     changes = once(lambda: rule(step))
-    stepped = operation.kind == "FakeQuantize" or (operation.facts.moves and all(one.stepped for one in held if one))
+    stepped = operation.kind == "FakeQuantize" or (operation.facts.moves and all(parts.stepped for parts in operands if parts))
 
     def part(index: int) -> Anchored:
         return Anchored(once(lambda: step.anchors[index]), once(lambda: changes()[index]), stepped)
