@@ -22,7 +22,7 @@ CLASSES = 16
 def test_error_over_spread_in_f32(name):
     torch = pytest.importorskip("torch")
     pytest.importorskip("timm")
-    from scripts.zoo_models import jittered
+    from zoo_models import jittered
 
     network, size = jittered(name)
     model = ovxai.insert(network, example_input=torch.rand(1, *size), scale=False, probe=False, feature_map=False)
