@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import openvino as ov
@@ -14,6 +15,9 @@ from ovxai.graph.dims import ONE, Dim, Dims, ints, shape_node, sizes, whole_numb
 from ovxai.graph.graph import source, sources
 
 _factories: dict[str, NodeFactory] = {}
+
+#: Up to here entries of an axis are added one by one.
+FEW = 2
 
 
 def clone(node: ov.Node, inputs: Sequence[ov.Output], **overrides: object) -> ov.Node:
@@ -147,6 +151,32 @@ def divide(a: ov.Output, b: ov.Output) -> ov.Output:
 
 def matmul(a: ov.Output, b: ov.Output, transpose_a: bool = False, transpose_b: bool = False) -> ov.Output:
     return settled(op.matmul(*_alike(a, b), transpose_a, transpose_b)).output(0)
+
+
+def few(tensor: ov.Output, axis: int, combine: Callable[[ov.Output, ov.Output], ov.Output]) -> ov.Output | None:
+    """Entries of a short axis put together two by two, the axis kept; None where there are many, or nobody knows how many.
+
+    The CPU takes 0.2 us per row to reduce it, whatever its length: cuts and a sum take a tenth of that.
+    """
+    shape = tensor.get_partial_shape()
+    if shape.rank.is_dynamic or shape[axis].is_dynamic or shape[axis].get_length() > FEW:
+        return None
+    if shape[axis].get_length() == 1:
+        return tensor
+    pieces = [slice_axis(tensor, axis, start, start + 1) for start in range(shape[axis].get_length())]
+    return functools.reduce(combine, pieces)
+
+
+def sum_over(tensor: ov.Output, axis: int) -> ov.Output:
+    """The sum over one axis, which is kept."""
+    total = few(tensor, axis, add)
+    return reduce_sum(tensor, [axis], True) if total is None else total
+
+
+def largest_over(tensor: ov.Output, axis: int) -> ov.Output:
+    """The largest along one axis, which is kept."""
+    found = few(tensor, axis, lambda a, b: op.maximum(a, b).output(0))
+    return op.reduce_max(tensor, ints([axis]), True).output(0) if found is None else found
 
 
 def reduce_sum(tensor: ov.Output, axes: Sequence[int], keep: bool) -> ov.Output:

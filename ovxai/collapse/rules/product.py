@@ -239,7 +239,7 @@ def _windows(operation: Operation, a: Windowed, b: Windowed, inner: tuple[int, i
         return emit.multiply(one, as_number(masks.positions, one))
 
     def change() -> ov.Output:
-        weights = emit.reduce_sum(counted(first.change(), alone, masks), [inner[0] + 1], True)
+        weights = emit.sum_over(counted(first.change(), alone, masks), inner[0] + 1)
         values = emit.unsqueeze(second.anchor(), [0])
         return emit.add(matmul(weighted_window(alone, masks), second.change()), matmul(weights, values))
 

@@ -40,7 +40,7 @@ from ovxai.collapse.values import (
     window_axes,
 )
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, ints
+from ovxai.graph.dims import Dim
 
 if TYPE_CHECKING:
     from ovxai.collapse.interpreter import Interpreter
@@ -175,25 +175,25 @@ class _Joint:
     @cached_property
     def total(self) -> ov.Output:
         """sum(e)"""
-        return _sum(emit.reduce_sum(run.counted(lit), [self.axis], True) for run, (lit, _) in zip(self.runs, self.exponentials))
+        return _sum(emit.sum_over(run.counted(lit), self.axis) for run, (lit, _) in zip(self.runs, self.exponentials))
 
     @cached_property
     def gain(self) -> ov.Output:
         """sum(e - e0)"""
         pairs = [(run, more) for run, (_, more) in zip(self.runs, self.exponentials) if more is not None]
-        return _sum(emit.reduce_sum(run.counted(more), [self.axis], True) for run, more in pairs)
+        return _sum(emit.sum_over(run.counted(more), self.axis) for run, more in pairs)
 
     @cached_property
     def dark(self) -> list[ov.Output]:
         """Per run the weights if everything gated is dark: [1, ...]."""
         top = _largest([run.base for run in self.runs], self.axis)
         bases = [_exp(run.base, top) for run in self.runs]
-        total = _sum(emit.reduce_sum(run.counted_dark(base), [self.axis], True) for run, base in zip(self.runs, bases))
+        total = _sum(emit.sum_over(run.counted_dark(base), self.axis) for run, base in zip(self.runs, bases))
         return [emit.divide(base, total) for base in bases]
 
 
 def _largest(tensors: Iterable[ov.Output], axis: int) -> ov.Output:
-    return reduce(lambda a, b: op.maximum(a, b).output(0), [op.reduce_max(t, ints([axis]), True).output(0) for t in tensors])
+    return reduce(lambda a, b: op.maximum(a, b).output(0), [emit.largest_over(t, axis) for t in tensors])
 
 
 def _exp(scores: ov.Output, top: ov.Output) -> ov.Output:
