@@ -54,11 +54,21 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Medians of single calls, and of their ratios, in another precision than the report's."""
+
+    plain_ms: float
+    explained_ms: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class BenchReport:
     """What the explanation costs.
 
     model: path of the explained IR. device: that ran it. precision: what it really computes in. collapse: as in
     rt_info. input_shape: of the picture as fed. calls: alternating pairs. ratio: median over them of explained / plain.
+    f32: the same in f32, where the device was left to choose and chose something else.
     """
 
     model: str
@@ -70,6 +80,7 @@ class BenchReport:
     ratio: float
     plain: Cost
     explained: Cost
+    f32: Latency | None = None
 
     @property
     def memory_ratio(self) -> float | None:
@@ -99,7 +110,8 @@ def bench(
     """Compare the explained IR `model` with the plain model inside it.
 
     calls: alternating pairs, or as many as fit into `seconds` (ten at least). batch, size (H, W): where
-    the model leaves them open. precision: auto lets the device choose, which on many CPUs is bf16.
+    the model leaves them open. precision: auto lets the device choose, which on many CPUs is bf16; latencies are
+    then taken in f32 as well.
 
     Raises:
         NotExplainedError: nothing to compare. OptionError: an unknown precision or an impossible size.
@@ -119,13 +131,16 @@ def bench(
         # Memory first: while nothing else of ours is loaded.
         used = [_peak_memory(p, stored, device, config) if memory else None for p in (plain_path, path)]
         timed = alternate([plain, explained], feeds, device, config, calls, seconds)
+        exact = None
+        if precision == "auto" and timed.precision != "f32":
+            exact = alternate([plain, explained], feeds, device, {"INFERENCE_PRECISION_HINT": "f32"}, calls, seconds / 2)
         rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
     costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
     return BenchReport(
         model=str(path), device=device, precision=timed.precision, collapse=info.collapse if info else "",
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
-        ratio=timed.ratio, plain=costs[0], explained=costs[1],
+        ratio=timed.ratio, plain=costs[0], explained=costs[1], f32=None if exact is None else _latency(exact),
     )  # fmt: skip
 
 
@@ -150,6 +165,11 @@ class Timed:
     def ratio(self) -> float:
         """The geometric mean of the halves' median ratios."""
         return geometric_mean(median(b / a for a, b in zip(*half, strict=True)) for half in self.halves)
+
+
+def _latency(timed: Timed) -> Latency:
+    plain, explained = (median(times) * 1e3 for times in timed.times)
+    return Latency(plain, explained, timed.ratio)
 
 
 def _over(above: float | None, below: float | None) -> float | None:

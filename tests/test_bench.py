@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import openvino as ov
 import pytest
 from click.testing import CliRunner
 
 from helpers.tiny_models import Pooled
-from ovxai.bench import bench
+from ovxai.bench import Latency, bench
+from ovxai.cli.checking_commands import _figures
 from ovxai.cli.main import main
 from ovxai.errors import NotExplainedError, OptionError
 from ovxai.graph.save import save_model
@@ -28,6 +31,15 @@ def test_all_figures(explained):
     assert report.memory_ratio and 0.5 < report.memory_ratio < 2
     assert report.plain.memory_mb and report.plain.memory_mb > 10
     assert report.explained.xml_bytes > report.plain.xml_bytes
+
+
+def test_f32_stands_beside_what_the_device_chooses(explained):
+    report = bench(explained, calls=5, seconds=2, throughput=False, memory=False)
+    own = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == ov.Type.f32
+    assert (report.f32 is None) == own == (report.precision == "f32")
+    lines = _figures(replace(report, f32=Latency(2.0, 3.0, 1.5)))
+    assert next(line for line in lines if line.startswith("latency ms, f32")).split()[3:] == ["2.00", "3.00", "1.500"]
+    assert bench(explained, calls=5, seconds=2, precision="f32", throughput=False, memory=False).f32 is None
 
 
 def test_a_wrong_precision_or_model(explained, tmp_path):

@@ -97,7 +97,7 @@ def _progress() -> Callable[[int, int], None] | None:
 @MODEL
 @DEVICE
 @click.option("--precision", type=click.Choice(["auto", "f32", "f16", "bf16"]), default="auto", show_default=True,
-              help="What the device computes in; auto: as it likes.")  # fmt: skip
+              help="What the device computes in; auto: as it likes, and in f32 as well.")  # fmt: skip
 @click.option("--calls", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="Alternating pairs of calls.")
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Stop earlier after this time."
@@ -128,8 +128,10 @@ def bench(
 
 def _figures(report: BenchReport) -> list[str]:
     plain, explained = report.plain, report.explained
+    exact = report.f32
     rows = [
         ("latency ms", plain.latency_ms, explained.latency_ms, report.ratio),
+        *([("latency ms, f32", exact.plain_ms, exact.explained_ms, exact.ratio)] if exact else []),
         ("pictures/s", plain.throughput, explained.throughput, report.throughput_ratio),
         ("peak memory MB", plain.memory_mb, explained.memory_mb, report.memory_ratio),
         (".xml KB", plain.xml_bytes / 1024, explained.xml_bytes / 1024, explained.xml_bytes / plain.xml_bytes),
