@@ -22,7 +22,7 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import CLASSIFICATION, ExplainedInfo
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.head import Head, cut_head
-from ovxai.verification.maps import Definition, Interval
+from ovxai.verification.maps import Definition, Interval, Noise
 from ovxai.verification.plain import classifier_bias, logits_port, port_named
 
 #: Called with (masks done, masks in all).
@@ -62,7 +62,7 @@ def classification(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress:
         return between(maps, rows, rough.gated, rough.rough)
 
     @cache
-    def noise() -> np.ndarray:
+    def noise() -> list[Noise]:
         return rounding(maps, lambda gated: _masked_rows(head, positions, info.mask, gated), head.gated)
 
     return Definition(
@@ -105,19 +105,22 @@ def _masked_rows(
     return stacked.reshape(*stacked.shape[:2], height, width)
 
 
-def rounding(maps: np.ndarray, rows: Callable[[Sequence[np.ndarray]], np.ndarray], gated: Sequence[np.ndarray]) -> np.ndarray:
-    """[N]: how far f32 moves the definition, as the standard deviation of a cell of `maps`.
+def rounding(maps: np.ndarray, rows: Callable[[Sequence[np.ndarray]], np.ndarray], gated: Sequence[np.ndarray]) -> list[Noise]:
+    """How far f32 moves the definition `maps`, picture by picture.
 
     With its gated tensors moved by half a unit of the last place, all its sums round anew: two such definitions differ by
-    sqrt(2) of what one is off by. A shift that all cells of a map share moves no map, so it does not count.
+    sqrt(2) of what one is off by.
     """
     random = np.random.default_rng(1)
-    squares = []
+    cells, levels = [], []
     for _ in range(NOISE_TRIES):
         moved = [(tensor * (1 + OF_LAST * random.standard_normal(tensor.shape))).astype(np.float32) for tensor in gated]
         change = rows(moved) - maps
-        squares.append(np.square(change - change.mean(axis=(2, 3), keepdims=True)).mean(axis=(1, 2, 3)))
-    return np.sqrt(np.mean(squares, axis=0) / 2)
+        level = change.mean(axis=(2, 3), keepdims=True)
+        cells.append(np.square(change - level).mean(axis=(1, 2, 3)))
+        levels.append(np.square(level).mean(axis=(1, 2, 3)))
+    cell, level = (np.sqrt(np.mean(squares, axis=0) / 2) for squares in (cells, levels))
+    return [Noise(float(one), float(other)) for one, other in zip(cell, level, strict=True)]
 
 
 def between(maps: np.ndarray, rows: Rows, gated: Sequence[np.ndarray], read: Sequence[tuple[int, ...]]) -> Interval:

@@ -20,9 +20,11 @@ from ovxai.verification.instances import instance_segmentation
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
 from ovxai.verification.maps import (
     NO_EVIDENCE,
+    QUIET,
     Definition,
     Deviation,
     Interval,
+    Noise,
     compare_raw,
     compare_scaled,
     spread_of,
@@ -266,11 +268,11 @@ def _wrong_type(maps: np.ndarray, scaled: bool, batch: int) -> str:
 def _compare(maps: np.ndarray, wanted: Definition, row: int, classes: np.ndarray, scaled: bool) -> Deviation:
     """Against the definition; where that fails, with what rounding makes of the definition itself."""
     found = _against_maps(maps, wanted, row, classes, scaled)
-    noise = 0.0
+    noise = QUIET
     if found.units > 1 and wanted.noise is not None:
-        noise = float(wanted.noise()[row])
+        noise = wanted.noise()[row]
         found = _against_maps(maps, wanted, row, classes, scaled, noise=noise)
-        found = replace(found, noise=noise / max(spread_of(wanted.maps[row]), np.finfo(np.float64).tiny))
+        found = replace(found, noise=noise.cell / max(spread_of(wanted.maps[row]), np.finfo(np.float64).tiny))
     if found.units <= 1 or wanted.between is None:
         return found
     low, high = (edge[row][classes] for edge in wanted.between())
@@ -286,7 +288,7 @@ def _against_maps(
     classes: np.ndarray,
     scaled: bool,
     between: Interval | None = None,
-    noise: float = 0.0,
+    noise: Noise = QUIET,
 ) -> Deviation:
     chosen = wanted.maps[row][classes]
     doubtful = None if wanted.doubtful is None else wanted.doubtful[row][classes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,18 @@ Interval = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Noise:
+    """How far f32 moves a definition, as standard deviations. cell: of a cell about its map. level: of a whole map, up or
+    down, which moves no grey level."""
+
+    cell: float = 0.0
+    level: float = 0.0
+
+
+QUIET = Noise()
+
+
+@dataclass(frozen=True)
 class Definition:
     """What the maps should be: the common form in which every task hands its definition over.
 
@@ -28,8 +40,8 @@ class Definition:
     ranking: [N, C], by which `top:K` chooses. bias: [C], the part of the maps that scaling cancels.
     doubtful: [N, C, h, w] bool, cells where the definition jumps and rounding decides. between: the lowest
     and the highest maps that rounding makes of the definition, where quantisers stand in it; asked for only
-    when a map is off, since it takes many times as long. noise: [N], how far f32 moves the definition itself, as the
-    standard deviation of a cell; asked for only then. notes: what a person should know.
+    when a map is off, since it takes many times as long. noise: one per picture, how far f32 moves the
+    definition itself; asked for only then. notes: what a person should know.
     """
 
     maps: np.ndarray
@@ -38,7 +50,7 @@ class Definition:
     bias: np.ndarray | None = None
     doubtful: np.ndarray | None = None
     between: Callable[[], Interval] | None = None
-    noise: Callable[[], np.ndarray] | None = None
+    noise: Callable[[], Sequence[Noise]] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -114,14 +126,17 @@ def compare_raw(
     wanted: np.ndarray,
     doubtful: np.ndarray | None = None,
     between: Interval | None = None,
-    noise: float = 0.0,
+    noise: Noise = QUIET,
 ) -> Deviation:
     """Unscaled maps of one picture, [C, h, w], against their definition, or against the interval it leaves open."""
     if problem := _unfit(found, wanted):
         return problem
     low, high = between or (wanted, wanted)
-    off = _outside(found.astype(np.float64), low, high)
-    return _worst(off, np.full(len(wanted), tolerance_of(wanted, noise)), doubtful)
+    values = found.astype(np.float64)
+    shift = (values - wanted).mean(axis=(1, 2), keepdims=True)
+    values = values - np.clip(shift, -OF_NOISE * noise.level, OF_NOISE * noise.level)
+    off = _outside(values, low, high)
+    return _worst(off, np.full(len(wanted), tolerance_of(wanted, noise.cell)), doubtful)
 
 
 def compare_scaled(
@@ -130,7 +145,7 @@ def compare_scaled(
     bias: np.ndarray | None = None,
     doubtful: np.ndarray | None = None,
     between: Interval | None = None,
-    noise: float = 0.0,
+    noise: Noise = QUIET,
 ) -> Deviation:
     """u8 maps of one picture, [C, h, w], against the definition `wanted`, which is not scaled yet.
 
@@ -151,7 +166,7 @@ def compare_scaled(
     off = _outside(found.astype(np.float64), grey_levels(low, high), grey_levels(high, low))
     off[(empty | empty_without_bias) & zero] = 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        allowed = 1 + np.ceil(255 * tolerance_of(wanted, noise) / np.where(span > 0, span, np.inf))
+        allowed = 1 + np.ceil(255 * tolerance_of(wanted, noise.cell) / np.where(span > 0, span, np.inf))
     return _worst(off, np.minimum(allowed, 255), doubtful)
 
 

@@ -16,7 +16,7 @@ from ovxai.metadata import SALIENCY_MAP
 from ovxai.verification import PrecisionReport, measure_precision, verify
 from ovxai.verification.classification import rounding
 from ovxai.verification.judgement import _compare
-from ovxai.verification.maps import Definition, tolerance_of
+from ovxai.verification.maps import Definition, Noise, tolerance_of
 
 RNG = np.random.default_rng(5)
 
@@ -82,7 +82,7 @@ def test_verify_has_a_check_for_it():
 
 
 def test_rounding_is_the_deviation_of_one_definition():
-    """Two definitions that are each off by sigma differ by sqrt(2) of it; what all cells share does not count."""
+    """Two definitions that are each off by sigma differ by sqrt(2) of it; what all cells share stands apart."""
     sigma, shape = 0.01, (2, 5, 20, 20)
     truth = RNG.standard_normal(shape)
 
@@ -90,14 +90,15 @@ def test_rounding_is_the_deviation_of_one_definition():
         return truth + sigma * RNG.standard_normal(shape) + 3.0 * RNG.standard_normal((2, 5, 1, 1))
 
     noise = rounding(rows([]), rows, [np.ones((2, 4), np.float32)])
-    assert noise == pytest.approx([sigma, sigma], rel=0.1)
+    assert [one.cell for one in noise] == pytest.approx([sigma, sigma], rel=0.1)
+    assert [one.level for one in noise] == pytest.approx([3.0, 3.0], rel=0.6)
 
 
 @pytest.fixture
 def noisy() -> Definition:
     """A definition that f32 moves by half a per cent of its spread, five times what maps may be off by."""
     truth = RNG.standard_normal((1, 3, 8, 8))
-    return Definition(maps=truth + 0.005 * RNG.standard_normal(truth.shape), noise=lambda: np.array([0.005]))
+    return Definition(maps=truth + 0.005 * RNG.standard_normal(truth.shape), noise=lambda: [Noise(cell=0.005, level=0.01)])
 
 
 def test_a_map_nearer_to_the_truth_than_the_definition_holds(noisy):
@@ -106,6 +107,12 @@ def test_a_map_nearer_to_the_truth_than_the_definition_holds(noisy):
     row = _compare(maps.astype(np.float32), noisy, 0, np.arange(3), scaled=False)
     assert row.units <= 1 and row.noise == pytest.approx(0.005, rel=0.2)
     assert row.tolerance == pytest.approx(tolerance_of(noisy.maps[0]) + 0.025)
+
+
+def test_a_level_within_the_definitions_own_moves_no_map(noisy):
+    moved = noisy.maps[0] + np.array([0.04, -0.04, 0.0])[:, None, None]
+    assert _compare(moved.astype(np.float32), noisy, 0, np.arange(3), scaled=False).units <= 1
+    assert _compare((moved + 0.2).astype(np.float32), noisy, 0, np.arange(3), scaled=False).units > 1
 
 
 def planted(maps: np.ndarray, fault: str) -> np.ndarray:
