@@ -62,8 +62,8 @@ def measure_precision(
     info = ExplainedInfo.read(model)
     if info is None:
         raise UnsupportedModelError("the model carries no explanation of ours")
-    low, used = _low(model, info.target_layers, precision, device)
-    exact = _from_layers(model, info.target_layers)
+    low, used = in_precision(model, info.target_layers, precision, device)
+    exact = from_layers(model, info.target_layers)
     rows: list[float] = []
     for feed in feeds:
         rough, taps = low(feed)
@@ -82,7 +82,7 @@ def _alike(rough: np.ndarray, true: np.ndarray) -> float | None:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() else 0.0  # rounded away altogether
 
 
-class _Low:
+class InPrecision:
     """The explained model in a low precision, which also hands out the tensors that it gates."""
 
     def __init__(self, compiled: ov.CompiledModel, layers: int, maps: int) -> None:
@@ -95,26 +95,30 @@ class _Low:
         return outputs[self._maps].astype(np.float64), outputs[len(outputs) - self._layers :]
 
 
-def _low(model: ov.Model, layers: Sequence[str], precision: str | None, device: str) -> tuple[_Low, str]:
+def in_precision(model: ov.Model, layers: Sequence[str], precision: str | None, device: str) -> tuple[InPrecision, str]:
+    """`model` in a precision (None: the device's own), and which it is. layers: names of the tensors that it hands out too.
+
+    Raises:
+        UnsupportedModelError: the device does not compute in it.
+    """
     tapped = model.clone()
-    tapped.add_results(
-        [op.result(port_named(tapped, name)) for name in layers]
-    )  # add_outputs leaves out what is an output already
+    # Not add_outputs, which leaves out what is an output already.
+    tapped.add_results([op.result(port_named(tapped, name)) for name in layers])
     config = {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
     compiled = _compiled(tapped, device, config)
     used = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
     used = {"bfloat16": "bf16", "float16": "f16", "half": "f16", "float": "f32", "float32": "f32"}.get(used, used)
     if precision is not None and used != precision:
         raise UnsupportedModelError(f"precision {precision}: {device} does not compute in it here, it took {used}")
-    return _Low(compiled, len(layers), _place(model)), used
+    return InPrecision(compiled, len(layers), _place(model)), used
 
 
 def _place(model: ov.Model) -> int:
     return next(i for i, port in enumerate(model.outputs) if SALIENCY_MAP in port.get_names())
 
 
-class _FromLayers:
-    """The part of the explained model below the gated tensors, in f32."""
+class FromLayers:
+    """The part of the explained model below the gated tensors, in f32: feeds and those tensors in, maps [N, C, h, w] out."""
 
     def __init__(self, compiled: ov.CompiledModel, inputs: int, maps: int) -> None:
         self._request = compiled.create_infer_request()
@@ -125,7 +129,8 @@ class _FromLayers:
         return np.array(self._request.output_tensors[self._maps].data, np.float64)
 
 
-def _from_layers(model: ov.Model, layers: Sequence[str]) -> _FromLayers:
+def from_layers(model: ov.Model, layers: Sequence[str]) -> FromLayers:
+    """The explained `model` in f32 from the tensors `layers` on; without any, all of it."""
     cut = model.clone()
     inputs = len(cut.inputs)
     extra = []
@@ -138,7 +143,7 @@ def _from_layers(model: ov.Model, layers: Sequence[str]) -> _FromLayers:
         extra.append(parameter)
     cut.add_parameters(extra)
     cut.validate_nodes_and_infer_types()
-    return _FromLayers(_compiled(cut, "CPU", F32), inputs, _place(model))
+    return FromLayers(_compiled(cut, "CPU", F32), inputs, _place(model))
 
 
 def _compiled(model: ov.Model, device: str, config: dict[str, str]) -> ov.CompiledModel:

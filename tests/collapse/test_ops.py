@@ -3,23 +3,11 @@
 import numpy as np
 import pytest
 from openvino import opset13 as op
-from openvino.utils.node_factory import NodeFactory
 
 from helpers.heads import linear, mean, pooled
+from helpers.opsets import is_operation
 from helpers.oracle import case, compare, exact, numbers, refused
 from ovxai.collapse.ops import OPS
-
-
-def is_operation(kind: str) -> bool:
-    """Whether some opset has it; one that there is complains of missing inputs."""
-    for opset in range(16, 0, -1):
-        try:
-            NodeFactory(f"opset{opset}").create(kind, [], {})
-        except Exception as error:
-            if "op_node != nullptr" in str(error):
-                continue
-        return True
-    return False
 
 
 @pytest.mark.parametrize("kind", OPS)

@@ -1,8 +1,8 @@
 """Every name in a table of operations is an operation of OpenVINO; tasks, methods and options speak of the same things."""
 
 import pytest
-from openvino.utils.node_factory import NodeFactory
 
+from helpers.opsets import is_operation
 from ovxai import options
 from ovxai.find import site
 from ovxai.find.detector import maps, tracers, trail
@@ -16,18 +16,6 @@ TABLES = {
     "rules": tracers.RULES, "ends": trail._ENDS, "suppressions": trail.NMS_SCORES, "regions": maps.REGION_POOLS,
     "convolutions": maps.CONVOLUTIONS, "picking": outputs._PICKING, "parameters": surgery.PARAMETER_PORTS,
 }  # fmt: skip
-
-
-def is_operation(kind):
-    """Whether some opset has it; one that there is complains of missing inputs."""
-    for opset in range(16, 0, -1):
-        try:
-            NodeFactory(f"opset{opset}").create(kind, [], {})
-        except Exception as error:
-            if "op_node != nullptr" in str(error):
-                continue
-        return True
-    return False
 
 
 def test_the_test_knows_what_there_is_not():
