@@ -10,9 +10,11 @@ that a device stores: between operations a low precision rounds, within a fused 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import openvino as ov
@@ -27,6 +29,9 @@ from ovxai.collapse.values import Anchored, Held, Shared, window_axes
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims
 from ovxai.graph.graph import constant_value, source
+
+#: A score's sum over at least LONG channels is taken in PARTS.
+LONG, PARTS = 256, 4
 
 
 class Step:
@@ -83,6 +88,8 @@ class Step:
             return [zero_anchor(dims, tensors[self.varying[0]]) for dims in wanted]
         if self.operation.facts.shaped or self.operation.kind == "Concat":
             tensors = [for_each(tensor, self.as_anchor(port).dims) for port, tensor in enumerate(tensors)]
+        if self.operation.kind == "MatMul" and (sums := _summed_in_parts(self.operation, tensors)):
+            return [sums]
         if self.operation.facts.shaped or len(wanted) == 1:
             return [_settled(self.operation.remake(tensors, dims, index)) for index, dims in enumerate(wanted)]
         return emit.clone(self.operation.node, tensors).outputs()
@@ -111,6 +118,39 @@ class Step:
     def lit(self, port: int) -> ov.Output:
         """The operand as it is, lined up."""
         return self.lined_up(port, self.values[port].out(), self.parts(port) is not None)
+
+
+def _summed_in_parts(operation: Operation, tensors: Sequence[ov.Output]) -> ov.Output | None:
+    """The product of the scores with its sum over channels in a few parts; None for any other product.
+
+    A device adds the terms of such a sum one after the other. What it rounds (1e-6 of a score of 768 channels, a sixth of it
+    in four parts) would stand in the anchor, which is the level of a score under every mask.
+    """
+    rows, weights = tensors
+    shape, flipped = weights.get_partial_shape(), operation.attribute("transpose_b")
+    if operation.attribute("transpose_a") or len(shape) != 2 or shape.is_dynamic or not emit.is_constant(weights):
+        return None
+    channels = shape[1 if flipped else 0].get_length()
+    if channels < LONG or not _gives_scores(operation.node):
+        return None
+    edges = [channels * part // PARTS for part in range(PARTS + 1)]
+    last = len(operation.inputs[0].dims) - 1
+
+    def part(start: int, stop: int) -> ov.Output:
+        some = emit.slice_axis(rows, last, start, stop)
+        return emit.matmul(some, emit.slice_axis(weights, 1 if flipped else 0, start, stop), False, flipped)
+
+    return functools.reduce(emit.add, [part(*ends) for ends in pairwise(edges)])
+
+
+def _gives_scores(node: ov.Node) -> bool:
+    """Whether nothing but a bias or another shape stands between a node and an output of the model."""
+    while node.get_type_name() != "Result":
+        readers = [reader.get_node() for reader in node.output(0).get_target_inputs()]
+        if len(readers) != 1 or readers[0].get_type_name() not in ("Add", "Reshape", "Squeeze", "Convert", "Result"):
+            return False
+        node = readers[0]
+    return True
 
 
 def _settled(anchor: ov.Output) -> ov.Output:

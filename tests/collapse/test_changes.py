@@ -246,3 +246,24 @@ def test_select_by_a_condition_per_token(mask):
         return linear(mean(chosen, (1,)))
 
     exact(case(head, layout="NPC", channels=6, prefix=1, taps=2, mask=mask, batch=2))
+
+
+def test_the_level_of_scores_of_many_channels_is_rounded_less_than_by_one_sum():
+    """What one sum over the channels rounds would stand in every map of a class."""
+    rng = np.random.default_rng(8)
+    bias, weight = rng.random(CHANNELS, np.float32) + 1, rng.random((1024, 40), np.float32)
+    widen = rng.random((CHANNELS, 1024), np.float32) + 1
+
+    def head(x: ov.Node) -> ov.Node:
+        wide = op.matmul(op.add(mean(x), bias), widen, False, False)
+        return op.matmul(op.power(wide, np.float32(2)), weight, False, False)
+
+    tiny = case(head, mask="point", channels=CHANNELS)
+    _, anchor = values(tiny, parts(tiny))
+    wide = ((bias @ widen) ** 2).astype(np.float32)
+    exactly = wide.astype(np.float64) @ weight.astype(np.float64)
+    data = op.parameter([1, 1024], np.float32)
+    once = ov.Model([op.result(op.matmul(data, weight, False, False))], [data], "one sum")
+    plain = np.array(ov.Core().compile_model(once, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([wide[None]])[0])
+    level, single = (np.abs(found[0] - exactly).max() / exactly.max() for found in (anchor, plain))
+    assert level < 0.7 * single, f"{level:.1e} beside {single:.1e}"

@@ -16,13 +16,13 @@ from functools import partial, reduce
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.layout import anchored_mapped, level_changes, level_rows
+from ovxai.collapse.layout import anchored_mapped, change_of, level_changes, level_rows
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.rules.reduction import as_number
 from ovxai.collapse.tokens import with_axis
-from ovxai.collapse.values import ZERO, Leveled, Mapped, Segments, Shared, Thunk, Value
+from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Segments, Shared, Thunk, Value
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, ints, sizes
 
@@ -149,16 +149,35 @@ def _terms(read: _Read, sums: _Sums, masks: Masks) -> dict[float, Thunk]:
     base = read.scores.levels[ZERO]()
     apart = emit.subtract(_upright(read.values.levels[ZERO](), read.turned), sums.mean)  # [.., P or 1, d]
     columns = _turned(apart)
-    steps, lights = level_changes(read.scores, masks), level_changes(read.values, masks)
+    steps, lit = level_changes(read.scores, masks), _lit_columns(read, masks)
 
     def term(level: float) -> ov.Output:
         score = emit.subtract(emit.add(steps[level](), base), sums.top)
         weight = op.exp(score).output(0)  # [.., 1, P]
         more = emit.subtract(weight, sums.dark)
-        change = lights[level]() if read.turned else _turned(lights[level]())
-        return emit.concat([emit.add(emit.multiply(more, columns), emit.multiply(weight, change)), more], read.scores.rank - 2)
+        change = emit.multiply(weight, lit[level]())
+        return emit.concat([emit.add(emit.multiply(more, columns), change), more], read.scores.rank - 2)
 
     return {level: once(partial(term, level)) for level in masks.levels}
+
+
+def _lit_columns(read: _Read, masks: Masks) -> dict[float, Thunk]:
+    """level -> v - v0 of a position at that level, [.., d, P]; turned once where the levels are multiples of one."""
+    changes = level_changes(read.values, masks)
+    if read.turned:
+        return changes
+    if not read.values.affine:
+        return {level: once(partial(_turn, change)) for level, change in changes.items()}
+    whole = once(lambda: _turned(change_of(read.values, ONE)))
+
+    def share(level: float) -> ov.Output:
+        return emit.multiply(whole(), emit.scalar(level, whole()))
+
+    return {level: once(partial(share, level)) for level in changes}
+
+
+def _turn(values: Thunk) -> ov.Output:
+    return _turned(values())
 
 
 def _upright(values: ov.Output, turned: bool) -> ov.Output:
