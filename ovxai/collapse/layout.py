@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
@@ -74,7 +75,7 @@ def rows(tensor: ov.Output, value: Leveled, masks: Masks) -> ov.Output:
 
     Row m is the tensor at position m: all there is to do for the point mask.
     """
-    rest = [axis for axis in range(value.rank) if axis not in value.positions]
+    rest = _others(value)
     # A single picture's axis may stay in front: NCHW -> NHWC is what the CPU often has in memory already.
     single = rest[0] == 0 and value.dims[0] == DIM_ONE
     order = [0, *value.positions, *rest[1:]] if single else [*value.positions, *rest]
@@ -88,25 +89,38 @@ def level_rows(value: Leveled, masks: Masks) -> ov.Output:
     if masks.levels == (ONE,):
         return rows(change_of(value, ONE), value, masks)
     if value.affine:
-        return rows(_banded(change_of(value, ONE), value, masks, "blur", "blur"), value, masks)
-    corner, edge, centre = (change_of(value, level) for level in masks.levels)
-    total = emit.add(_banded(corner, value, masks, "near", "near"), centre)
-    total = emit.add(total, _banded(edge, value, masks, "near", None))
-    total = emit.add(total, _banded(edge, value, masks, None, "near"))
-    return rows(total, value, masks)
+        blur = masks.band(masks.h, "blur"), masks.band(masks.w, "blur")
+        whole = _as_grids(change_of(value, ONE), value, masks)
+        return rows(_from_grids(emit.matmul(blur[0], emit.matmul(whole, blur[1])), value), value, masks)
+    corner, edge, centre = (_as_grids(change_of(value, level), value, masks) for level in masks.levels)
+    down, across = masks.band(masks.h, "near"), masks.band(masks.w, "near")
+    total = emit.add(centre, emit.matmul(edge, across))
+    total = emit.add(total, emit.matmul(down, emit.add(edge, emit.matmul(corner, across))))
+    return rows(_from_grids(total, value), value, masks)
 
 
-def _banded(tensor: ov.Output, value: Leveled, masks: Masks, down: str | None, across: str | None) -> ov.Output:
-    """Sum neighbours along rows and columns of the grid: two small products, for the kernel is separable."""
-    rest = [axis for axis in range(value.rank) if axis not in value.positions]
-    order = [*rest, *value.positions]
-    grid = emit.reshape(emit.transpose(tensor, order), [*(value.dims[axis] for axis in rest), masks.h, masks.w])
-    if across:
-        grid = emit.matmul(grid, masks.band(masks.w, across))
-    if down:
-        grid = emit.matmul(masks.band(masks.h, down), grid)
-    back = emit.reshape(grid, [value.dims[axis] for axis in order])
+def _as_grids(tensor: ov.Output, value: Leveled, masks: Masks) -> ov.Output:
+    """[all else, h, w], whose neighbours two small products add up, for the kernel is separable.
+
+    Not of a higher rank: ARM's products of such a one with a table of rank 2 don't compile (OpenVINO 2026.4).
+    """
+    rest = _others(value)
+    turned = emit.transpose(tensor, [*rest, *value.positions])
+    return emit.reshape(turned, [_all_of(value, rest), masks.h, masks.w])
+
+
+def _from_grids(grids: ov.Output, value: Leveled) -> ov.Output:
+    order = [*_others(value), *value.positions]
+    back = emit.reshape(grids, [value.dims[axis] for axis in order])
     return emit.transpose(back, [order.index(axis) for axis in range(value.rank)])
+
+
+def _others(value: Leveled) -> list[int]:
+    return [axis for axis in range(value.rank) if axis not in value.positions]
+
+
+def _all_of(value: Leveled, axes: Sequence[int]) -> Dim:
+    return reduce(operator.mul, (value.dims[axis] for axis in axes), DIM_ONE)
 
 
 def spread_over_masks(tensor: ov.Output, dims: Dims, masks: Masks) -> ov.Output:
