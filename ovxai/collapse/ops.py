@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from openvino import opset13 as op
 
-from ovxai.collapse import batched, carry, changes, decompose
+from ovxai.collapse import batched, carry, changes, decompose, functions
 from ovxai.collapse.operation import Op, Operation
 from ovxai.collapse.rules.flatten import convolution, on_merged
 from ovxai.collapse.rules.product import matmul
@@ -80,6 +80,7 @@ def _family(names: Iterable[str], facts: Op) -> dict[str, Op]:
 OPS: Mapping[str, Op] = MappingProxyType({
     **_family(UNARY, _unary),
     **_family(BROADCASTING, _broadcasting),
+    **_family(functions.CURVES, replace(_unary, change=functions.curved)),
     "Convert": replace(_unary, linear=_into_reals, change=changes.through),
     **_family(("Add", "Subtract"), replace(_broadcasting, linear=_in_all, change=changes.summed)),
     "Negative": replace(_unary, linear=_in_all, change=changes.through),

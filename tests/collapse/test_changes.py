@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -138,9 +139,38 @@ OF_THE_SUM = {
     "MVN, eps outside": Rule(lambda t: normed(t, "outside_sqrt"), lambda t: layer_norm(t, inside=False)),
     "NormalizeL2, the larger": Rule(lambda t: normalised(t, "max"), lambda t: unit(t, "max")),
 }
+
+
+def gelu(t: Array) -> Array:
+    return t * (0.5 + 0.5 * np.vectorize(math.erf)(t / np.sqrt(2)))
+
+
+def sigmoid(t: Array) -> Array:
+    return 1 / (1 + np.exp(-t))
+
+
+def about_gelu(t: Array) -> Array:
+    return t * (0.5 + 0.5 * np.tanh(np.sqrt(2 / np.pi) * (t + 0.044715 * t**3)))
+
+
+#: Functions with a change in closed form.
+CURVED = {
+    "Relu": Rule(op.relu, lambda t: np.maximum(t, 0)),
+    "Clamp": Rule(lambda t: op.clamp(t, -0.5, 1.75), lambda t: np.clip(t, -0.5, 1.75)),
+    "Sigmoid": Rule(op.sigmoid, sigmoid),
+    "Tanh": Rule(op.tanh, np.tanh),
+    "Exp": Rule(op.exp, np.exp),
+    "Erf": Rule(op.erf, np.vectorize(math.erf)),
+    "Sqrt": Rule(lambda t: op.sqrt(op.add(t, np.float32(3))), lambda t: np.sqrt(t + np.float32(3))),
+    "HSwish": Rule(op.hswish, lambda t: t * np.clip(t + 3, 0, 6) / 6),
+    "HSigmoid": Rule(op.hsigmoid, lambda t: np.clip(t + 3, 0, 6) / 6),
+    "Swish": Rule(lambda t: op.swish(t, np.float32(1.5)), lambda t: t * sigmoid(1.5 * t)),
+    "Gelu": Rule(lambda t: op.gelu(t, "erf"), gelu),
+    "Gelu, by tanh": Rule(lambda t: op.gelu(t, "tanh"), about_gelu),
+}
 #: A change of its own, but the exponentials are taken of sums.
 SOFTMAX = {"Softmax": Rule(lambda t: op.softmax(t, 1), softmax)}
-RULES = {**APART, **OF_THE_SUM, **SOFTMAX}
+RULES = {**APART, **OF_THE_SUM, **CURVED, **SOFTMAX}
 #: The type of what is fused with its sum, or has a closed form instead.
 TYPES = {
     "Power of 2": "Power", "Power of 3": "Power", "Power of what varies": "Power", "SquaredDifference": "SquaredDifference",
@@ -267,3 +297,20 @@ def test_the_level_of_scores_of_many_channels_is_rounded_less_than_by_one_sum():
     plain = np.array(ov.Core().compile_model(once, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([wide[None]])[0])
     level, single = (np.abs(found[0] - exactly).max() / exactly.max() for found in (anchor, plain))
     assert level < 0.7 * single, f"{level:.1e} beside {single:.1e}"
+
+
+@pytest.mark.parametrize("name", CURVED)
+def test_a_function_keeps_the_digits_of_a_small_change(name):
+    """A change of a millionth: the difference of two values of f32 has no digit of it right."""
+    rule, tiny_share = CURVED[name], np.float32(2.0**-20)
+    head = Rule(
+        lambda t: rule.head(op.add(op.multiply(t, tiny_share), SMALL)),
+        lambda t: rule.formula(t * t.dtype.type(tiny_share) + SMALL),
+    )
+    tiny = behind_a_pool(head, np.zeros(CHANNELS, np.float32))
+    wanted, _ = truth(tiny, head, np.zeros(CHANNELS, np.float32))
+    rounded, _ = truth(tiny, head, np.zeros(CHANNELS, np.float32), np.float32)
+    varies = wanted.std(0) > 1e-12  # saturated ones have no change
+    assert varies.any() and error(rounded.astype(np.float64)[:, varies], wanted[:, varies]) > 1e-2
+    change, _ = values(tiny, parts(tiny))
+    assert error(change[:, varies], wanted[:, varies]) < 1e-3
