@@ -118,8 +118,8 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
+    from ovxai.files import check_folder
     from ovxai.runtime.feed.sources import Broken, find_sources
-    from ovxai.runtime.write.files import check_folder
     from ovxai.runtime.write.maps import own_folders
 
     options = RunOptions(**values)

@@ -14,6 +14,7 @@ from zipfile import is_zipfile
 import openvino as ov
 
 from ovxai.errors import ModelReadError
+from ovxai.graph.pair import read_pair
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -145,15 +146,15 @@ def convert_module(module: object, example_input: object) -> ov.Model:
 
 
 def _read_ir(path: Path) -> ov.Model:
-    weights = path.with_suffix(".bin")
-    # Read without the .bin, an IR with constants fails later and with a less helpful message.
-    if not weights.exists() and b'type="Const"' in path.read_bytes():
-        raise ModelReadError(f"{path}: its weights file {weights.name} is missing; put it beside the .xml")
+    try:
+        text, weights = read_pair(path)
+    except OSError as error:
+        raise ModelReadError(f"{path}: can't be read: {error.strerror or error}") from error
     try:
         with quiet_natives():
-            return ov.Core().read_model(path)
+            return ov.Core().read_model(text, weights)
     except Exception as error:
-        if not path.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise ModelReadError(
                 f"{path}: not a model: the file is not XML, so no OpenVINO IR; is it damaged or encrypted?"
             ) from error

@@ -26,7 +26,7 @@ from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import decode_image, read_image, to_pixels
 from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.show.picture_maps import Key
-from ovxai.runtime.write.files import encode_picture
+from ovxai.runtime.write.encode import encode_picture
 
 try:
     import pyarrow as pa

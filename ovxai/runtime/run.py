@@ -18,10 +18,10 @@ from ovxai.runtime.feed.images import check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
 from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
-from ovxai.runtime.write.files import VideoFile
 from ovxai.runtime.write.manifest import Ledger
 from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
 from ovxai.runtime.write.report import Report
+from ovxai.runtime.write.video import VideoFile
 
 B = TypeVar("B")
 

@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import openvino as ov
 
+from ovxai.files import make_folder, whole_file
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.write.files import make_folder, whole_file
 from ovxai.runtime.write.maps import WrittenFile
 from ovxai.version import __version__
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ovxai.errors import UsageError
+from ovxai.files import check_folder, make_folder, write_bytes
 from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
-from ovxai.runtime.write.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
+from ovxai.runtime.write.encode import FORMATS, encode_array, encode_picture
 
 MAP_FOLDER = "saliency_map"
 GRID_FOLDER = "grid"

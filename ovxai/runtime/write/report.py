@@ -21,13 +21,14 @@ import cv2
 import numpy as np
 
 from ovxai.errors import OutputError
+from ovxai.files import make_folder, whole_file, write_bytes
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.sources import Broken, Source
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction
 from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import class_color, to_grey
-from ovxai.runtime.write.files import make_folder, to_bgr, whole_file, write_bytes
+from ovxai.runtime.write.encode import to_bgr
 from ovxai.runtime.write.manifest import Document
 from ovxai.runtime.write.maps import WrittenFile
 from ovxai.runtime.write.page import Page, to_base64, to_json
