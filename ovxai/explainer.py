@@ -50,6 +50,7 @@ class Explainer:
         batch: int | None = None,
         cache_dir: str | Path | None = None,
         threads: int | None = None,
+        trust: bool = False,
         labels: Iterable[str] | str | Path | None = None,
         mean: Iterable[float] | float | None = None,
         scale_values: Iterable[float] | float | None = None,
@@ -68,6 +69,7 @@ class Explainer:
         batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
         cache_dir: where compiled models are kept for the next start.
         labels: class names, or a file with one per line; instead of those in the model's rt_info.
+        trust: read a .pt2 that carries more than weights and a graph, and run that as code.
 
         The others say how pictures are fed, instead of the model's rt_info:
 
@@ -88,7 +90,7 @@ class Explainer:
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
-        explained, notes = open_explained(model)
+        explained, notes = open_explained(model, trust=trust)
         self.config = config or ExplainConfig()
         self.facts = read_facts(explained, names)
         wanted = settle(self.config, self.facts)
@@ -162,7 +164,7 @@ def _explanation_alone(_frame: Frame, explanation: Explanation) -> Explanation:
     return explanation
 
 
-def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, ...]]:
+def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tuple[ov.Model, tuple[str, ...]]:
     """`model` itself when it is explained, else an explained copy; and notes that say so.
 
     Raises:
@@ -172,7 +174,7 @@ def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, .
     if not isinstance(model, ov.Model):
         from ovxai.graph.read import read_model
 
-        path, model = model, read_model(model)
+        path, model = model, read_model(model, trust=trust)
         if not model.get_friendly_name():
             model.set_friendly_name(Path(path).stem)
     if is_explained(model):

@@ -95,6 +95,7 @@ def insert(
     memory_budget: int = 512,
     probe: bool = True,
     verify: bool = False,
+    trust: bool = False,
     example_input: Tensor | tuple[Tensor, ...] | None = None,
 ) -> ov.Model:
     """Add explanation outputs to a model. The keywords are the long options of `ovxai insert`, with `_` for `-`.
@@ -124,6 +125,7 @@ def insert(
     probe: see in two inferences whether the result runs and its maps carry anything; `insert_with_report` hands
         on what they show.
     verify: compare the maps with their definition, one masked copy at a time, before the model is handed out.
+    trust: read a .pt2 that carries more than weights and a graph, and run that as code.
     example_input: for a PyTorch module: a tensor, or several, such as it takes.
 
     Returns a new `ov.Model`: the model's own outputs first and unchanged, then `saliency_map`
@@ -147,6 +149,7 @@ def insert(
         output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
         feature_map=feature_map, labels=given_labels(labels), num_classes=num_classes, map_size=map_size,
         class_activation=class_activation, levels=levels, memory_budget=memory_budget, probe=probe, verify=verify,
+        trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 
@@ -159,7 +162,7 @@ def insert_with_report(
 ) -> Insertion:
     """Like `insert`, with its keywords in one object; also says what was found and done."""
     wishes = options or InsertOptions()
-    working = as_model(model, example_input)
+    working = as_model(model, example_input, trust=wishes.trust)
     name = str(model) if isinstance(model, (str, Path)) else "the model"
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
@@ -182,7 +185,12 @@ def insert_with_report(
     return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, verified)
 
 
-def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | tuple[Tensor, ...] | None = None) -> ov.Model:
+def as_model(
+    model: str | Path | ov.Model | TorchModel,
+    example_input: Tensor | tuple[Tensor, ...] | None = None,
+    *,
+    trust: bool = False,
+) -> ov.Model:
     """A model of its own to work on: read from a path, cloned, or converted from a PyTorch module.
 
     Raises:
@@ -191,7 +199,7 @@ def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | 
     if isinstance(model, ov.Model):
         return model.clone()
     if isinstance(model, (str, Path)):
-        return read_model(model)
+        return read_model(model, trust=trust)
     return convert_module(model, example_input)
 
 

@@ -37,7 +37,9 @@ READS = {
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP,)
 #: What is read whatever the method: these concern the search as a whole, or what is made of any map.
-ALWAYS_READ = frozenset({"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "probe", "verify"})
+ALWAYS_READ = frozenset(
+    {"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "probe", "verify", "trust"}
+)
 
 TASKS = (AUTO, *SEARCHES)
 METHODS = (AUTO, *READS)
@@ -76,6 +78,7 @@ class InsertOptions:
     memory_budget: int = 512
     probe: bool = True
     verify: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         _one_of("task", self.task, TASKS)

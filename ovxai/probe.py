@@ -7,8 +7,8 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import concrete_twin
+from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input, pixel_values
-from ovxai.graph.read import first_reason
 from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ExplainedInfo, ModelInfo
 
 #: Maps of all classes that differ by less than this share of their largest value are the same.

@@ -61,7 +61,7 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
     from ovxai.metadata import ExplainedInfo
 
     options = insert_options(values)
-    plain = read_model(model)
+    plain = read_model(model, trust=options.trust)
     for line in _ports(plain):
         say(line)
     known = ExplainedInfo.read(plain)

@@ -41,6 +41,9 @@ def sides(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tu
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 FORCE = click.option("--force", is_flag=True, help="Overwrite OUT.")
 DEVICE = click.option("--device", default="CPU", show_default=True, help="OpenVINO device, such as CPU, GPU, NPU, AUTO.")
+TRUST = click.option(
+    "--trust", is_flag=True, help="Read a .pt2 that carries more than weights and a graph, and run that as code."
+)
 LABELS = click.option(
     "--labels", type=click.Path(path_type=Path), metavar="FILE", help="Class names, one per line, instead of those in rt_info."
 )
@@ -92,6 +95,7 @@ INSERTING = (
                  help="Classifiers: memory for what can only be computed densely."),
     click.option("--probe/--no-probe", default=True, show_default=True,
                  help="Look at the maps of probe pictures and warn if they say nothing."),
+    TRUST,
 )  # fmt: skip
 
 

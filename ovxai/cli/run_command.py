@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
-from ovxai.cli.options import DEVICE, FEEDING, LABELS, MODEL, with_options
+from ovxai.cli.options import DEVICE, FEEDING, LABELS, MODEL, TRUST, with_options
 from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, STYLES
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ _WHERE = (
                  help="What the device computes in.  [default: as it likes]"),
     click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures per inference.  [default: the model's, else 1]"),
     click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
+    TRUST,
 )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ class RunOptions:
     precision: str | None
     batch: int | None
     cache_dir: Path | None
+    trust: bool
     mean: tuple[float, ...] | None
     scale_values: tuple[float, ...] | None
     resize_type: str | None
@@ -100,7 +102,11 @@ class RunOptions:
     def settings(self) -> dict[str, object]:
         """What made the maps look as they do, as plain JSON values."""
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-        return {name: value for name, value in plain.items() if value not in (None, ()) and name not in ("recursive", "force")}
+        return {
+            name: value
+            for name, value in plain.items()
+            if value not in (None, ()) and name not in ("recursive", "force", "trust")
+        }
 
 
 @click.command()
@@ -192,7 +198,7 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     alone = len(found) == 1 and isinstance(found[0], Source) and found[0].kind == "image"
     return Explainer(
         model, config, options.device, hint=options.hint or ("latency" if alone else "throughput"),
-        precision=options.precision, batch=options.batch, cache_dir=options.cache_dir, labels=options.labels,
+        precision=options.precision, batch=options.batch, cache_dir=options.cache_dir, trust=options.trust, labels=options.labels,
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
     )  # fmt: skip

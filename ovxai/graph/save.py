@@ -10,8 +10,8 @@ import openvino as ov
 
 from ovxai.errors import OutputError
 from ovxai.files import draft_folder, publish, sweep, why_not_longer
+from ovxai.graph.natives import first_reason
 from ovxai.graph.pair import hash_of_file, with_hash
-from ovxai.graph.read import first_reason
 
 #: Where the bytes of a constant lie in the .bin.
 _EXTENT = re.compile(rb'offset="(\d+)" size="(\d+)"|size="(\d+)" offset="(\d+)"')

@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OvxaiError, UnsupportedModelError
-from ovxai.graph.read import first_reason
+from ovxai.graph.natives import first_reason
 
 PRESETS = ("performance", "mixed")
 

@@ -12,8 +12,8 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OptionError, SourceError, UnsupportedModelError, UsageError
+from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import PictureInput
-from ovxai.graph.read import first_reason
 from ovxai.runtime.feed.geometry import Geometry, Size
 
 HINTS = ("latency", "throughput")
