@@ -200,9 +200,8 @@ def find_pictures(folders: str | Path | Sequence[str | Path], model: ov.Model, o
         except SourceError as error:
             broken.append(" ".join(str(error).split()))
     if not good:
-        raise SourceError(
-            f"{', '.join(map(str, folders))}: none of the {len(broken)} pictures can be read; the first: {broken[0]}"
-        )
+        places = ", ".join(map(str, folders))
+        raise SourceError(f"{places}: none of the {len(broken)} pictures can be read; the first: {broken[0]}")
     return Pictures(tuple(good), tuple(broken), target, prepare, notes)
 
 
