@@ -113,6 +113,9 @@ def test_functions_looked_up_by_name(good, tmp_path):
     refuse(changed(good, tmp_path / "bad.pt2", in_graph(change)))
 
 
+EVALUATED = ("__import__('os').system('x')", "eval(chr(49))", "(1).real", "[x for x in y]", "f(x)(y)", "S('open')")
+
+
 @pytest.mark.parametrize("text", EVALUATED)
 def test_expressions_that_would_be_evaluated(good, tmp_path, text):
     def change(document):
