@@ -32,6 +32,7 @@ from ovxai.runtime.write.encode import to_bgr
 from ovxai.runtime.write.manifest import Document
 from ovxai.runtime.write.maps import WrittenFile
 from ovxai.runtime.write.page import Page, to_base64, to_json
+from ovxai.text import without_passwords
 
 NAME = "report.html"
 #: Up to so many pictures are part of the page; those of a longer run lie in a folder beside it.
@@ -131,7 +132,7 @@ class Report:
             model=model,
             settings=settings,
             failed=[(source, " ".join(reason.split())) for source, reason in failed],
-            command=shlex.join(["ovxai", *sys.argv[1:]]) if command is None else command,
+            command=_redacted(sys.argv[1:]) if command is None else " ".join(map(without_passwords, command.split(" "))),
             count=self._count,
             where=self._where(),
             embedded=self.embedded,
@@ -159,6 +160,11 @@ class Report:
         if self.embedded:
             return f"Everything is in this one file: {side}. Links lead to the run's own files beside it."
         return f"The run is long, so its pictures lie in {self._beside.name}/: keep that folder beside this page; {side}."
+
+
+def _redacted(words: Sequence[str]) -> str:
+    """The line that made the run; pages are passed on, and addresses of cameras often hold a password."""
+    return shlex.join(["ovxai", *map(without_passwords, words)])
 
 
 def start_report(folder: Path, sources: Iterable[Source | Broken], limit: int | None, force: bool) -> Report | None:
