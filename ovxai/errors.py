@@ -43,5 +43,9 @@ class OutputError(OvxaiError, RuntimeError):
     """A file can't be written where it was asked for, or would overwrite another."""
 
 
+class TakenError(OutputError):
+    """Another file has got the name meanwhile."""
+
+
 class SourceError(OvxaiError, RuntimeError):
     """A picture or video can't be found or read."""

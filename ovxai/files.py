@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ovxai.errors import OutputError
+from ovxai.errors import OutputError, TakenError
 
 if sys.platform != "win32":
     import fcntl
@@ -29,13 +29,14 @@ _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0
 
 
 @contextmanager
-def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
+def whole_file(path: Path, mode: str = "w", *, durable: bool = True, force: bool = True) -> Iterator[IO[Any]]:
     """A file to write into that becomes `path` at the end; after an error `path` is as it was.
 
-    durable: on the disk before it gets its name, so that a power cut does not leave it empty.
+    durable: on the disk before it gets its name, so that a power cut does not leave it empty. force: in place of
+    whatever has the name.
 
     Raises:
-        OutputError: the disk refused.
+        TakenError: something has the name, and `force` is off. OutputError: the disk refused.
     """
     draft = None
     try:
@@ -45,7 +46,7 @@ def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-            os.replace(draft, path)
+            give_name(draft, path, force=force)
     except OSError as error:
         raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
     finally:
@@ -53,14 +54,29 @@ def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator
             draft.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` is either as it was or whole.
+def write_bytes(path: Path, data: bytes, *, force: bool = True) -> None:
+    """Write `data` so that `path` is either as it was or whole; see `whole_file`."""
+    with whole_file(path, "wb", durable=False, force=force) as file:
+        file.write(data)
+
+
+def give_name(draft: Path, path: Path, *, force: bool) -> None:
+    """Rename a finished draft.
 
     Raises:
-        OutputError: the disk refused.
+        TakenError: something has the name, and `force` is off. OSError: the disk refused.
     """
-    with whole_file(path, "wb", durable=False) as file:
-        file.write(data)
+    if force:
+        os.replace(draft, path)
+        return
+    try:
+        os.link(draft, path)  # unlike a renaming, it fails where the name is taken, by whoever and since whenever
+    except FileExistsError as error:
+        raise TakenError(f"{path} exists; give another folder, or --force to overwrite it") from error
+    except OSError:  # a file system without second names
+        if os.path.lexists(path):
+            raise TakenError(f"{path} exists; give another folder, or --force to overwrite it") from None
+        os.replace(draft, path)
 
 
 @contextmanager
@@ -88,7 +104,7 @@ def publish(drafts: Sequence[Path], paths: Sequence[Path], *, force: bool) -> No
     """
     for draft in drafts:
         flush(draft)
-    with _locked_folder(paths[0].parent) as number:
+    with locked_folder(paths[0].parent) as number:
         taken = next((path for path in paths if path.exists()), None)
         if taken is not None and not force:
             raise OutputError(f"{taken} exists; give another -o, or --force to overwrite it")
@@ -230,7 +246,7 @@ def _lock(number: int, *, wait: bool) -> None:
 
 
 @contextmanager
-def _locked_folder(folder: Path) -> Iterator[int | None]:
+def locked_folder(folder: Path) -> Iterator[int | None]:
     """One process at a time, where the file system knows locks."""
     if sys.platform == "win32":
         yield None

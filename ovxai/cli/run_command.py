@@ -14,12 +14,13 @@ import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, MODEL, TRUST, with_options
-from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, STYLES
+from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
+    from ovxai.runtime.write.report import Report
 
 _WHAT = (
     click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
@@ -33,6 +34,8 @@ _WHAT = (
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N pictures or frames."),
     click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Of videos, only each N-th frame."),
+    click.option("--max-pixels", type=click.IntRange(0), default=MOST_PIXELS, show_default=True, metavar="N",
+                 help="Refuse larger pictures, which may take more memory than there is; 0: of any size."),
 )  # fmt: skip
 
 _LOOK = (
@@ -76,6 +79,7 @@ class RunOptions:
     recursive: bool
     limit: int | None
     every: int
+    max_pixels: int
     postprocess: bool
     opacity: float
     colormap: str
@@ -124,11 +128,13 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
+    options = RunOptions(**values)
+    # OpenCV's own limit, read when it loads: for formats whose size only it can tell.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(options.max_pixels or 1 << 40))
     from ovxai.files import check_folder
     from ovxai.runtime.feed.sources import Broken, find_sources
     from ovxai.runtime.write.maps import own_folders
 
-    options = RunOptions(**values)
     check_folder(out)
     found = find_sources(sources, recursive=options.recursive, stdin=sys.stdin, own=own_folders(out))
     broken = [source for source in found if isinstance(source, Broken)]
@@ -143,7 +149,7 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
 
     from ovxai.runtime.feed.sources import count_pictures
     from ovxai.runtime.run import Run, stop_on_interrupt
-    from ovxai.runtime.write.manifest import model_facts, write_manifest
+    from ovxai.runtime.write.manifest import model_facts
     from ovxai.runtime.write.maps import Writer
     from ovxai.runtime.write.report import start_report
 
@@ -156,24 +162,28 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
         npy=options.npy, grid=options.grid, force=options.force,
     )  # fmt: skip
     report = start_report(out, found, options.limit, options.force) if options.report else None
-    work = Run(explainer, writer, limit=options.limit, every=options.every, report=report)
+    work = Run(
+        explainer, writer, limit=options.limit, every=options.every, most_pixels=options.max_pixels or None, report=report
+    )  # fmt: skip
     total = count_pictures(found, limit=options.limit, every=options.every)
-    with stop_on_interrupt() as stop, _progress(total) as tick:
-        result = work(found, stop=stop, progress=tick)
+    manifest = page = None
+    try:
+        with stop_on_interrupt() as stop, _progress(total) as tick:
+            result = work(found, stop=stop, progress=tick)
+    finally:  # whatever ended the run, what it has written is listed
+        manifest, page = _listed(work.result, model, explainer, out, options, report)
     complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
     for line in result.notes:
         note(line)
-    facts = model_facts(str(model), explainer.facts)
-    manifest = page = None
-    if result.explained:
-        failed = [(item.source, item.reason) for item in result.broken]
-        manifest = write_manifest(out, facts, result.written, failed, options.settings())
-        if report is not None:
-            page = report.write(explainer.facts, model=str(model), settings=options.settings(), failed=failed)
+    for path, usual in ((manifest, "manifest.json"), (page, "report.html")):
+        if path is not None and path.name != usual:
+            note(f"{out / usual} is not of this run and stays; see {path}")
     say(_summary(result, out))
+    if page is not None:
+        say(f"report: {page}")
     return {
         "ok": not result.broken and not result.interrupted,
-        "model": facts,
+        "model": model_facts(str(model), explainer.facts),
         "explained": result.explained,
         "without_prediction": result.without,
         "interrupted": result.interrupted,
@@ -184,6 +194,29 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
         "report": str(page) if page else None,
         "notes": [*explainer.notes, *result.notes],
     }
+
+
+def _listed(
+    result: RunResult, model: Path, explainer: Explainer, out: Path, options: RunOptions, report: Report | None
+) -> tuple[Path | None, Path | None]:
+    """Write report and manifest of what was done; None for what there is nothing to say in.
+
+    Raises:
+        OutputError: the disk refused one of them; the other is tried all the same.
+    """
+    from ovxai.runtime.write.manifest import model_facts, write_manifest
+
+    if not result.explained and not len(result.written):
+        return None, None
+    failed = [(item.source, item.reason) for item in result.broken]
+    page = None
+    try:
+        if report is not None:
+            page = report.write(explainer.facts, model=str(model), settings=options.settings(), failed=failed)
+    finally:
+        facts = model_facts(str(model), explainer.facts)
+        manifest = write_manifest(out, facts, result.written, failed, options.settings(), page=page, force=options.force)
+    return manifest, page
 
 
 def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -> Explainer:

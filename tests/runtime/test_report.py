@@ -2,8 +2,8 @@
 
 import base64
 import json
+import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +160,7 @@ def test_the_facts(explainer, tmp_path):
 
 
 def test_the_whole_page_or_none(explainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OutputError, match="No space left"):
         write(Report(tmp_path, 1), explainer)
     assert not list(tmp_path.iterdir())

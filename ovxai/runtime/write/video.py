@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 
 from ovxai.errors import OutputError
-from ovxai.files import draft_folder, flush, make_folder, why_not_longer
+from ovxai.files import draft_folder, flush, give_name, make_folder, why_not_longer
 
 #: From the codec that most players read.
 _CODECS = (("mp4v", ".mp4"), ("MJPG", ".avi"))
@@ -19,14 +18,15 @@ _CODECS = (("mp4v", ".mp4"), ("MJPG", ".avi"))
 class VideoFile:
     """A video being written; it gets its name when it is closed and was read back, so that it is whole or not there."""
 
-    def __init__(self, folder: Path, stem: str, rate: float, size: tuple[int, int]) -> None:
-        """Begin it in `folder`. rate: frames per second. size: (height, width).
+    def __init__(self, folder: Path, stem: str, rate: float, size: tuple[int, int], *, force: bool = True) -> None:
+        """Begin it in `folder`. rate: frames per second. size: (height, width). force: in place of whatever has its name.
 
         Raises:
             OutputError: the disk refused, or this OpenCV writes no videos.
         """
         make_folder(folder)
         self._size = size
+        self._force = force
         self._frames = 0
         self._stack = ExitStack()
         self.path = folder / stem
@@ -55,7 +55,7 @@ class VideoFile:
         """Finish the file: read back, it has to have the frames that were written.
 
         Raises:
-            OutputError: the disk refused; nothing of it is left.
+            TakenError: its name is taken meanwhile. OutputError: the disk refused. Nothing of it is left then.
         """
         self._writer.release()
         with self._stack:
@@ -65,7 +65,7 @@ class VideoFile:
                     reason = why_not_longer(self._draft) or "is there room on the disk?"
                     raise OutputError(f"{self.path}: only {found} of {self._frames} frames could be written: {reason}")
                 flush(self._draft)
-                os.replace(self._draft, self.path)
+                give_name(self._draft, self.path, force=self._force)
             except OSError as error:
                 raise OutputError(f"{self.path}: can't be written: {error.strerror or error}") from error
         return self.path
