@@ -52,6 +52,7 @@ class Explainer:
         threads: int | None = None,
         trust: bool = False,
         labels: Iterable[str] | str | Path | None = None,
+        labels_offset: int | None = None,
         mean: Iterable[float] | float | None = None,
         scale_values: Iterable[float] | float | None = None,
         resize_type: str | None = None,
@@ -69,6 +70,7 @@ class Explainer:
         batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
         cache_dir: where compiled models are kept for the next start.
         labels: class names, or a file with one per line; instead of those in the model's rt_info.
+        labels_offset: how many classes without a name come first, such as 1 for a background.
         trust: read a .pt2 that carries more than weights and a graph, and run that as code.
 
         The others say how pictures are fed, instead of the model's rt_info:
@@ -92,7 +94,7 @@ class Explainer:
         names = given_labels(labels)
         explained, notes = open_explained(model, trust=trust)
         self.config = config or ExplainConfig()
-        self.facts = read_facts(explained, names)
+        self.facts = read_facts(explained, names, labels_offset)
         wanted = settle(self.config, self.facts)
         target = find_picture_input(explained)
         self._prepare, more = make_preprocessor(explained, target, self.facts.info, preprocessing)

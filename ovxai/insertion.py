@@ -88,6 +88,7 @@ def insert(
     feature_vector: bool = False,
     feature_map: bool | None = None,
     labels: str | Path | Sequence[str] | None = None,
+    labels_offset: int | None = None,
     num_classes: int | None = None,
     map_size: str | None = None,
     class_activation: str | None = None,
@@ -117,6 +118,7 @@ def insert(
     feature_vector: also `feature_vector` f32 [N, c]. feature_map: also `feature_map` f32 [N, c, h, w];
         None: yes, except for instance segmentation.
     labels: class names, one per class, or the path of a file with one per line; stored in rt_info `model_info`.
+    labels_offset: how many classes without a name come first, such as 1 for a background.
     num_classes: how many classes there are, where the graph leaves that open.
     map_size: "HxW", grid of the maps of detectors and instance segmentation, in cells.
     class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax.
@@ -147,7 +149,8 @@ def insert(
     options = InsertOptions(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
         output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
-        feature_map=feature_map, labels=given_labels(labels), num_classes=num_classes, map_size=map_size,
+        feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset, num_classes=num_classes,
+        map_size=map_size,
         class_activation=class_activation, levels=levels, memory_budget=memory_budget, probe=probe, verify=verify,
         trust=trust,
     )  # fmt: skip
@@ -169,7 +172,7 @@ def insert_with_report(
     adopt_onnx_model_info(working)
     fold_parameters(working)
     if wishes.labels:
-        working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
+        _store_labels(working, wishes.labels)
     model_info = ModelInfo.read(working)
     graph = Graph(working)
     plan = find_plan(graph, wishes, model_info)
@@ -178,6 +181,7 @@ def insert_with_report(
     refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
     branch = build_branch(graph, plan, wishes)
     _check_counts(branch, plan, wishes)
+    _place_labels(working, model_info, branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     warnings = probe(working, info, model_info) if wishes.probe else ()
     verified = _verified(working, name) if wishes.verify else None
@@ -211,11 +215,29 @@ def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
     """
     count = branch.info.num_classes
     if options.labels is not None:
-        fitted_names(options.labels, count, plan.task)
+        fitted_names(options.labels, count, plan.task, options.labels_offset)
     if plan.task == CLASSIFICATION and options.num_classes not in (None, count):
         raise OptionError(
             f"num classes: {options.num_classes}, but the output that is explained has {count}; --output names another"
         )
+
+
+def _store_labels(model: ov.Model, labels: tuple[str, ...]) -> None:
+    model.set_rt_info(" ".join(label.replace(" ", "_") for label in labels), ["model_info", "labels"])
+
+
+def _place_labels(model: ov.Model, model_info: ModelInfo, branch: Branch, plan: Plan, options: InsertOptions) -> None:
+    """Store one label per class where an offset says whose each is, so that whoever runs the model need not be told.
+
+    Raises:
+        OptionError: the labels do not fit behind the offset, or there are none.
+    """
+    if not options.labels_offset:
+        return
+    labels = options.labels or model_info.labels
+    if not labels:
+        raise OptionError("labels offset: neither --labels nor rt_info names the classes; give --labels FILE")
+    _store_labels(model, fitted_names(labels, branch.info.num_classes, plan.task, options.labels_offset))
 
 
 def _verified(model: ov.Model, name: str) -> VerifyReport:

@@ -47,6 +47,8 @@ TRUST = click.option(
 LABELS = click.option(
     "--labels", type=click.Path(path_type=Path), metavar="FILE", help="Class names, one per line, instead of those in rt_info."
 )
+LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar="N",
+                             help="How many classes without a name come first, such as 1 for a background.")  # fmt: skip
 SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
@@ -84,6 +86,7 @@ INSERTING = (
     click.option("--feature-map/--no-feature-map", default=None,
                  help="Also put out the feature map.  [default: yes; no for instance segmentation]"),
     LABELS,
+    LABELS_OFFSET,
     click.option("--num-classes", type=click.IntRange(1), metavar="K",
                  help="How many classes there are, where the graph leaves that open."),
     click.option("--map-size", metavar="HxW", help="Detection and instance segmentation: the map's grid."),

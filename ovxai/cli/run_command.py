@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
-from ovxai.cli.options import DEVICE, FEEDING, LABELS, MODEL, TRUST, with_options
+from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MODEL, TRUST, with_options
 from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _WHAT = (
                  help="Score from which a class counts as predicted.  [default: rt_info confidence_threshold of multi-label "
                       "models and detectors, else 0.3]"),
     LABELS,
+    LABELS_OFFSET,
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N pictures or frames."),
     click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Of videos, only each N-th frame."),
@@ -76,6 +77,7 @@ class RunOptions:
     classes: tuple[str, ...]
     threshold: float | None
     labels: Path | None
+    labels_offset: int | None
     recursive: bool
     limit: int | None
     every: int
@@ -232,6 +234,7 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     return Explainer(
         model, config, options.device, hint=options.hint or ("latency" if alone else "throughput"),
         precision=options.precision, batch=options.batch, cache_dir=options.cache_dir, trust=options.trust, labels=options.labels,
+        labels_offset=options.labels_offset,
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
     )  # fmt: skip

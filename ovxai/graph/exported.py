@@ -53,7 +53,7 @@ def read_exported_program(path: Path, *, trust: bool = False) -> ov.Model:
     try:
         import torch
     except ImportError as error:
-        raise ModelReadError(f"{path}: reading .pt2 needs PyTorch; pip install 'ovxai[torch]'") from error
+        raise ModelReadError(f"{path}: reading .pt2 needs PyTorch; pip install torch packaging") from error
     if not is_zipfile(path):  # PyTorch would log a whole traceback before it raises
         raise ModelReadError(f"{path}: is no zip archive, as exported programs are; is it damaged or encrypted?")
     file = str(path) if trust else _looked_through(path)

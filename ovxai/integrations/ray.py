@@ -31,7 +31,7 @@ from ovxai.runtime.write.encode import encode_picture
 try:
     import pyarrow as pa
 except ImportError as error:
-    raise ImportError("ovxai.integrations.ray needs Ray Data; run: pip install 'ovxai[ray]'") from error
+    raise ImportError("ovxai.integrations.ray needs Ray Data; run: pip install 'ray[data]' pyarrow") from error
 
 #: The columns of one row that are not null.
 Row = dict[str, Any]

@@ -247,8 +247,8 @@ def test_a_video_is_compared_with_what_was_written(tmp_path, monkeypatch):
 
 def start(*words):
     """`ovxai run` in a process of its own."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*START, "run", "m.xml", *words], text=True, env=ENVIRONMENT, **pipes)
+    command = [*START, "run", "m.xml", *words]
+    return subprocess.Popen(command, text=True, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def until(condition):

@@ -63,8 +63,8 @@ class ModelFacts:
         return (self.names[index] if 0 <= index < len(self.names) else "") or str(index)
 
 
-def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelFacts:
-    """Facts of an explained `model`; `labels` stand in for those of rt_info.
+def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None, offset: int | None = None) -> ModelFacts:
+    """Facts of an explained `model`; `labels` stand in for those of rt_info. offset: of the first class that has one.
 
     Raises:
         NotExplainedError: no `saliency_map` output.
@@ -85,7 +85,7 @@ def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelF
     hierarchy = Hierarchy.read(info)
     map_channels = _channel_count(model, outputs)
     count = explained.num_classes or (None if explained.method == "activation-map" else map_channels)
-    names, notes = class_names(labels, info.labels, count, explained.task, hierarchy)
+    names, notes = class_names(labels, info.labels, count, explained.task, hierarchy, offset)
     return ModelFacts(
         name=model.get_friendly_name(),
         explained=explained,

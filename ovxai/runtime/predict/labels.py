@@ -52,20 +52,22 @@ def class_names(
     count: int | None,
     task: str,
     hierarchy: Hierarchy | None = None,
+    offset: int | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of `count` classes (None: unknown) and notes. `given` beats `stored`, hierarchies have their own.
+    offset: how many classes without a name come first; None: as is usual.
 
     Raises:
         OptionError: the number of `given` names fits no reading.
     """
     if given is not None:
-        names = fitted_names(given, count, task)
+        names = fitted_names(given, count, task, offset)
         return names, _on_background(given, names)
     if hierarchy is not None and count in (None, len(hierarchy.names)):
         return hierarchy.names, ()
     if stored is None:
         return ("",) * (count or 0), ()
-    fitting = fit_names(stored, count, task)
+    fitting = fit_names(stored, count, task, offset)
     if fitting is None:
         note = f"rt_info names {len(stored)} labels for {count} classes, so classes go by their index (--labels FILE sets names)"
         return ("",) * (count or 0), (note,)
