@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 
 from ovxai.errors import SourceError, UsageError
@@ -16,6 +17,7 @@ from ovxai.labels import given_labels
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.explanation import Explanation, Interpreter
+from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
 from ovxai.runtime.feed.images import read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
@@ -25,6 +27,8 @@ from ovxai.runtime.predict.facts import ModelFacts, read_facts
 from ovxai.runtime.predict.select import settle
 
 B = TypeVar("B")
+#: A path, or pixels: an array, a PIL picture, or a tensor [H, W, C].
+Picture = np.ndarray | str | Path | npt.ArrayLike | SharesArray
 CHANNEL_ORDERS = ("rgb", "bgr")
 log = logging.getLogger(__name__)
 
@@ -115,11 +119,11 @@ class Explainer:
         """Channels of the pictures that the model takes: 3 (RGB, also where it looks at grey), 4 (RGBA), or its own number."""
         return self._prepare.channels
 
-    def __call__(self, image: np.ndarray | str | Path, channel_order: str = "rgb") -> Explanation:
+    def __call__(self, image: Picture, channel_order: str = "rgb") -> Explanation:
         """Explain one picture.
 
-        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1). For a model of any other number
-            of channels, an array [H, W, channels].
+        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1), PIL picture or tensor like that.
+            For a model of any other number of channels, an array [H, W, channels].
         channel_order: "rgb", or "bgr" for OpenCV's arrays; files need no order.
 
         Raises:
@@ -135,7 +139,7 @@ class Explainer:
 
     def explain_many(
         self,
-        images: Iterable[np.ndarray | str | Path],
+        images: Iterable[Picture],
         channel_order: str = "rgb",
         *,
         skip_broken: bool = False,
@@ -148,6 +152,8 @@ class Explainer:
         Raises:
             SourceError, UsageError: see `__call__`; no SourceError with `skip_broken`.
         """
+        _check_order(channel_order)
+        _check_several(images)
         items = (_frame(image, i, channel_order) for i, image in enumerate(images))
         for result in self.pipeline(_explanation_alone).run(items):
             if not isinstance(result, Broken):
@@ -187,21 +193,34 @@ def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tupl
     return explained, ("the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)",)
 
 
-def load(image: np.ndarray | str | Path, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
+def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
     """[H, W, channels] u8, and the path it came from.
 
     Raises:
         SourceError: not a picture, or not one of so many channels. UsageError: an unknown channel order.
     """
+    _check_order(channel_order)
+    if isinstance(image, (str, Path)):
+        return read_image(image, channels), str(image)
+    array, order = as_array(image, channel_order)
+    check_range(array, "array")
+    return to_pixels(array, "array", channels, order), None
+
+
+def _check_order(channel_order: str) -> None:
     if channel_order not in CHANNEL_ORDERS:
         raise UsageError(f"channel order: there is no {channel_order!r}; choose {' or '.join(CHANNEL_ORDERS)}")
-    if isinstance(image, np.ndarray):
-        return to_pixels(image, "array", channels, channel_order), None
-    return read_image(image, channels), str(image)
 
 
-def _frame(image: np.ndarray | str | Path, index: int, channel_order: str) -> Frame:
-    source = f"array {index}" if isinstance(image, np.ndarray) else str(image)
+def _check_several(images: object) -> None:
+    """Refuse one picture where several are wanted: its letters or rows are none."""
+    one = isinstance(images, (str, bytes, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    if one or not isinstance(images, Iterable):
+        raise UsageError(f"explain_many takes several pictures, not one {type(images).__name__}; put it into a list")
+
+
+def _frame(image: Picture, index: int, channel_order: str) -> Frame:
+    source = str(image) if isinstance(image, (str, Path)) else f"array {index}"
     return Frame(source, Path(source).stem, lambda channels: load(image, channel_order, channels)[0])
 
 

@@ -163,6 +163,7 @@ def _channel_count(model: ov.Model, outputs: tuple[str, ...]) -> int | None:
 def _channels(explained: ExplainedInfo, outputs: tuple[str, ...], count: int | None) -> tuple[int, ...] | None:
     if SALIENCY_INDEX in outputs:
         return None
-    if explained.classes and explained.classes != "all" and not explained.classes.startswith("top:"):
-        return tuple(int(word) for word in explained.classes.split(","))
+    chosen = explained.chosen_classes
+    if chosen is not None:
+        return chosen
     return tuple(range(count or explained.num_classes or 0))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ovxai.errors import OptionError
+from ovxai.errors import ModelReadError, OptionError
 from ovxai.labels import BACKGROUND, EMPTY_LABEL, fit_names, fitted_names
 from ovxai.metadata import ModelInfo
 
@@ -27,10 +27,24 @@ class Hierarchy:
 
     @classmethod
     def read(cls, info: ModelInfo) -> Hierarchy | None:
-        """None for a model that is not hierarchical."""
+        """None for a model that is not hierarchical.
+
+        Raises:
+            ModelReadError: what rt_info says of the hierarchy is not of the form that OTX writes.
+        """
         if not info.hierarchical or not info.hierarchy:
             return None
-        heads: Mapping[str, Any] = info.hierarchy["cls_heads_info"]
+        try:
+            return cls._of(info.hierarchy)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ModelReadError(
+                'rt_info ["model_info", "hierarchical_config"] is not of the form that OTX writes: '
+                f"{type(error).__name__} {error}; mend it (model.set_rt_info)"
+            ) from error
+
+    @classmethod
+    def _of(cls, config: Mapping[str, Any]) -> Hierarchy:
+        heads: Mapping[str, Any] = config["cls_heads_info"]
         groups = heads["all_groups"]
         ranges = [heads["head_idx_to_logits_range"][str(head)] for head in range(heads["num_multiclass_heads"])]
         rest = int(heads["num_single_label_classes"])
@@ -42,7 +56,7 @@ class Hierarchy:
             exclusive=tuple((int(begin), int(end)) for begin, end in ranges),
             rest=rest,
             names=tuple(names.get(i, "") for i in range(max(names, default=-1) + 1)),
-            parents=dict(info.hierarchy.get("label_tree_edges", ())),
+            parents=dict(config.get("label_tree_edges", ())),
         )
 
 
