@@ -218,10 +218,17 @@ def test_labels_that_are_not_as_many_as_the_classes():
             ovxai.insert(toys.cnn(), labels=[f"class {i}" for i in range(count)], probe=False)
 
 
-@pytest.mark.parametrize("labels", [("cat", "dog", "owl"), ("otx_empty_lbl", "cat", "dog", "owl", "emu")])
-def test_labels_without_the_background_and_with_the_empty_one(labels):
+def test_labels_with_the_empty_one():
+    labels = ("otx_empty_lbl", "cat", "dog", "owl", "emu")
     model = ovxai.insert(toys.cnn(), labels=labels, probe=False)
     assert text(model, "model_info", "labels") == " ".join(labels)
+
+
+def test_one_label_short_is_refused_unless_it_is_said_where_they_begin():
+    with pytest.raises(ovxai.OptionError, match="3 names for a model with 4 classes: one is missing"):
+        ovxai.insert(toys.cnn(), labels=("cat", "dog", "owl"), probe=False)
+    model = ovxai.insert(toys.cnn(), labels=("cat", "dog", "owl"), labels_offset=1, probe=False)
+    assert text(model, "model_info", "labels") == "background cat dog owl"
 
 
 def test_labels_that_the_file_itself_brings_are_not_refused():
