@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ovxai.errors import (
     AlreadyExplainedError,
+    CrashError,
     ModelReadError,
     NotExplainedError,
     OptionError,
@@ -51,6 +52,7 @@ _HOME = {
 
 __all__ = [
     "AlreadyExplainedError",
+    "CrashError",
     "ExplainConfig",
     "Explainer",
     "Explanation",

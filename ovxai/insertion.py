@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError, VerificationError
+from ovxai.child import Child
+from ovxai.errors import AlreadyExplainedError, CrashError, OptionError, VerificationError
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
@@ -32,7 +35,7 @@ from ovxai.metadata import (
 from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
 from ovxai.options import AUTO, InsertOptions, refuse_unread
-from ovxai.probe import probe
+from ovxai.probe import probe, probe_file
 
 if TYPE_CHECKING:
     from ovxai.verification import VerifyReport
@@ -162,8 +165,15 @@ def insert_with_report(
     options: InsertOptions | None = None,
     *,
     example_input: Tensor | tuple[Tensor, ...] | None = None,
+    apart: Child | None = None,
 ) -> Insertion:
-    """Like `insert`, with its keywords in one object; also says what was found and done."""
+    """Like `insert`, with its keywords in one object; also says what was found and done.
+
+    apart: where the probe and the verification run the model; None: here.
+
+    Raises:
+        CrashError: the verification ended the process that it ran in.
+    """
     wishes = options or InsertOptions()
     working = as_model(model, example_input, trust=wishes.trust)
     name = str(model) if isinstance(model, (str, Path)) else "the model"
@@ -183,8 +193,8 @@ def insert_with_report(
     _check_counts(branch, plan, wishes)
     _place_labels(working, model_info, branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
-    warnings = probe(working, info, model_info) if wishes.probe else ()
-    verified = _verified(working, name) if wishes.verify else None
+    warnings = _probed(working, info, model_info, apart) if wishes.probe else ()
+    verified = _verified(working, name, apart) if wishes.verify else None
     notes = (*branch.notes, *notes)
     return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, verified)
 
@@ -240,15 +250,45 @@ def _place_labels(model: ov.Model, model_info: ModelInfo, branch: Branch, plan: 
     _store_labels(model, fitted_names(labels, branch.info.num_classes, plan.task, options.labels_offset))
 
 
-def _verified(model: ov.Model, name: str) -> VerifyReport:
+def _probed(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo, apart: Child | None) -> tuple[str, ...]:
+    """What the probe warns of; that it could not be done, where the model ends the process that runs it."""
+    with handed_over(model, apart) as path:
+        if apart is None or path is None:
+            return probe(model, info, model_info)
+        try:
+            return apart.call("the probe, an inference on the CPU in f32,", probe_file, path, info, model_info)
+        except CrashError as error:
+            return (f"{error}: what the maps carry was not looked at, and the model may not run on this machine in f32",)
+
+
+@contextmanager
+def handed_over(model: ov.Model, apart: Child | None) -> Iterator[Path | None]:
+    """A file of the model for another process; None where there is none, or no room for the file."""
+    if apart is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        whole = None
+        with suppress(OSError, RuntimeError):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model.xml"
+            ov.save_model(model, path, compress_to_fp16=False)
+            whole = path
+        yield whole
+
+
+def _verified(model: ov.Model, name: str, apart: Child | None) -> VerifyReport:
     """The verification of an explained `model`, which is called `name` in messages.
 
     Raises:
-        VerificationError: it failed; says where first.
+        VerificationError: it failed; says where first. CrashError: it ended the process that it ran in.
     """
     from ovxai.verification import verify
 
-    report = verify(model)
+    with handed_over(model, apart) as path:
+        if apart is None or path is None:
+            report = verify(model)
+        else:
+            report = apart.call(f"{name}: the verification, on the CPU in f32,", verify, path)
     if report.ok:
         return report
     row = next((row for row in report.rows if not row.ok), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import openvino as ov
 
@@ -27,6 +29,11 @@ def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[
     except RuntimeError as error:
         raise UnsupportedModelError(f"the explained model does not run on a probe picture: {first_reason(error)}") from error
     return _warnings(first, second, info)
+
+
+def probe_file(path: Path, info: ExplainedInfo, model_info: ModelInfo) -> tuple[str, ...]:
+    """`probe` of the IR in a file, for another process."""
+    return probe(ov.Core().read_model(path), info, model_info)
 
 
 def _warnings(first: np.ndarray, second: np.ndarray, info: ExplainedInfo) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""rt_info as it is written, and what is said where somebody has mangled it."""
+"""The rt_info as it is written, and what is said where somebody has mangled it."""
 
 from __future__ import annotations
 
