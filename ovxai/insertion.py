@@ -16,6 +16,7 @@ from ovxai.errors import AlreadyExplainedError, CrashError, OptionError, Verific
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
+from ovxai.graph.names import name_in_order, unique_names
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs, fold_parameters
 from ovxai.labels import fitted_names, given_labels
@@ -179,6 +180,7 @@ def insert_with_report(
     name = str(model) if isinstance(model, (str, Path)) else "the model"
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
+    before = unique_names(working)
     adopt_onnx_model_info(working)
     fold_parameters(working)
     if wishes.labels:
@@ -193,6 +195,7 @@ def insert_with_report(
     _check_counts(branch, plan, wishes)
     _place_labels(working, model_info, branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
+    name_in_order(working, before)
     warnings = _probed(working, info, model_info, apart) if wishes.probe else ()
     verified = _verified(working, name, apart) if wishes.verify else None
     notes = (*branch.notes, *notes)
