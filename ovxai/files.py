@@ -216,7 +216,7 @@ def _exclusive_file(path: Path) -> tuple[Path, int]:
     while True:
         draft = _name(path.parent, path.suffix)
         number = os.open(draft, _EXCLUSIVE, 0o666)
-        if _hold(number):
+        if _hold(draft, number):
             return draft, number
         os.close(number)
 
@@ -227,17 +227,23 @@ def _exclusive_folder(folder: Path) -> tuple[Path, int | None]:
         draft.mkdir(0o700)
         if sys.platform == "win32":
             return draft, None
-        number = os.open(draft, _READ)
-        if _hold(number):
+        try:
+            number = os.open(draft, _READ)
+        except FileNotFoundError:  # a sweep came between
+            continue
+        if _hold(draft, number):
             return draft, number
         os.close(number)
 
 
-def _hold(number: int) -> bool:
+def _hold(draft: Path, number: int) -> bool:
     """Lock a new draft; False where a sweep was faster and has taken it away."""
     with suppress(OSError):  # a file system without locks: nobody sweeps there either
         _lock(number, wait=True)
-    return os.fstat(number).st_nlink > 0
+    try:
+        return os.path.samestat(os.fstat(number), os.stat(draft, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(number: int, *, wait: bool) -> None:

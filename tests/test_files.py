@@ -128,3 +128,23 @@ def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
     with pytest.raises(OutputError, match="--force"):
         publish(pair(tmp_path / "inner", "new"), [tmp_path / "m.bin", tmp_path / "m.xml"], force=False)
     assert (tmp_path / "m.xml").read_text() == "old" and not (tmp_path / "m.bin").exists()
+
+
+_BUSY = """
+import pathlib, sys
+from ovxai.files import draft_folder, sweep, whole_file
+folder = pathlib.Path(sys.argv[1])
+for i in range(400):
+    sweep(folder)
+    with draft_folder(folder) as inner, whole_file(inner / "a.txt") as file:
+        file.write("x")
+    with whole_file(folder / f"{sys.argv[2]}.txt", durable=False) as file:
+        file.write(str(i))
+"""
+
+
+def test_sweeps_and_drafts_at_the_same_time(tmp_path):
+    """A sweep between making a draft and locking it takes it away; whoever made it makes another."""
+    processes = [subprocess.Popen([sys.executable, "-c", _BUSY, str(tmp_path), name]) for name in "abc"]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {f"{name}.txt": "399" for name in "abc"}
