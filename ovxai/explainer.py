@@ -55,6 +55,7 @@ class Explainer:
         cache_dir: str | Path | None = None,
         threads: int | None = None,
         trust: bool = False,
+        self_check: bool = False,
         labels: Iterable[str] | str | Path | None = None,
         labels_offset: int | None = None,
         mean: Iterable[float] | float | None = None,
@@ -73,6 +74,8 @@ class Explainer:
         precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
         batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
         cache_dir: where compiled models are kept for the next start.
+        self_check: hold the first picture against a compilation with one stream where there are several, and go on with
+            that where they differ; then `notes` says so.
         labels: class names, or a file with one per line; instead of those in the model's rt_info.
         labels_offset: how many classes without a name come first, such as 1 for a background.
         trust: read a .pt2 that carries more than weights and a graph, and run that as code.
@@ -91,7 +94,7 @@ class Explainer:
             NotExplainedError: the model's `saliency_map` holds no maps.
             OptionError: an option that does not fit the model or the device; a UsageError where no model could take it.
         """
-        options = DeviceOptions(device, hint, precision, batch, cache_dir, threads)
+        options = DeviceOptions(device, hint, precision, batch, cache_dir, threads, self_check)
         preprocessing = PreprocessOptions(
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
@@ -102,12 +105,17 @@ class Explainer:
         wanted = settle(self.config, self.facts)
         target = find_picture_input(explained)
         self._prepare, more = make_preprocessor(explained, target, self.facts.info, preprocessing)
-        self.notes: tuple[str, ...] = (*notes, *self.facts.notes, *more, *wanted.notes)
-        for note in self.notes:
+        self._notes = (*notes, *self.facts.notes, *more, *wanted.notes)
+        for note in self._notes:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
         self._engine = Engine(explained, target, outputs, options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the person who runs it; the first picture may add one."""
+        return (*self._notes, *self._engine.notes)
 
     @property
     def name(self) -> str:

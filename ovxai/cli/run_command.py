@@ -65,6 +65,8 @@ _WHERE = (
                  help="What the device computes in.  [default: as it likes]"),
     click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures per inference.  [default: the model's, else 1]"),
     click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
+    click.option("--self-check/--no-self-check", default=True, show_default=True,
+                 help="Hold the first picture against a compilation with one stream, where there are several."),
     TRUST,
 )  # fmt: skip
 
@@ -97,6 +99,7 @@ class RunOptions:
     precision: str | None
     batch: int | None
     cache_dir: Path | None
+    self_check: bool
     trust: bool
     mean: tuple[float, ...] | None
     scale_values: tuple[float, ...] | None
@@ -111,7 +114,7 @@ class RunOptions:
         return {
             name: value
             for name, value in plain.items()
-            if value not in (None, ()) and name not in ("recursive", "force", "trust")
+            if value not in (None, ()) and name not in ("recursive", "force", "trust", "self_check")
         }
 
 
@@ -157,7 +160,8 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
 
     cv2.setNumThreads(1)  # pictures run beside each other already
     explainer = _explainer(model, found, options)
-    for line in explainer.notes:
+    known = explainer.notes
+    for line in known:
         note(line)
     writer = Writer(
         out, names=explainer.facts.names, postprocess=options.postprocess, form=options.form,
@@ -175,7 +179,7 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
     finally:  # whatever ended the run, what it has written is listed
         manifest, page = _listed(work.result, model, explainer, out, options, report)
     complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
-    for line in result.notes:
+    for line in [*explainer.notes[len(known) :], *result.notes]:
         note(line)
     for path, usual in ((manifest, "manifest.json"), (page, "report.html")):
         if path is not None and path.name != usual:
@@ -233,7 +237,8 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     alone = len(found) == 1 and isinstance(found[0], Source) and found[0].kind == "image"
     return Explainer(
         model, config, options.device, hint=options.hint or ("latency" if alone else "throughput"),
-        precision=options.precision, batch=options.batch, cache_dir=options.cache_dir, trust=options.trust, labels=options.labels,
+        precision=options.precision, batch=options.batch, cache_dir=options.cache_dir,
+        self_check=options.self_check, trust=options.trust, labels=options.labels,
         labels_offset=options.labels_offset,
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
