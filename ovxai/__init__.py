@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from ovxai.errors import (
     AlreadyExplainedError,
+    CrashError,
     ModelReadError,
     NotExplainedError,
     OptionError,
     OutputError,
     OvxaiError,
     SourceError,
+    TakenError,
     TargetLayerError,
     UnsupportedModelError,
     UsageError,
@@ -50,6 +52,7 @@ _HOME = {
 
 __all__ = [
     "AlreadyExplainedError",
+    "CrashError",
     "ExplainConfig",
     "Explainer",
     "Explanation",
@@ -59,6 +62,7 @@ __all__ = [
     "OutputError",
     "OvxaiError",
     "SourceError",
+    "TakenError",
     "TargetExplainGroup",
     "TargetLayerError",
     "UnsupportedModelError",

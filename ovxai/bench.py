@@ -24,8 +24,9 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import ModelReadError, UsageError
+from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input
-from ovxai.graph.read import first_reason, read_model
+from ovxai.graph.read import read_model
 from ovxai.graph.save import save_model
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import ExplainedInfo, ModelInfo

@@ -48,13 +48,13 @@ def run_demo(folder: str | Path) -> DemoResult:
         SourceError: the shipped files are missing or damaged.
     """
     from ovxai.explainer import Explainer
+    from ovxai.files import check_folder, make_folder
     from ovxai.graph.read import read_model
     from ovxai.graph.save import save_model
     from ovxai.insertion import insert
     from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.feed.sources import find_sources
     from ovxai.runtime.run import Run
-    from ovxai.runtime.write.files import check_folder, make_folder
     from ovxai.runtime.write.manifest import model_facts, write_manifest
     from ovxai.runtime.write.maps import Writer
     from ovxai.runtime.write.report import Report

@@ -39,8 +39,16 @@ class VerificationError(OvxaiError, RuntimeError):
     """The maps of an explained model are not what their definition says."""
 
 
+class CrashError(OvxaiError, RuntimeError):
+    """OpenVINO ended the process that it worked in."""
+
+
 class OutputError(OvxaiError, RuntimeError):
     """A file can't be written where it was asked for, or would overwrite another."""
+
+
+class TakenError(OutputError):
+    """Another file has got the name meanwhile."""
 
 
 class SourceError(OvxaiError, RuntimeError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 
 from ovxai.errors import SourceError, UsageError
@@ -16,6 +17,7 @@ from ovxai.labels import given_labels
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.explanation import Explanation, Interpreter
+from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
 from ovxai.runtime.feed.images import read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
@@ -25,6 +27,8 @@ from ovxai.runtime.predict.facts import ModelFacts, read_facts
 from ovxai.runtime.predict.select import settle
 
 B = TypeVar("B")
+#: A path, or pixels: an array, a PIL picture, or a tensor [H, W, C].
+Picture = np.ndarray | str | Path | npt.ArrayLike | SharesArray
 CHANNEL_ORDERS = ("rgb", "bgr")
 log = logging.getLogger(__name__)
 
@@ -50,7 +54,10 @@ class Explainer:
         batch: int | None = None,
         cache_dir: str | Path | None = None,
         threads: int | None = None,
+        trust: bool = False,
+        self_check: bool = False,
         labels: Iterable[str] | str | Path | None = None,
+        labels_offset: int | None = None,
         mean: Iterable[float] | float | None = None,
         scale_values: Iterable[float] | float | None = None,
         resize_type: str | None = None,
@@ -67,7 +74,11 @@ class Explainer:
         precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
         batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
         cache_dir: where compiled models are kept for the next start.
+        self_check: hold the first picture against a compilation with one stream where there are several, and go on with
+            that where they differ; then `notes` says so.
         labels: class names, or a file with one per line; instead of those in the model's rt_info.
+        labels_offset: how many classes without a name come first, such as 1 for a background.
+        trust: read a .pt2 that carries more than weights and a graph, and run that as code.
 
         The others say how pictures are fed, instead of the model's rt_info:
 
@@ -83,23 +94,28 @@ class Explainer:
             NotExplainedError: the model's `saliency_map` holds no maps.
             OptionError: an option that does not fit the model or the device; a UsageError where no model could take it.
         """
-        options = DeviceOptions(device, hint, precision, batch, cache_dir, threads)
+        options = DeviceOptions(device, hint, precision, batch, cache_dir, threads, self_check)
         preprocessing = PreprocessOptions(
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
-        explained, notes = open_explained(model)
+        explained, notes = open_explained(model, trust=trust)
         self.config = config or ExplainConfig()
-        self.facts = read_facts(explained, names)
+        self.facts = read_facts(explained, names, labels_offset)
         wanted = settle(self.config, self.facts)
         target = find_picture_input(explained)
         self._prepare, more = make_preprocessor(explained, target, self.facts.info, preprocessing)
-        self.notes: tuple[str, ...] = (*notes, *self.facts.notes, *more, *wanted.notes)
-        for note in self.notes:
+        self._notes = (*notes, *self.facts.notes, *more, *wanted.notes)
+        for note in self._notes:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
         self._engine = Engine(explained, target, outputs, options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the person who runs it; the first picture may add one."""
+        return (*self._notes, *self._engine.notes)
 
     @property
     def name(self) -> str:
@@ -111,11 +127,11 @@ class Explainer:
         """Channels of the pictures that the model takes: 3 (RGB, also where it looks at grey), 4 (RGBA), or its own number."""
         return self._prepare.channels
 
-    def __call__(self, image: np.ndarray | str | Path, channel_order: str = "rgb") -> Explanation:
+    def __call__(self, image: Picture, channel_order: str = "rgb") -> Explanation:
         """Explain one picture.
 
-        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1). For a model of any other number
-            of channels, an array [H, W, channels].
+        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1), PIL picture or tensor like that.
+            For a model of any other number of channels, an array [H, W, channels].
         channel_order: "rgb", or "bgr" for OpenCV's arrays; files need no order.
 
         Raises:
@@ -131,7 +147,7 @@ class Explainer:
 
     def explain_many(
         self,
-        images: Iterable[np.ndarray | str | Path],
+        images: Iterable[Picture],
         channel_order: str = "rgb",
         *,
         skip_broken: bool = False,
@@ -144,6 +160,8 @@ class Explainer:
         Raises:
             SourceError, UsageError: see `__call__`; no SourceError with `skip_broken`.
         """
+        _check_order(channel_order)
+        _check_several(images)
         items = (_frame(image, i, channel_order) for i, image in enumerate(images))
         for result in self.pipeline(_explanation_alone).run(items):
             if not isinstance(result, Broken):
@@ -162,7 +180,7 @@ def _explanation_alone(_frame: Frame, explanation: Explanation) -> Explanation:
     return explanation
 
 
-def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, ...]]:
+def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tuple[ov.Model, tuple[str, ...]]:
     """`model` itself when it is explained, else an explained copy; and notes that say so.
 
     Raises:
@@ -172,7 +190,7 @@ def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, .
     if not isinstance(model, ov.Model):
         from ovxai.graph.read import read_model
 
-        path, model = model, read_model(model)
+        path, model = model, read_model(model, trust=trust)
         if not model.get_friendly_name():
             model.set_friendly_name(Path(path).stem)
     if is_explained(model):
@@ -183,21 +201,34 @@ def open_explained(model: ov.Model | str | Path) -> tuple[ov.Model, tuple[str, .
     return explained, ("the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)",)
 
 
-def load(image: np.ndarray | str | Path, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
+def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
     """[H, W, channels] u8, and the path it came from.
 
     Raises:
         SourceError: not a picture, or not one of so many channels. UsageError: an unknown channel order.
     """
+    _check_order(channel_order)
+    if isinstance(image, (str, Path)):
+        return read_image(image, channels), str(image)
+    array, order = as_array(image, channel_order)
+    check_range(array, "array")
+    return to_pixels(array, "array", channels, order), None
+
+
+def _check_order(channel_order: str) -> None:
     if channel_order not in CHANNEL_ORDERS:
         raise UsageError(f"channel order: there is no {channel_order!r}; choose {' or '.join(CHANNEL_ORDERS)}")
-    if isinstance(image, np.ndarray):
-        return to_pixels(image, "array", channels, channel_order), None
-    return read_image(image, channels), str(image)
 
 
-def _frame(image: np.ndarray | str | Path, index: int, channel_order: str) -> Frame:
-    source = f"array {index}" if isinstance(image, np.ndarray) else str(image)
+def _check_several(images: object) -> None:
+    """Refuse one picture where several are wanted: its letters or rows are none."""
+    one = isinstance(images, (str, bytes, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    if one or not isinstance(images, Iterable):
+        raise UsageError(f"explain_many takes several pictures, not one {type(images).__name__}; put it into a list")
+
+
+def _frame(image: Picture, index: int, channel_order: str) -> Frame:
+    source = str(image) if isinstance(image, (str, Path)) else f"array {index}"
     return Frame(source, Path(source).stem, lambda channels: load(image, channel_order, channels)[0])
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError, VerificationError
+from ovxai.child import Child
+from ovxai.errors import AlreadyExplainedError, CrashError, OptionError, VerificationError
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
+from ovxai.graph.names import name_in_order, unique_names
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs, fold_parameters
 from ovxai.labels import fitted_names, given_labels
@@ -32,7 +36,7 @@ from ovxai.metadata import (
 from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
 from ovxai.options import AUTO, InsertOptions, refuse_unread
-from ovxai.probe import probe
+from ovxai.probe import probe, probe_file
 
 if TYPE_CHECKING:
     from ovxai.verification import VerifyReport
@@ -88,6 +92,7 @@ def insert(
     feature_vector: bool = False,
     feature_map: bool | None = None,
     labels: str | Path | Sequence[str] | None = None,
+    labels_offset: int | None = None,
     num_classes: int | None = None,
     map_size: str | None = None,
     class_activation: str | None = None,
@@ -95,6 +100,7 @@ def insert(
     memory_budget: int = 512,
     probe: bool = True,
     verify: bool = False,
+    trust: bool = False,
     example_input: Tensor | tuple[Tensor, ...] | None = None,
 ) -> ov.Model:
     """Add explanation outputs to a model. The keywords are the long options of `ovxai insert`, with `_` for `-`.
@@ -116,6 +122,7 @@ def insert(
     feature_vector: also `feature_vector` f32 [N, c]. feature_map: also `feature_map` f32 [N, c, h, w];
         None: yes, except for instance segmentation.
     labels: class names, one per class, or the path of a file with one per line; stored in rt_info `model_info`.
+    labels_offset: how many classes without a name come first, such as 1 for a background.
     num_classes: how many classes there are, where the graph leaves that open.
     map_size: "HxW", grid of the maps of detectors and instance segmentation, in cells.
     class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax.
@@ -124,6 +131,7 @@ def insert(
     probe: see in two inferences whether the result runs and its maps carry anything; `insert_with_report` hands
         on what they show.
     verify: compare the maps with their definition, one masked copy at a time, before the model is handed out.
+    trust: read a .pt2 that carries more than weights and a graph, and run that as code.
     example_input: for a PyTorch module: a tensor, or several, such as it takes.
 
     Returns a new `ov.Model`: the model's own outputs first and unchanged, then `saliency_map`
@@ -145,8 +153,10 @@ def insert(
     options = InsertOptions(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
         output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
-        feature_map=feature_map, labels=given_labels(labels), num_classes=num_classes, map_size=map_size,
+        feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset, num_classes=num_classes,
+        map_size=map_size,
         class_activation=class_activation, levels=levels, memory_budget=memory_budget, probe=probe, verify=verify,
+        trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 
@@ -156,17 +166,25 @@ def insert_with_report(
     options: InsertOptions | None = None,
     *,
     example_input: Tensor | tuple[Tensor, ...] | None = None,
+    apart: Child | None = None,
 ) -> Insertion:
-    """Like `insert`, with its keywords in one object; also says what was found and done."""
+    """Like `insert`, with its keywords in one object; also says what was found and done.
+
+    apart: where the probe and the verification run the model; None: here.
+
+    Raises:
+        CrashError: the verification ended the process that it ran in.
+    """
     wishes = options or InsertOptions()
-    working = as_model(model, example_input)
+    working = as_model(model, example_input, trust=wishes.trust)
     name = str(model) if isinstance(model, (str, Path)) else "the model"
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
+    before = unique_names(working)
     adopt_onnx_model_info(working)
     fold_parameters(working)
     if wishes.labels:
-        working.set_rt_info(" ".join(label.replace(" ", "_") for label in wishes.labels), ["model_info", "labels"])
+        _store_labels(working, wishes.labels)
     model_info = ModelInfo.read(working)
     graph = Graph(working)
     plan = find_plan(graph, wishes, model_info)
@@ -175,14 +193,21 @@ def insert_with_report(
     refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
     branch = build_branch(graph, plan, wishes)
     _check_counts(branch, plan, wishes)
+    _place_labels(working, model_info, branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
-    warnings = probe(working, info, model_info) if wishes.probe else ()
-    verified = _verified(working, name) if wishes.verify else None
+    name_in_order(working, before)
+    warnings = _probed(working, info, model_info, apart) if wishes.probe else ()
+    verified = _verified(working, name, apart) if wishes.verify else None
     notes = (*branch.notes, *notes)
     return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, verified)
 
 
-def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | tuple[Tensor, ...] | None = None) -> ov.Model:
+def as_model(
+    model: str | Path | ov.Model | TorchModel,
+    example_input: Tensor | tuple[Tensor, ...] | None = None,
+    *,
+    trust: bool = False,
+) -> ov.Model:
     """A model of its own to work on: read from a path, cloned, or converted from a PyTorch module.
 
     Raises:
@@ -191,7 +216,7 @@ def as_model(model: str | Path | ov.Model | TorchModel, example_input: Tensor | 
     if isinstance(model, ov.Model):
         return model.clone()
     if isinstance(model, (str, Path)):
-        return read_model(model)
+        return read_model(model, trust=trust)
     return convert_module(model, example_input)
 
 
@@ -203,22 +228,70 @@ def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
     """
     count = branch.info.num_classes
     if options.labels is not None:
-        fitted_names(options.labels, count, plan.task)
+        fitted_names(options.labels, count, plan.task, options.labels_offset)
     if plan.task == CLASSIFICATION and options.num_classes not in (None, count):
         raise OptionError(
             f"num classes: {options.num_classes}, but the output that is explained has {count}; --output names another"
         )
 
 
-def _verified(model: ov.Model, name: str) -> VerifyReport:
+def _store_labels(model: ov.Model, labels: tuple[str, ...]) -> None:
+    model.set_rt_info(" ".join(label.replace(" ", "_") for label in labels), ["model_info", "labels"])
+
+
+def _place_labels(model: ov.Model, model_info: ModelInfo, branch: Branch, plan: Plan, options: InsertOptions) -> None:
+    """Store one label per class where an offset says whose each is, so that whoever runs the model need not be told.
+
+    Raises:
+        OptionError: the labels do not fit behind the offset, or there are none.
+    """
+    if not options.labels_offset:
+        return
+    labels = options.labels or model_info.labels
+    if not labels:
+        raise OptionError("labels offset: neither --labels nor rt_info names the classes; give --labels FILE")
+    _store_labels(model, fitted_names(labels, branch.info.num_classes, plan.task, options.labels_offset))
+
+
+def _probed(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo, apart: Child | None) -> tuple[str, ...]:
+    """What the probe warns of; that it could not be done, where the model ends the process that runs it."""
+    with handed_over(model, apart) as path:
+        if apart is None or path is None:
+            return probe(model, info, model_info)
+        try:
+            return apart.call("the probe, an inference on the CPU in f32,", probe_file, path, info, model_info)
+        except CrashError as error:
+            return (f"{error}: what the maps carry was not looked at, and the model may not run on this machine in f32",)
+
+
+@contextmanager
+def handed_over(model: ov.Model, apart: Child | None) -> Iterator[Path | None]:
+    """A file of the model for another process; None where there is none, or no room for the file."""
+    if apart is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        whole = None
+        with suppress(OSError, RuntimeError):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model.xml"
+            ov.save_model(model, path, compress_to_fp16=False)
+            whole = path
+        yield whole
+
+
+def _verified(model: ov.Model, name: str, apart: Child | None) -> VerifyReport:
     """The verification of an explained `model`, which is called `name` in messages.
 
     Raises:
-        VerificationError: it failed; says where first.
+        VerificationError: it failed; says where first. CrashError: it ended the process that it ran in.
     """
     from ovxai.verification import verify
 
-    report = verify(model)
+    with handed_over(model, apart) as path:
+        if apart is None or path is None:
+            report = verify(model)
+        else:
+            report = apart.call(f"{name}: the verification, on the CPU in f32,", verify, path)
     if report.ok:
         return report
     row = next((row for row in report.rows if not row.ok), None)

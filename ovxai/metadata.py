@@ -6,14 +6,23 @@ Both the side that inserts and the side that runs read this page, and neither ne
 
 from __future__ import annotations
 
+import functools
 import json
+import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ovxai.errors import ModelReadError
 
 if TYPE_CHECKING:  # the command line lists tasks and methods without waiting for OpenVINO
     import openvino as ov
 
+Value = TypeVar("Value")
 SECTION = "ovxai"
+#: Entries without which an explained model says nothing.
+_NEEDED = ("task", "method", "target_layers")
 SALIENCY_MAP = "saliency_map"
 FEATURE_MAP = "feature_map"
 FEATURE_VECTOR = "feature_vector"
@@ -79,15 +88,34 @@ class ExplainedInfo:
 
     @classmethod
     def read(cls, model: ov.Model) -> ExplainedInfo | None:
-        """The facts of a model that we explained; None for a plain one, and for one that another tool explained."""
+        """The facts of a model that we explained; None for a plain one, and for one that another tool explained.
+
+        Raises:
+            ModelReadError: an entry is missing, or is not what it has to be.
+        """
         if not model.has_rt_info([SECTION, "version"]):
             return None
         found: dict[str, Any] = {}
         for field in fields(cls):
             if model.has_rt_info([SECTION, field.name]):
                 text = model.get_rt_info([SECTION, field.name]).astype(str)
-                found[field.name] = _from_text(str(field.type), text)
+                found[field.name] = _parsed(SECTION, field.name, text, functools.partial(_from_text, str(field.type)))
+            elif field.name in _NEEDED:
+                raise ModelReadError(
+                    f"{model.get_friendly_name()}: rt_info lacks {_entry(SECTION, field.name)}; insert the explanation again"
+                )
         return cls(**found)
+
+    @property
+    def chosen_classes(self) -> tuple[int, ...] | None:
+        """The classes that `classes` lists; None for all, and for the best of each picture.
+
+        Raises:
+            ModelReadError: it is neither.
+        """
+        if not self.classes or self.classes == "all" or self.classes.startswith("top:"):
+            return None
+        return _parsed(SECTION, "classes", self.classes, lambda text: tuple(int(word) for word in text.split(",")))
 
 
 def is_explained(model: ov.Model) -> bool:
@@ -103,7 +131,7 @@ def _to_text(value: object) -> str:
     if isinstance(value, bool):
         return "YES" if value else "NO"
     if isinstance(value, tuple):
-        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+        return ",".join(f"{item:g}" if isinstance(item, float) else _joined(str(item)) for item in value)
     return str(value)
 
 
@@ -113,13 +141,33 @@ def _from_text(kind: str, text: str) -> Any:
         return text == "YES"
     if kind.startswith("int"):
         return int(text)
-    if kind.startswith("tuple[int"):
-        return tuple(int(item) for item in text.split(","))
-    if kind.startswith("tuple[float"):
-        return tuple(float(item) for item in text.split(","))
+    if kind.startswith(("tuple[int", "tuple[float")):
+        first, second = text.split(",")
+        number = int if kind.startswith("tuple[int") else _number
+        return number(first), number(second)
     if kind.startswith("tuple"):
-        return tuple(item for item in text.split(",") if item)
+        # A name that holds a comma has a backslash before it.
+        return tuple(re.sub(r"\\([\\,])", r"\1", item) for item in re.findall(r"(?:\\[\\,]|[^,])+", text))
     return text
+
+
+def _joined(name: str) -> str:
+    """A name as it stands between commas."""
+    return re.sub(r"\\(?=[\\,]|$)|,", r"\\\g<0>", name)
+
+
+def _entry(section: str, key: str) -> str:
+    return f'["{section}", "{key}"]'
+
+
+def _parsed(section: str, key: str, text: str, read: Callable[[str], Value]) -> Value:
+    try:
+        return read(text)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise ModelReadError(
+            f"rt_info {_entry(section, key)} is {shown!r}, which is not of that form; mend it (model.set_rt_info)"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -147,18 +195,23 @@ class ModelInfo:
     def read(cls, model: ov.Model) -> ModelInfo:
         """What `model` says; also of ONNX metadata in OTX style."""
         entry = {key: _model_info_entry(model, key) for key in _KEYS}
+
+        def read(key: str, form: Callable[[str], Value]) -> Value | None:
+            text = entry[key]
+            return None if text is None or not text else _parsed("model_info", key, text, form)
+
         return cls(
             labels=_words(entry["labels"]),
-            mean=_numbers(entry["mean_values"]),
-            scale=_numbers(entry["scale_values"]),
+            mean=read("mean_values", _numbers),
+            scale=read("scale_values", _numbers),
             resize_type=entry["resize_type"],
-            pad_value=None if entry["pad_value"] is None else int(float(entry["pad_value"])),
+            pad_value=read("pad_value", lambda text: int(float(text))),
             reverse_input_channels=_flag(entry["reverse_input_channels"]),
-            confidence_threshold=_number(entry["confidence_threshold"]),
-            iou_threshold=_number(entry["iou_threshold"]),
+            confidence_threshold=read("confidence_threshold", _number),
+            iou_threshold=read("iou_threshold", _number),
             multilabel=bool(_flag(entry["multilabel"])),
             hierarchical=bool(_flag(entry["hierarchical"])),
-            hierarchy=json.loads(entry["hierarchical_config"]) if entry["hierarchical_config"] else None,
+            hierarchy=read("hierarchical_config", _object),
             embedded_processing=bool(_flag(entry["embedded_processing"])),
         )
 
@@ -192,12 +245,22 @@ def _words(text: str | None) -> tuple[str, ...] | None:
     return tuple(text.split()) if text else None
 
 
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    return tuple(float(word) for word in text.replace(",", " ").split()) if text else None
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(_number(word) for word in text.replace(",", " ").split())
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(text)
+    return found
 
 
 def _flag(text: str | None) -> bool | None:

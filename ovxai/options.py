@@ -37,7 +37,9 @@ READS = {
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP,)
 #: What is read whatever the method: these concern the search as a whole, or what is made of any map.
-ALWAYS_READ = frozenset({"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "probe", "verify"})
+ALWAYS_READ = frozenset(
+    {"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "labels_offset", "probe", "verify", "trust"}
+)
 
 TASKS = (AUTO, *SEARCHES)
 METHODS = (AUTO, *READS)
@@ -69,6 +71,7 @@ class InsertOptions:
     feature_vector: bool = False
     feature_map: bool | None = None
     labels: tuple[str, ...] | None = None
+    labels_offset: int | None = None
     num_classes: int | None = None
     map_size: str | None = None
     class_activation: str | None = None
@@ -76,6 +79,7 @@ class InsertOptions:
     memory_budget: int = 512
     probe: bool = True
     verify: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         _one_of("task", self.task, TASKS)
@@ -86,6 +90,8 @@ class InsertOptions:
         _one_of("levels", self.levels, LEVELS)
         if self.blocks < 1:
             raise UsageError(f"blocks: {self.blocks} is below 1; give how many transformer blocks before the end to gate")
+        if self.labels_offset is not None and self.labels_offset < 0:
+            raise UsageError(f"labels offset: {self.labels_offset} is below 0")
         if self.num_classes is not None and self.num_classes < 1:
             raise UsageError(f"num classes: {self.num_classes} is below 1")
         if self.memory_budget < 1:

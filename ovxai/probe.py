@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import concrete_twin
+from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input, pixel_values
-from ovxai.graph.read import first_reason
 from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ExplainedInfo, ModelInfo
 
 #: Maps of all classes that differ by less than this share of their largest value are the same.
@@ -27,6 +29,11 @@ def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[
     except RuntimeError as error:
         raise UnsupportedModelError(f"the explained model does not run on a probe picture: {first_reason(error)}") from error
     return _warnings(first, second, info)
+
+
+def probe_file(path: Path, info: ExplainedInfo, model_info: ModelInfo) -> tuple[str, ...]:
+    """`probe` of the IR in a file, for another process."""
+    return probe(ov.Core().read_model(path), info, model_info)
 
 
 def _warnings(first: np.ndarray, second: np.ndarray, info: ExplainedInfo) -> tuple[str, ...]:

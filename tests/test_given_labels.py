@@ -18,7 +18,8 @@ CLS, DET, SEG = "classification", "detection", "instance-segmentation"
     [
         (("a", "b"), 2, CLS, ("a", "b")),
         (("a", "b"), None, CLS, ("a", "b")),
-        (("a", "b"), 3, CLS, ("background", "a", "b")),
+        (("a", "b"), 3, CLS, None),
+        (("a",) * 1000, 1001, CLS, ("background",) + ("a",) * 1000),
         (("a", "b"), 3, DET, ("a", "b", "background")),
         (("a", "b"), 3, SEG, ("background", "a", "b")),
         (("otx_empty_lbl", "a", "b"), 2, SEG, ("a", "b")),
@@ -35,6 +36,16 @@ def test_habits(names: tuple[str, ...], count: int | None, task: str, wanted: tu
 def test_names_that_fit_no_habit_are_refused_with_both_numbers() -> None:
     with pytest.raises(OptionError, match="labels: 2 names for a model with 5 classes; give one per class"):
         fitted_names(("a", "b"), 5, CLS)
+
+
+def test_an_offset_says_where_the_names_begin() -> None:
+    assert fit_names(("a", "b"), 3, CLS, 1) == ("background", "a", "b")
+    assert fit_names(("a", "b"), 3, DET, 1) == ("background", "a", "b")
+    assert fit_names(("a", "b"), 3, DET, 0) is None and fit_names(("a", "b"), 2, CLS, 0) == ("a", "b")
+    with pytest.raises(OptionError, match="2 names for a model with 3 classes: one is missing; or give --labels-offset 1"):
+        fitted_names(("a", "b"), 3, CLS)
+    with pytest.raises(OptionError, match="do not fit behind 2"):
+        fitted_names(("a", "b"), 3, CLS, 2)
 
 
 def test_a_path_is_a_file_and_a_sequence_is_the_names(tmp_path: Path) -> None:

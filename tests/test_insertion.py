@@ -218,10 +218,17 @@ def test_labels_that_are_not_as_many_as_the_classes():
             ovxai.insert(toys.cnn(), labels=[f"class {i}" for i in range(count)], probe=False)
 
 
-@pytest.mark.parametrize("labels", [("cat", "dog", "owl"), ("otx_empty_lbl", "cat", "dog", "owl", "emu")])
-def test_labels_without_the_background_and_with_the_empty_one(labels):
+def test_labels_with_the_empty_one():
+    labels = ("otx_empty_lbl", "cat", "dog", "owl", "emu")
     model = ovxai.insert(toys.cnn(), labels=labels, probe=False)
     assert text(model, "model_info", "labels") == " ".join(labels)
+
+
+def test_one_label_short_is_refused_unless_it_is_said_where_they_begin():
+    with pytest.raises(ovxai.OptionError, match="3 names for a model with 4 classes: one is missing"):
+        ovxai.insert(toys.cnn(), labels=("cat", "dog", "owl"), probe=False)
+    model = ovxai.insert(toys.cnn(), labels=("cat", "dog", "owl"), labels_offset=1, probe=False)
+    assert text(model, "model_info", "labels") == "background cat dog owl"
 
 
 def test_labels_that_the_file_itself_brings_are_not_refused():
@@ -475,3 +482,18 @@ def test_inputs_that_are_open_on_every_axis(channels_last):
         wide = np.random.default_rng(2).standard_normal((2, 3, height, width)).astype(np.float32)
         _, maps, _ = run(insertion.model, wide.transpose(order))
         assert maps.shape == (2, toys.CLASSES, height // 8, width // 8)
+
+
+@pytest.mark.parametrize("build", [toys.cnn, toys.vit, detectors.anchored, instances.yolo_seg])
+def test_two_insertions_give_the_same_bytes(build, tmp_path):
+    plain = tmp_path / "plain.xml"
+    ov.save_model(build(), plain, compress_to_fp16=False)
+    files = []
+    for name in ("a", "b"):
+        path = ovxai.save_model(ovxai.insert(plain, embed="map", probe=False), tmp_path / f"{name}.xml")
+        files.append((path.read_bytes(), path.with_suffix(".bin").read_bytes()))
+    assert files[0] == files[1]
+    model = ov.Core().read_model(tmp_path / "a.xml")
+    kept = {node.get_friendly_name() for node in ov.Core().read_model(plain).get_ops()}
+    names = [node.get_friendly_name() for node in model.get_ops()]
+    assert len(set(names)) == len(names) and all(name.startswith("xai/") for name in set(names) - kept if "Result" in name)

@@ -44,11 +44,16 @@ def verify(
 
     Exits 1 when a map is further from its definition than the tolerance, or a check fails.
     """
+    from ovxai.child import Child
     from ovxai.runtime.feed.images import read_image
     from ovxai.verification import verify as check
 
     picture = None if image is None else read_image(image)
-    report = check(model, picture, seed, samples=samples, size=size, plain=plain, precision=precision, progress=_progress())
+    what = f"{model}: its verification, on the CPU in f32{' and ' + precision if precision else ''},"
+    with Child("ovxai.verification") as apart:
+        report = apart.call(
+            what, check, model, picture, seed, samples=samples, size=size, plain=plain, precision=precision, progress=_progress()
+        )  # fmt: skip
     for line in _lines(report):
         say(line)
     return {"model": str(model), **report.to_dict()}
@@ -82,15 +87,13 @@ def _amount(value: float, report: VerifyReport) -> str:
 
 def _progress() -> Callable[[int, int], None] | None:
     """A counter on stderr for people who wait at a terminal; None elsewhere."""
-    if not sys.stderr.isatty():
-        return None
+    return _show if sys.stderr.isatty() else None
 
-    def show(done: int, total: int) -> None:
-        end = "\n" if done == total else ""
-        if done % 10 == 0 or end:
-            click.echo(f"\rmasks {done}/{total}", nl=bool(end), err=True)
 
-    return show
+def _show(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    if done % 10 == 0 or end:
+        click.echo(f"\rmasks {done}/{total}", nl=bool(end), err=True)
 
 
 @click.command()
@@ -116,11 +119,14 @@ def bench(
 ) -> Document:  # fmt: skip
     """Plain against explained: latency, throughput, file sizes, peak memory of the explained MODEL.xml."""
     from ovxai.bench import bench as measure
+    from ovxai.child import Child
 
-    report = measure(
-        model, device=device, precision=precision, calls=calls, seconds=seconds, batch=batch, size=size,
-        throughput=throughput, memory=memory,
-    )  # fmt: skip
+    with Child("ovxai.bench") as apart:
+        report = apart.call(
+            f"{model}: its measurement, on {device} in precision {precision},", measure,
+            model, device=device, precision=precision, calls=calls, seconds=seconds, batch=batch, size=size,
+            throughput=throughput, memory=memory,
+        )  # fmt: skip
     for line in _figures(report):
         say(line)
     return report.to_dict()

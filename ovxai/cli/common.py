@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Protocol, TextIO
 import click
 
 from ovxai.errors import OvxaiError, UsageError
+from ovxai.text import printable, to_json
 
 #: What --json prints: plain JSON values by name. A key "ok" that is False makes the exit code 1.
 Document = Mapping[str, object]
@@ -40,10 +40,8 @@ def command_options(function: Callable[..., Document]) -> Callable[..., None]:
     @click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
     @functools.wraps(function)
     def wrapped(*args: object, as_json: bool, debug: bool, quiet: bool, **kwargs: object) -> None:
-        logging.basicConfig(
-            stream=sys.stderr, level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(message)s"
-        )
-        say: Say = _silent if as_json or quiet else click.echo
+        _log_to_stderr(logging.DEBUG if debug else logging.WARNING)
+        say: Say = _silent if as_json or quiet else _say
         try:
             document = function(*args, say=say, **kwargs)
         except OvxaiError as error:
@@ -61,11 +59,29 @@ def command_options(function: Callable[..., Document]) -> Callable[..., None]:
             _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", as_json)
         else:
             if as_json:
-                click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+                click.echo(to_json(document, indent=2))
             if document.get("ok") is False:
                 sys.exit(1)
 
     return wrapped
+
+
+class _OneLine(logging.Formatter):
+    """Log lines as they may go to a terminal; tracebacks keep their lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's own name
+        """The line of a record."""
+        return printable(super().formatMessage(record))
+
+
+def _log_to_stderr(level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level)
+
+
+def _say(message: str, /) -> None:
+    click.echo(printable(message))
 
 
 def _silent(_message: str, /) -> None:
@@ -80,29 +96,32 @@ def asked(option: str) -> bool:
 def warn(text: str) -> None:
     """A warning on stderr, unless only errors are asked for."""
     if not asked("quiet"):
-        click.echo(f"Warning: {text}", err=True)
+        click.echo(f"Warning: {printable(text)}", err=True)
 
 
 def note(text: str) -> None:
     """A remark on stderr, unless only errors are asked for."""
     if not asked("quiet"):
-        click.echo(f"note: {text}", err=True)
+        click.echo(f"note: {printable(text)}", err=True)
 
 
 def complain(reasons: Sequence[str], listed: str) -> None:
     """Errors that do not end the work, on stderr. listed: where the rest of a long list stands."""
     for reason in reasons[:MOST_LINES]:
-        click.echo(f"Error: {' '.join(reason.split())}", err=True)
+        click.echo(f"Error: {_line(reason)}", err=True)
     if len(reasons) > MOST_LINES:
         click.echo(f"Error: and {len(reasons) - MOST_LINES} more; {listed} lists them", err=True)
 
 
 def _fail(message: str, as_json: bool, code: int = 1) -> None:
-    line = " ".join(message.split())
     if as_json:
-        click.echo(json.dumps({"ok": False, "error": line}))
-    click.echo(f"Error: {line}", err=True)
+        click.echo(to_json({"ok": False, "error": " ".join(message.split())}))
+    click.echo(f"Error: {_line(message)}", err=True)
     sys.exit(code)
+
+
+def _line(message: str) -> str:
+    return printable(" ".join(message.split()))
 
 
 def color_allowed(stream: TextIO) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,10 @@ from ovxai.cli.options import FORCE, INSERTING, MODEL, insert_options, with_opti
 if TYPE_CHECKING:
     import openvino as ov
 
+    from ovxai.child import Child
     from ovxai.insertion import Insertion
     from ovxai.metadata import ExplainedInfo
+    from ovxai.options import InsertOptions
 
 
 @click.command()
@@ -36,7 +40,8 @@ def insert(model: Path, out: Path | None, force: bool, say: Say, **values: Any) 
     path = out or model.with_name(f"{model.stem}_xai.xml")
     if model.exists():  # else that is what is wrong
         check_destination(path, force=force)
-    done = insert_with_report(model, options)
+    with _apart(options) as apart:
+        done = insert_with_report(model, options, apart=apart)
     share = _share(done.model)
     for line in [*_summary(done), _cost(share)]:
         say(line)
@@ -61,7 +66,7 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
     from ovxai.metadata import ExplainedInfo
 
     options = insert_options(values)
-    plain = read_model(model)
+    plain = read_model(model, trust=options.trust)
     for line in _ports(plain):
         say(line)
     known = ExplainedInfo.read(plain)
@@ -69,10 +74,11 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
         for line in _known(known):
             say(line)
         return {"model": str(model), "explained": True, **asdict(known)}
-    done = insert_with_report(plain, options)
+    with _apart(options) as apart:
+        done = insert_with_report(plain, options, apart=apart)
+        precision, measured = _precision(done, apart)
     share = _share(done.model)
     candidates = [f"  {candidate}" for candidate in done.candidates]
-    precision, measured = _precision(done) if options.probe else ([], {})
     for line in [*_summary(done), _cost(share), *precision, "considered, from the scores upwards:", *candidates]:
         say(line)
     for warning in done.warnings:
@@ -96,6 +102,18 @@ def strip(model: Path, out: Path | None, force: bool, say: Say) -> Document:
     path = save_model(plain, out or model.with_name(f"{model.stem}_plain.xml"), force=force)
     say(f"plain model: {path}")
     return {"model": str(path), "outputs": [sorted(output.get_names()) for output in plain.outputs]}
+
+
+@contextmanager
+def _apart(options: InsertOptions) -> Iterator[Child | None]:
+    """A process for what runs the model, started while this one reads and searches; None where nothing runs it."""
+    if not options.probe and not options.verify:
+        yield None
+        return
+    from ovxai.child import Child
+
+    with Child("ovxai.probe") as child:
+        yield child
 
 
 def _facts(done: Insertion, share: float | None) -> dict[str, object]:
@@ -158,13 +176,19 @@ def _ports(model: ov.Model) -> list[str]:
     return lines
 
 
-def _precision(done: Insertion) -> tuple[list[str], dict[str, object]]:
+def _precision(done: Insertion, apart: Child | None) -> tuple[list[str], dict[str, object]]:
     """How the maps come out in the precision that this CPU takes by itself: measured, as a line and as data."""
     from ovxai.errors import OvxaiError
-    from ovxai.verification import precision_here
+    from ovxai.insertion import handed_over
+    from ovxai.verification import precision_of_file
 
+    if apart is None:
+        return [], {}
     try:
-        measured = precision_here(done.model)
+        with handed_over(done.model, apart) as path:
+            if path is None:
+                return ["precision     not measured: no room for temporary files"], {}
+            measured = apart.call("a measurement in the CPU's own precision", precision_of_file, path)
     except OvxaiError as error:
         return [f"precision     not measured: {error}"], {}
     facts = {"precision": measured.precision, "precision_mean": measured.mean, "precision_worst": measured.worst}

@@ -41,9 +41,14 @@ def sides(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tu
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 FORCE = click.option("--force", is_flag=True, help="Overwrite OUT.")
 DEVICE = click.option("--device", default="CPU", show_default=True, help="OpenVINO device, such as CPU, GPU, NPU, AUTO.")
+TRUST = click.option(
+    "--trust", is_flag=True, help="Read a .pt2 that carries more than weights and a graph, and run that as code."
+)
 LABELS = click.option(
     "--labels", type=click.Path(path_type=Path), metavar="FILE", help="Class names, one per line, instead of those in rt_info."
 )
+LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar="N",
+                             help="How many classes without a name come first, such as 1 for a background.")  # fmt: skip
 SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
@@ -81,6 +86,7 @@ INSERTING = (
     click.option("--feature-map/--no-feature-map", default=None,
                  help="Also put out the feature map.  [default: yes; no for instance segmentation]"),
     LABELS,
+    LABELS_OFFSET,
     click.option("--num-classes", type=click.IntRange(1), metavar="K",
                  help="How many classes there are, where the graph leaves that open."),
     click.option("--map-size", metavar="HxW", help="Detection and instance segmentation: the map's grid."),
@@ -92,6 +98,7 @@ INSERTING = (
                  help="Classifiers: memory for what can only be computed densely."),
     click.option("--probe/--no-probe", default=True, show_default=True,
                  help="Look at the maps of probe pictures and warn if they say nothing."),
+    TRUST,
 )  # fmt: skip
 
 

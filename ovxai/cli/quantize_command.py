@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.common import MOST_LINES, Document, Say, asked, command_options, warn
-from ovxai.cli.options import FEEDING, FORCE, MODEL, preprocess_options, with_options
+from ovxai.cli.options import FEEDING, FORCE, MODEL, TRUST, preprocess_options, with_options
 
 if TYPE_CHECKING:
     from ovxai.evaluation import Fidelity
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @MODEL
-@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR",
-              help="Pictures to calibrate with; in folders named after classes they also show accuracy.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), required=True, multiple=True, metavar="DIR",
+              help="Pictures to calibrate with, repeatable; in folders named after classes they also show accuracy.")  # fmt: skip
 @click.option("-o", "--output-model", "out", type=click.Path(path_type=Path), required=True, metavar="OUT.xml",
               help="Where the INT8 model goes.")  # fmt: skip
 @click.option("--subset", type=click.IntRange(1), default=300, show_default=True, metavar="N",
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 @click.option("--measured", type=click.IntRange(1), default=200, show_default=True, metavar="N",
               help="Measure on N pictures at most.")  # fmt: skip
 @FORCE
+@TRUST
 @with_options(FEEDING)
 @command_options
 def quantize(
-    model: Path, data: Path, out: Path, subset: int, preset: str | None, keep_explanation: bool, test_data: Path | None,
-    measured: int, force: bool, say: Say, **feeding: Any,
+    model: Path, data: tuple[Path, ...], out: Path, subset: int, preset: str | None, keep_explanation: bool,
+    test_data: Path | None, measured: int, force: bool, trust: bool, say: Say, **feeding: Any,
 ) -> Document:  # fmt: skip
     """Quantise MODEL to INT8 with NNCF, with its explanation exact on the INT8 model.
 
@@ -48,7 +49,7 @@ def quantize(
 
     options = QuantizeOptions(
         subset=subset, preset=preset, keep_explanation=keep_explanation, test_data=test_data, measured=measured,
-        preprocessing=preprocess_options(feeding),
+        trust=trust, preprocessing=preprocess_options(feeding),
     )  # fmt: skip
     report = quantized(model, data, out, options, force=force, say=_progress, quiet=asked("quiet"))
     for reason in report.broken[:MOST_LINES]:

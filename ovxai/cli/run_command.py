@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
-from ovxai.cli.options import DEVICE, FEEDING, LABELS, MODEL, with_options
-from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, STYLES
+from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MODEL, TRUST, with_options
+from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
+    from ovxai.runtime.write.report import Report
 
 _WHAT = (
     click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
@@ -30,9 +31,12 @@ _WHAT = (
                  help="Score from which a class counts as predicted.  [default: rt_info confidence_threshold of multi-label "
                       "models and detectors, else 0.3]"),
     LABELS,
+    LABELS_OFFSET,
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N pictures or frames."),
     click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Of videos, only each N-th frame."),
+    click.option("--max-pixels", type=click.IntRange(0), default=MOST_PIXELS, show_default=True, metavar="N",
+                 help="Refuse larger pictures, which may take more memory than there is; 0: of any size."),
 )  # fmt: skip
 
 _LOOK = (
@@ -61,6 +65,9 @@ _WHERE = (
                  help="What the device computes in.  [default: as it likes]"),
     click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures per inference.  [default: the model's, else 1]"),
     click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
+    click.option("--self-check/--no-self-check", default=True, show_default=True,
+                 help="Hold the first picture against a compilation with one stream, where there are several."),
+    TRUST,
 )  # fmt: skip
 
 
@@ -72,9 +79,11 @@ class RunOptions:
     classes: tuple[str, ...]
     threshold: float | None
     labels: Path | None
+    labels_offset: int | None
     recursive: bool
     limit: int | None
     every: int
+    max_pixels: int
     postprocess: bool
     opacity: float
     colormap: str
@@ -90,6 +99,8 @@ class RunOptions:
     precision: str | None
     batch: int | None
     cache_dir: Path | None
+    self_check: bool
+    trust: bool
     mean: tuple[float, ...] | None
     scale_values: tuple[float, ...] | None
     resize_type: str | None
@@ -100,7 +111,11 @@ class RunOptions:
     def settings(self) -> dict[str, object]:
         """What made the maps look as they do, as plain JSON values."""
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-        return {name: value for name, value in plain.items() if value not in (None, ()) and name not in ("recursive", "force")}
+        return {
+            name: value
+            for name, value in plain.items()
+            if value not in (None, ()) and name not in ("recursive", "force", "trust", "self_check")
+        }
 
 
 @click.command()
@@ -118,11 +133,13 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
+    options = RunOptions(**values)
+    # OpenCV's own limit, read when it loads: for formats whose size only it can tell.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(options.max_pixels or 1 << 40))
+    from ovxai.files import check_folder
     from ovxai.runtime.feed.sources import Broken, find_sources
-    from ovxai.runtime.write.files import check_folder
     from ovxai.runtime.write.maps import own_folders
 
-    options = RunOptions(**values)
     check_folder(out)
     found = find_sources(sources, recursive=options.recursive, stdin=sys.stdin, own=own_folders(out))
     broken = [source for source in found if isinstance(source, Broken)]
@@ -137,37 +154,42 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
 
     from ovxai.runtime.feed.sources import count_pictures
     from ovxai.runtime.run import Run, stop_on_interrupt
-    from ovxai.runtime.write.manifest import model_facts, write_manifest
+    from ovxai.runtime.write.manifest import model_facts
     from ovxai.runtime.write.maps import Writer
     from ovxai.runtime.write.report import start_report
 
     cv2.setNumThreads(1)  # pictures run beside each other already
     explainer = _explainer(model, found, options)
-    for line in explainer.notes:
+    known = explainer.notes
+    for line in known:
         note(line)
     writer = Writer(
         out, names=explainer.facts.names, postprocess=options.postprocess, form=options.form,
         npy=options.npy, grid=options.grid, force=options.force,
     )  # fmt: skip
     report = start_report(out, found, options.limit, options.force) if options.report else None
-    work = Run(explainer, writer, limit=options.limit, every=options.every, report=report)
+    work = Run(
+        explainer, writer, limit=options.limit, every=options.every, most_pixels=options.max_pixels or None, report=report
+    )  # fmt: skip
     total = count_pictures(found, limit=options.limit, every=options.every)
-    with stop_on_interrupt() as stop, _progress(total) as tick:
-        result = work(found, stop=stop, progress=tick)
-    complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
-    for line in result.notes:
-        note(line)
-    facts = model_facts(str(model), explainer.facts)
     manifest = page = None
-    if result.explained:
-        failed = [(item.source, item.reason) for item in result.broken]
-        manifest = write_manifest(out, facts, result.written, failed, options.settings())
-        if report is not None:
-            page = report.write(explainer.facts, model=str(model), settings=options.settings(), failed=failed)
+    try:
+        with stop_on_interrupt() as stop, _progress(total) as tick:
+            result = work(found, stop=stop, progress=tick)
+    finally:  # whatever ended the run, what it has written is listed
+        manifest, page = _listed(work.result, model, explainer, out, options, report)
+    complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
+    for line in [*explainer.notes[len(known) :], *result.notes]:
+        note(line)
+    for path, usual in ((manifest, "manifest.json"), (page, "report.html")):
+        if path is not None and path.name != usual:
+            note(f"{out / usual} is not of this run and stays; see {path}")
     say(_summary(result, out))
+    if page is not None:
+        say(f"report: {page}")
     return {
         "ok": not result.broken and not result.interrupted,
-        "model": facts,
+        "model": model_facts(str(model), explainer.facts),
         "explained": result.explained,
         "without_prediction": result.without,
         "interrupted": result.interrupted,
@@ -178,6 +200,29 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
         "report": str(page) if page else None,
         "notes": [*explainer.notes, *result.notes],
     }
+
+
+def _listed(
+    result: RunResult, model: Path, explainer: Explainer, out: Path, options: RunOptions, report: Report | None
+) -> tuple[Path | None, Path | None]:
+    """Write report and manifest of what was done; None for what there is nothing to say in.
+
+    Raises:
+        OutputError: the disk refused one of them; the other is tried all the same.
+    """
+    from ovxai.runtime.write.manifest import model_facts, write_manifest
+
+    if not result.explained and not len(result.written):
+        return None, None
+    failed = [(item.source, item.reason) for item in result.broken]
+    page = None
+    try:
+        if report is not None:
+            page = report.write(explainer.facts, model=str(model), settings=options.settings(), failed=failed)
+    finally:
+        facts = model_facts(str(model), explainer.facts)
+        manifest = write_manifest(out, facts, result.written, failed, options.settings(), page=page, force=options.force)
+    return manifest, page
 
 
 def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -> Explainer:
@@ -192,7 +237,9 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     alone = len(found) == 1 and isinstance(found[0], Source) and found[0].kind == "image"
     return Explainer(
         model, config, options.device, hint=options.hint or ("latency" if alone else "throughput"),
-        precision=options.precision, batch=options.batch, cache_dir=options.cache_dir, labels=options.labels,
+        precision=options.precision, batch=options.batch, cache_dir=options.cache_dir,
+        self_check=options.self_check, trust=options.trust, labels=options.labels,
+        labels_offset=options.labels_offset,
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
     )  # fmt: skip

@@ -73,3 +73,28 @@ def output_index(model: ov.Model, wanted: str | int) -> int:
 def nearest(name: str, names: Iterable[str], count: int = 3) -> str:
     """The names that are most like `name`, as a list for a message."""
     return ", ".join(difflib.get_close_matches(name, list(dict.fromkeys(names)), count, 0.0)) or "there are no names at all"
+
+
+#: What stands before the names of operations that an insertion has made.
+OURS = "xai"
+
+
+def unique_names(model: ov.Model) -> frozenset[str]:
+    """The names by which OpenVINO tells the operations of `model` apart in this process."""
+    return frozenset(node.get_name() for node in model.get_ops())
+
+
+def name_in_order(model: ov.Model, before: frozenset[str]) -> None:
+    """Name the operations that `model` has besides those of `before` by their place in it.
+
+    OpenVINO numbers operations through the life of a process, so the same insertion would give another file each time.
+    """
+    nodes = model.get_ordered_ops()
+    new = [node for node in nodes if node.get_name() not in before and node.get_friendly_name() == node.get_name()]
+    taken = {node.get_friendly_name() for node in nodes}
+    number = 0
+    for node in new:
+        while (name := f"{OURS}/{node.get_type_name()}_{number}") in taken:
+            number += 1
+        node.set_friendly_name(name)
+        number += 1

@@ -1,15 +1,20 @@
-"""Write an IR so that OUT is either whole or not there."""
+"""Write an IR so that its two files are there whole and belong together, or are not there."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import re
 from pathlib import Path
 
 import openvino as ov
 
 from ovxai.errors import OutputError
-from ovxai.graph.read import first_reason
+from ovxai.files import draft_folder, publish, sweep, why_not_longer
+from ovxai.graph.natives import first_reason
+from ovxai.graph.pair import hash_of_file, with_hash
+
+#: Where the bytes of a constant lie in the .bin.
+_EXTENT = re.compile(rb'offset="(\d+)" size="(\d+)"|size="(\d+)" offset="(\d+)"')
 
 
 def check_destination(path: str | Path, *, force: bool) -> Path:
@@ -27,7 +32,7 @@ def check_destination(path: str | Path, *, force: bool) -> Path:
         raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} can't be written")
-    taken = next((p for p in (path, path.with_suffix(".bin")) if p.exists()), None)
+    taken = next((p for p in (path, path.with_suffix(".bin")) if os.path.lexists(p)), None)
     if taken is not None and not force:
         raise OutputError(f"{taken} exists; give another -o, or --force to overwrite it")
     return path
@@ -36,18 +41,53 @@ def check_destination(path: str | Path, *, force: bool) -> Path:
 def save_model(model: ov.Model, path: str | Path, *, force: bool = False) -> Path:
     """Save `model` as OpenVINO IR (.xml + .bin) in the precision it came in.
 
-    Both files are written under other names in the same folder and renamed when they are whole.
+    Both files are written in a folder of their own beside `path`, and get their names when both are whole.
 
     Raises:
         OutputError: see `check_destination`, or the disk refused.
     """
     path = check_destination(path, force=force)
+    sweep(path.parent)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-            draft = Path(folder) / path.name
-            ov.save_model(model, draft, compress_to_fp16=False)
-            os.replace(draft.with_suffix(".bin"), path.with_suffix(".bin"))
-            os.replace(draft, path)
-    except (OSError, RuntimeError) as error:
+        with draft_folder(path.parent) as folder:
+            draft = folder / "model.xml"
+            _write(model, draft)
+            weights = draft.with_suffix(".bin")
+            publish([weights, draft], [path.with_suffix(".bin"), path], force=force)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
+    except RuntimeError as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(f"{path}: can't be written: {first_reason(error)}") from error
     return path
+
+
+def _write(model: ov.Model, draft: Path) -> None:
+    """An .xml and its .bin, whole.
+
+    Raises:
+        RuntimeError, OSError: they are not; says why.
+    """
+    weights = draft.with_suffix(".bin")
+    try:
+        ov.save_model(model, draft, compress_to_fp16=False)
+        text = draft.read_bytes()
+        whole = text.rstrip().endswith(b"</net>") and weights.stat().st_size >= _extent(text)
+    except RuntimeError as error:
+        # OpenVINO says basic_ios::clear of every disk that refuses.
+        raise RuntimeError(_refusal(weights, draft) or first_reason(error)) from error
+    if not whole:
+        raise RuntimeError(_refusal(weights, draft) or "OpenVINO wrote a part of it only; is there room on the disk?")
+    draft.write_bytes(with_hash(text, hash_of_file(weights)))
+
+
+def _extent(text: bytes) -> int:
+    """How long the .bin has to be for the constants of an .xml."""
+    found = (match.groups() for match in _EXTENT.finditer(text))
+    return max((int(a or d) + int(b or c) for a, b, c, d in found), default=0)
+
+
+def _refusal(*files: Path) -> str:
+    """What the disk says against more bytes in one of these; "" where nothing."""
+    return next((reason for file in files if (reason := why_not_longer(file))), "")

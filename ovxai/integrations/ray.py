@@ -26,12 +26,12 @@ from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import decode_image, read_image, to_pixels
 from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.show.picture_maps import Key
-from ovxai.runtime.write.files import encode_picture
+from ovxai.runtime.write.encode import encode_picture
 
 try:
     import pyarrow as pa
 except ImportError as error:
-    raise ImportError("ovxai.integrations.ray needs Ray Data; run: pip install 'ovxai[ray]'") from error
+    raise ImportError("ovxai.integrations.ray needs Ray Data; run: pip install 'ray[data]' pyarrow") from error
 
 #: The columns of one row that are not null.
 Row = dict[str, Any]

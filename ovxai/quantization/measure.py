@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,21 +173,25 @@ class Pictures:
         return tuple(path for path in self.paths if path not in known)
 
 
-def find_pictures(folder: str | Path, model: ov.Model, options: PreprocessOptions) -> Pictures:
-    """All pictures below `folder`, each decoded once to see that it can be.
+def find_pictures(folders: str | Path | Sequence[str | Path], model: ov.Model, options: PreprocessOptions) -> Pictures:
+    """All pictures below a folder, or several, each decoded once to see that it can be.
 
     Raises:
         SourceError: no such folder, no picture in it, or all of them broken.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise SourceError(f"{folder}: no such folder; --data wants one with pictures")
+    folders = [folders] if isinstance(folders, (str, Path)) else folders
+    names: list[str] = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise SourceError(f"{folder}: no such folder; --data wants one with pictures")
+        sources = find_sources([str(folder)], recursive=True)
+        found = [source.name for source in sources if isinstance(source, Source) and source.kind == "image"]
+        if not found:
+            raise SourceError(f"{folder}: no pictures in this folder or below it")
+        names += found
+    names = list(dict.fromkeys(names))
     target = find_picture_input(model)
     prepare, notes = make_preprocessor(model, target, ModelInfo.read(model), options)
-    sources = find_sources([str(folder)], recursive=True)
-    names = [source.name for source in sources if isinstance(source, Source) and source.kind == "image"]
-    if not names:
-        raise SourceError(f"{folder}: no pictures in this folder or below it")
     good, broken = [], []
     for name in names:
         try:
@@ -196,7 +200,8 @@ def find_pictures(folder: str | Path, model: ov.Model, options: PreprocessOption
         except SourceError as error:
             broken.append(" ".join(str(error).split()))
     if not good:
-        raise SourceError(f"{folder}: none of the {len(broken)} pictures can be read; the first: {broken[0]}")
+        places = ", ".join(map(str, folders))
+        raise SourceError(f"{places}: none of the {len(broken)} pictures can be read; the first: {broken[0]}")
     return Pictures(tuple(good), tuple(broken), target, prepare, notes)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OvxaiError, UnsupportedModelError
-from ovxai.graph.read import first_reason
+from ovxai.graph.natives import first_reason
 
 PRESETS = ("performance", "mixed")
 
@@ -47,7 +47,7 @@ def load_nncf() -> Any:
 
             nncf.set_log_level(logging.ERROR)
     except ImportError as error:
-        raise NncfMissingError("quantize needs NNCF, which is not installed; pip install 'ovxai[quantize]'") from error
+        raise NncfMissingError("quantize needs NNCF, which is not installed; pip install nncf") from error
     return nncf
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -39,6 +40,7 @@ class QuantizeOptions:
     subset: how many pictures to calibrate with. preset: NNCF's, None: its choice for the kind of model.
     keep_explanation: whether to look for layers to leave in float. test_data: a folder to measure on; None: what
     --data holds beyond `subset`, or all of it. measured: at most so many pictures of it. seconds: for the latency.
+    trust: read a .pt2 that carries more than weights and a graph, and run that as code.
     preprocessing: what the model does not say itself, as for `ovxai run`.
     """
 
@@ -48,6 +50,7 @@ class QuantizeOptions:
     test_data: Path | None = None
     measured: int = 200
     seconds: float = 10.0
+    trust: bool = False
     preprocessing: PreprocessOptions = field(default_factory=PreprocessOptions)
 
     def __post_init__(self) -> None:
@@ -100,7 +103,7 @@ class QuantizeReport:
 
 def quantize(
     model: str | Path,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     out: str | Path,
     options: QuantizeOptions | None = None,
     *,
@@ -112,7 +115,7 @@ def quantize(
 
     model: plain or explained. Of an explained one the branch is taken off first and put on again with
     the same options, so no quantiser stands in it and it is exact for the INT8 trunk. data: a folder of
-    pictures, read as `ovxai run` reads them. say: gets lines about the progress. quiet: no words of NNCF's own.
+    pictures, or several, read as `ovxai run` reads them. say: gets lines about the progress. quiet: no words of NNCF's own.
 
     Raises:
         NncfMissingError: NNCF is not installed. OutputError: `out` can't be written. SourceError: no
@@ -120,7 +123,7 @@ def quantize(
     """
     options = options or QuantizeOptions()
     path = check_destination(out, force=force)
-    work = _prepare(model, Path(data), options, say or _say_nothing, quiet)
+    work = _prepare(model, data, options, say or _say_nothing, quiet)
     work.say(f"quantising with {len(work.calibration)} pictures")
     chosen = judged(work, Recipe(preset=options.preset))
     search: Search | None = None
@@ -147,9 +150,9 @@ def _say_nothing(_line: str) -> None:
     """For callers who want no progress."""
 
 
-def _prepare(model: str | Path, data: Path, options: QuantizeOptions, say: Say, quiet: bool) -> Work:
+def _prepare(model: str | Path, data: str | Path | Sequence[str | Path], options: QuantizeOptions, say: Say, quiet: bool) -> Work:
     load_nncf()
-    plain, wanted = _plain_of(read_model(model), str(model))
+    plain, wanted = _plain_of(read_model(model, trust=options.trust), str(model))
     if is_quantised(plain):
         raise OptionError(f"{model}: is quantised already; give the model in floating point")
     pictures = find_pictures(data, plain, options.preprocessing)

@@ -14,6 +14,8 @@ INTERPOLATIONS = ("linear", "cubic")
 STYLES = ("heat", "contour")
 #: OTX's predicted_maps_conf_thr.
 DEFAULT_THRESHOLD = 0.3
+#: Larger pictures are refused unless it is said otherwise: a file of a few MB can ask for gigabytes. Pillow's limit.
+MOST_PIXELS = 2 * (1 << 30) // 12
 
 
 class TargetExplainGroup(str, enum.Enum):

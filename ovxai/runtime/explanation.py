@@ -16,7 +16,7 @@ from ovxai.runtime.predict.formats import Prediction, class_scores, decodable, o
 from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
-from ovxai.runtime.write.files import encode_picture
+from ovxai.runtime.write.encode import encode_picture
 from ovxai.runtime.write.maps import Writer, WrittenFile
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ovxai.errors import SourceError
 from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.engine import Engine, Prepared, Ticket
 from ovxai.runtime.feed.images import to_display
 from ovxai.runtime.feed.preprocess import Preprocessor
 from ovxai.runtime.feed.sources import Broken, Frame
+from ovxai.runtime.predict.boxes import Outputs
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -29,10 +29,11 @@ Ready = tuple[Frame, Prepared] | Broken
 
 @dataclass(frozen=True)
 class _Job:
-    """Pictures that share an inference, broken ones at their places; no ticket where none is good."""
+    """Pictures that share an inference, broken ones at their places; no ticket where none is good, or with an error."""
 
     chunk: list[Ready]
     ticket: Ticket | None
+    error: Exception | None = None
 
 
 def workers() -> int:
@@ -68,7 +69,7 @@ class Pipeline(Generic[B]):
         # Many threads may wait for the device, few may hold full-size renderings.
         self._rendering = threading.BoundedSemaphore(workers())
 
-    def run(self, items: Iterable[Frame | Broken]) -> Iterator[B | Broken]:
+    def run(self, items: Iterable[Frame | Broken]) -> Generator[B | Broken, None, None]:
         """What `finish` returns for every picture, in order; a broken one stands in its place as `Broken`."""
         count = workers()
         ahead = count + 1
@@ -89,8 +90,8 @@ class Pipeline(Generic[B]):
         try:
             pixels = item.load(self._prepare.channels)
             tensor, geometry = self._prepare(pixels)
-        except SourceError as error:
-            return Broken(item.source, str(error))
+        except Exception as error:
+            return Broken.of(item.source, error)
         return item, Prepared(to_display(pixels), tensor, geometry, item.source)
 
     def _start(self, chunk: list[Ready]) -> _Job:
@@ -98,28 +99,33 @@ class Pipeline(Generic[B]):
         good = [item[1] for item in chunk if not isinstance(item, Broken)]
         try:
             return _Job(chunk, self._engine.start(good) if good else None)
-        except SourceError as error:
-            return _Job([_broken(item, error) for item in chunk], None)
+        except Exception as error:
+            return _Job(chunk, None, error)
 
     def _complete(self, job: _Job) -> list[B | Broken]:
+        """What became of a chunk. A picture at which an inference fails takes no others with it."""
         try:
+            if job.error is not None:
+                raise job.error
             outputs = iter(self._engine.finish(job.ticket) if job.ticket else ())
-        except SourceError as error:
-            return [_broken(item, error) for item in job.chunk]
-        results: list[B | Broken] = []
-        for item in job.chunk:
-            if isinstance(item, Broken):
-                results.append(item)
-                continue
-            frame, ready = item
+        except Exception as error:
+            if len(job.chunk) == 1:
+                return [_broken(job.chunk[0], error)]
+            return [result for item in job.chunk for result in self._complete(self._start([item]))]
+        return [item if isinstance(item, Broken) else self._finished(item, next(outputs)) for item in job.chunk]
+
+    def _finished(self, item: tuple[Frame, Prepared], outputs: Outputs) -> B | Broken:
+        frame, ready = item
+        try:
             with self._rendering:
-                explanation = self._interpret(next(outputs), ready.picture, ready.geometry, frame.source)
-                results.append(self._finish(frame, explanation))
-        return results
+                explanation = self._interpret(outputs, ready.picture, ready.geometry, frame.source)
+                return self._finish(frame, explanation)
+        except Exception as error:
+            return Broken.of(frame.source, error)
 
 
-def _broken(item: Ready, error: SourceError) -> Broken:
-    return item if isinstance(item, Broken) else Broken(item[0].source, str(error))
+def _broken(item: Ready, error: Exception) -> Broken:
+    return item if isinstance(item, Broken) else Broken.of(item[0].source, error)
 
 
 def in_chunks(items: Iterable[Ready], size: int) -> Iterator[list[Ready]]:

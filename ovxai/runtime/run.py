@@ -7,21 +7,20 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.config import MOST_PIXELS, ExplainConfig
 from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
 from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
-from ovxai.runtime.write.files import VideoFile
 from ovxai.runtime.write.manifest import Ledger
 from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
 from ovxai.runtime.write.report import Report
+from ovxai.runtime.write.video import VideoFile
 
 B = TypeVar("B")
 
@@ -74,8 +73,9 @@ class _Done:
 class Run:
     """One run of an explainer over sources, into one writer's folder.
 
-    explainer: explains the pictures. limit, every: see `ovxai.runtime.feed.sources.pictures`. report: gets a card of
-    every picture that is no video's frame.
+    explainer: explains the pictures. limit, every, most_pixels: see
+    `ovxai.runtime.feed.sources.pictures`. report: gets a card of
+    every picture that is no video's frame. result: what has come of it so far, also after a run that was broken off.
     """
 
     def __init__(
@@ -85,12 +85,16 @@ class Run:
         *,
         limit: int | None = None,
         every: int = 1,
+        most_pixels: int | None = MOST_PIXELS,
         report: Report | None = None,
     ) -> None:
         self._explainer = explainer
         self._writer = writer
         self._limit = limit
         self._every = every
+        self._most_pixels = most_pixels
+        self._unlisted: dict[str, tuple[WrittenFile, ...]] = {}
+        self.result = RunResult()
         self._report = report
         self._clip: tuple[Clip | None, str] = (None, "")
 
@@ -103,21 +107,27 @@ class Run:
     ) -> RunResult:
         """Explain everything. `stop` is asked before each picture, `progress` told after each.
 
+        Whatever goes wrong with one source is this source's failure, and the run goes on.
+
         Raises:
             SourceError: the model takes pictures of other channels than files hold. (A source that can't be read is
                 among the result's broken ones.)
         """
         check_file_channels(self._explainer.channels, self._explainer.name)
-        result = RunResult()
-        videos = _Videos(self._writer.folder)
-        items = self._named(pictures(sources, limit=self._limit, every=self._every, stop=stop))
+        result = self.result
+        videos = _Videos(self._writer, result)
+        found = pictures(sources, limit=self._limit, every=self._every, stop=stop, most_pixels=self._most_pixels)
+        work = self._explainer.pipeline(self._finish).run(self._named(found))
         try:
-            for done in self._explainer.pipeline(self._finish).run(items):
+            for done in work:
                 self._count(result, videos, done)
                 progress()
         finally:
-            result.written.extend(videos.close())
-        result.interrupted = stop()
+            work.close()  # waits for what is in flight
+            for files in self._unlisted.values():
+                result.written.extend(files)
+            videos.close()
+            result.interrupted = stop()
         return result
 
     def _named(self, items: Iterable[Frame | Broken]) -> Iterator[Frame | Broken]:
@@ -136,7 +146,13 @@ class Run:
         done = _Done(frame, not explanation.raw_maps, explanation.notes)
         if frame.clip is None:
             files = self._writer.write(explanation, frame.stem)
-            return replace(done, files=files, card=self._report.card(explanation, frame.stem, files) if self._report else "")
+            self._unlisted[frame.stem] = files
+            image = files[0].image if files else frame.stem
+            try:
+                return replace(done, files=files, card=self._report.card(explanation, image, files) if self._report else "")
+            except Exception as error:
+                reason = Broken.of(frame.source, error).reason
+                return replace(done, files=files, notes=(*done.notes, f"not in the report: {reason}"))
         return replace(done, overlays={word: explanation.overlay(key) for word, key in self._shown(explanation)})
 
     def _shown(self, explanation: Explanation) -> Iterator[tuple[str, Key | None]]:
@@ -155,7 +171,7 @@ class Run:
             return
         result.explained += 1
         result.without += done.empty
-        result.written.extend(done.files)
+        result.written.extend(self._unlisted.pop(done.frame.stem, ()))
         if self._report and done.card:
             self._report.add(done.card)
         result.notes += [note for note in done.notes if note not in result.notes]
@@ -163,59 +179,75 @@ class Run:
 
 
 class _Videos:
-    """The videos being written; those of one clip are closed when the next begins."""
+    """The videos being written; those of one clip are closed when the next begins. One that fails is its clip's failure."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, writer: Writer, result: RunResult) -> None:
+        self._writer = writer
+        self._result = result
         self._clip: Clip | None = None
         self._image = ""
-        self._files: dict[str, VideoFile] = {}
-        self._closed: list[WrittenFile] = []
+        self._files: dict[str, VideoFile | None] = {}
 
     def write(self, done: _Done) -> None:
         """Append a frame's overlays; whatever is not of the clip before ends that one's videos."""
         clip, image = done.frame.clip, done.frame.stem
         if clip is not self._clip:
-            self._finish()
+            self.close()
             self._clip, self._image = clip, image
         if clip is None:
             return
         for word, picture in done.overlays.items():
-            if word not in self._files:
-                self._files[word] = VideoFile(self._folder, f"{image}{word}_overlay", clip.rate, clip.size)
-            self._files[word].write(picture)
+            try:
+                if word not in self._files:
+                    self._files[word] = None
+                    self._files[word] = self._writer.video(f"{image}{word}_overlay", clip.rate, clip.size)
+                file = self._files[word]
+                if file is not None:
+                    file.write(picture)
+            except Exception as error:
+                self._files[word] = None
+                self._result.broken.append(Broken.of(clip.source, error))
 
-    def close(self) -> list[WrittenFile]:
-        """Finish what is open; every video of the run."""
-        self._finish()
-        return self._closed
+    def close(self) -> None:
+        """Finish what is open."""
+        clip, files = self._clip, [file for file in self._files.values() if file is not None]
+        self._files, self._clip = {}, None
+        for file in files:
+            assert clip is not None  # it opened them
+            try:
+                name = file.close().name
+            except Exception as error:
+                self._result.broken.append(Broken.of(clip.source, error))
+            else:
+                record = WrittenFile(name, "video", clip.source, self._image, size=clip.size)
+                self._result.written.extend([record])
 
-    def _finish(self) -> None:
-        clip = self._clip
-        if clip is not None:
-            closed = [file.close().name for file in self._files.values()]
-            self._closed += [WrittenFile(name, "video", clip.source, self._image, size=clip.size) for name in closed]
-        self._files = {}
+
+#: Asked to end: by Ctrl-C, by a supervisor, by a terminal that is closed.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the run to end after what is in flight; a second one breaks it off.
+    """Ctrl-C, SIGTERM and SIGHUP ask the run to end after what is in flight; a second one breaks it off.
 
-    Gives the function that says whether it was pressed. Outside of the main thread, where Python
-    allows no handler, it never was.
+    Gives the function that says whether one came. Outside of the main thread, where Python
+    allows no handler, none did.
     """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
 
-    def first(_signal: int, _frame: object) -> None:
+    def first(number: int, _frame: object) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, first)
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    # One that is ignored (nohup) stays so.
+    before = {number: signal.signal(number, first) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -9,7 +9,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import ModelReadError
-from ovxai.graph.read import first_reason
+from ovxai.graph.natives import first_reason
 
 #: Without it the CPU may compute in bf16 or f16, and round what meets compressed weights to 8 bits, row by
 #: row ("dynamic quantisation"): exactness can't be judged there.

@@ -106,6 +106,11 @@ def precision_here(model: ov.Model) -> PrecisionReport:
     return measure_precision(case.explained, [batch.feeds(case.plain, case.place) for batch in batches])
 
 
+def precision_of_file(path: Path) -> PrecisionReport:
+    """`precision_here` of the explained IR in a file, for another process."""
+    return precision_here(read_model(path))
+
+
 def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None) -> Definition:
     """The maps that `info` promises, computed on the plain model the slow way.
 

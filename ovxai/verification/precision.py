@@ -10,7 +10,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import ModelReadError, UnsupportedModelError
-from ovxai.graph.read import first_reason
+from ovxai.graph.natives import first_reason
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo
 from ovxai.verification.engine import F32, Feeds
 from ovxai.verification.plain import port_named

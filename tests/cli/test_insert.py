@@ -12,6 +12,8 @@ from openvino import opset13 as op
 from helpers import classifiers as toys
 from helpers import detectors
 from helpers.cli import call, is_one_line
+from ovxai import Explainer
+from ovxai.errors import OptionError
 from ovxai.methods.registry import build_branch
 
 
@@ -287,3 +289,24 @@ def test_quiet_leaves_warnings_out(tmp_path):
     ov.save_model(toys.finished(toys.linear(toys.mean(nothing)), image), path)
     assert "Warning" in call("insert", path, "--target-layer", "features").stderr
     assert call("insert", path, "--target-layer", "features", "--force", "--quiet").stderr == ""
+
+
+def test_one_label_short(plain, tmp_path):
+    """Three names for four classes: behind a background every one would be another's."""
+    (tmp_path / "names.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    assert is_one_line(
+        call("insert", plain, "--labels", tmp_path / "names.txt"), "3 names for a model with 4 classes", "--labels-offset 1"
+    )
+    assert call("insert", plain, "--labels", tmp_path / "names.txt", "--labels-offset", "1").exit_code == 0
+    explained = plain.with_name("model_xai.xml")
+    assert ov.Core().read_model(explained).get_rt_info(["model_info", "labels"]).astype(str) == "background a b c"
+    assert Explainer(explained).facts.names == ("background", "a", "b", "c")
+    assert is_one_line(call("insert", plain, "--labels-offset", "2", "--force"), "do not fit behind 2")
+    with pytest.raises(OptionError, match="--labels-offset 1"):
+        Explainer(explained, labels=["a", "b", "c"])
+    assert Explainer(explained, labels=["a", "b", "c"], labels_offset=1).facts.names[1] == "a"
+
+
+def test_a_number_of_classes_that_is_not_the_models(plain):
+    assert is_one_line(call("insert", plain, "--num-classes", "7"), "num classes: 7", "4")
+    assert is_one_line(call("insert", plain, "--num-classes", "7", "--method", "activation-map"), "num classes: 7", "4")

@@ -19,7 +19,7 @@ from helpers.cli import call
 from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.runtime.feed.images import read_image
 from ovxai.runtime.feed.sources import frame_count, open_clip
-from ovxai.runtime.write.files import VideoFile
+from ovxai.runtime.write.video import VideoFile
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_interrupted_runs_leave_whole_files():
     command = [sys.executable, "-c", start, "run", "m.xml", "a.png", "clip.mp4", "-o", "out", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 30
-    while not list(Path().glob("out/.clip_overlay*")) and time.time() < deadline:
+    while not list(Path().glob("out/.ovxai-*/*")) and time.time() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

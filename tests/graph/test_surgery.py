@@ -11,7 +11,7 @@ import ovxai
 from helpers import classifiers as toys
 from ovxai.errors import NotExplainedError, OutputError
 from ovxai.graph.graph import constant_value
-from ovxai.graph.read import first_reason
+from ovxai.graph.natives import first_reason
 from ovxai.graph.save import save_model
 from ovxai.graph.surgery import attach_outputs, strip_model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -49,6 +50,11 @@ def test_pictures_and_those_that_are_none(tmp_path):
     assert [path.endswith("a.png") for path in found.paths] == [True] and "b.png" in found.broken[0]
     assert found.load(found.paths[0]).tensor.shape == (3, *toys.SIZE) and found.without(found.paths) == ()
     assert known_class(found.paths[0], ("red", "green"), 2) == 1 and known_class("elsewhere/a.png", ("red",), 1) is None
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red" / "c.png").write_bytes(encoded(picture()))
+    several = find_pictures([tmp_path / "green", tmp_path / "red", tmp_path / "red"], toys.cnn(), PreprocessOptions())
+    assert [Path(path).name for path in several.paths] == ["a.png", "c.png"]
+    (tmp_path / "red" / "c.png").unlink()
     (tmp_path / "green" / "a.png").unlink()
     with pytest.raises(SourceError, match="none of the 1 pictures"):
         find_pictures(tmp_path, toys.cnn(), PreprocessOptions())

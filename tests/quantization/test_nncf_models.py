@@ -27,7 +27,7 @@ SHARED = {
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="NNCF is not installed (pip install 'ovxai[quantize]')"),
+    pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="NNCF is not installed (pip install nncf)"),
 ]
 
 

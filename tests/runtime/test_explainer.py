@@ -163,7 +163,9 @@ def test_labels_given_instead(tmp_path):
     assert explainer(ExplainConfig(classes="z"), labels=path)(picture()).labels == {2: "z"}
     with pytest.raises(OptionError, match="1 names"):
         explainer(labels=("x",))
-    assert "background" in explainer(labels=("x", "y")).notes[0]
+    with pytest.raises(OptionError, match="one is missing"):  # behind a background both would be another's
+        explainer(labels=("x", "y"))
+    assert "background" in explainer(labels=("x", "y"), labels_offset=1).notes[0]
 
 
 def test_chosen_channels_and_an_index_output():

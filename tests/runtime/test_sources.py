@@ -18,7 +18,7 @@ from ovxai.runtime.feed.sources import (  # fmt: skip
     open_clip,
     pictures,
 )
-from ovxai.runtime.write.files import VideoFile
+from ovxai.runtime.write.video import VideoFile
 
 
 @pytest.fixture

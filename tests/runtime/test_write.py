@@ -12,8 +12,9 @@ from helpers.pictures import bgr, rgb
 from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.errors import OptionError, OutputError
 from ovxai.explainer import Explainer
+from ovxai.files import check_folder, write_bytes
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.write.files import check_folder, encode_picture, write_bytes
+from ovxai.runtime.write.encode import encode_picture
 from ovxai.runtime.write.manifest import SCHEMA_VERSION, model_facts, write_manifest
 from ovxai.runtime.write.maps import ImageNames, Writer, class_words, sanitize
 

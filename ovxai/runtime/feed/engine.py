@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OptionError, SourceError, UnsupportedModelError, UsageError
+from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import PictureInput
-from ovxai.graph.read import first_reason
 from ovxai.runtime.feed.geometry import Geometry, Size
+from ovxai.runtime.feed.selfcheck import one_stream_differs, streams_of
 
 HINTS = ("latency", "throughput")
 PRECISIONS = ("f32", "f16", "bf16")
@@ -27,7 +29,8 @@ class DeviceOptions:
     device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
     precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
     batch: pictures per inference. cache_dir: where compiled models are kept for the next start.
-    threads: of a CPU, at most so many; None: as many as it has cores.
+    threads: of a CPU, at most so many; None: as many as it has cores. streams: inferences beside each other; None: by the hint.
+    self_check: whether the first picture is held against a compilation with one stream; see `ovxai.runtime.feed.selfcheck`.
     """
 
     device: str = "CPU"
@@ -36,6 +39,8 @@ class DeviceOptions:
     batch: int | None = None
     cache_dir: str | Path | None = None
     threads: int | None = None
+    self_check: bool = False
+    streams: int | None = None
 
     def __post_init__(self) -> None:
         if self.hint not in HINTS:
@@ -56,6 +61,8 @@ class DeviceOptions:
             found["CACHE_DIR"] = str(self.cache_dir)
         if self.threads and self.device.upper().startswith("CPU"):  # other devices have no such property
             found["INFERENCE_NUM_THREADS"] = str(self.threads)
+        if self.streams:
+            found["NUM_STREAMS"] = str(self.streams)
         return found
 
 
@@ -105,9 +112,36 @@ class Engine:
         self._static = target.batch is not None
         self._compiled = compile_model(model, options)
         self.parallel = _parallel(self._compiled) + 1  # one waits while the others work
+        self.notes: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self._unchecked = (model, options) if options.self_check and streams_of(self._compiled) > 1 else None
+        self._set_requests()
+
+    def _set_requests(self) -> None:
         self._free: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
         for _ in range(self.parallel):
             self._free.put(self._compiled.create_infer_request())
+
+    def _check_once(self, inputs: dict[int, np.ndarray]) -> None:
+        """Before the first inference; what was compiled wrongly is replaced."""
+        with self._lock:
+            if self._unchecked is None:
+                return
+            (model, options), self._unchecked = self._unchecked, None
+            alone = replace(options, hint="latency", streams=1)
+            # Every request at once: streams hold their own copies of what the plugin made of the model.
+            requests = [self._free.get() for _ in range(self.parallel)]
+            try:
+                better, reason = one_stream_differs(
+                    requests, lambda: compile_model(model, alone), inputs, [one.index for one in self._outputs]
+                )
+            finally:
+                for request in requests:
+                    self._free.put(request)
+            if better is not None:
+                self.notes = (reason,)
+                self._compiled = better
+                self._set_requests()
 
     def start(self, pictures: Sequence[Prepared]) -> Ticket:
         """Begin an inference over 1 to `batch` pictures; waits while all requests are busy."""
@@ -115,6 +149,7 @@ class Engine:
         if self._static:
             tensors += [tensors[-1]] * (self.batch - len(tensors))
         inputs = input_arrays(self._target, self._sides, tensors, pictures[0].geometry.canvas)
+        self._check_once(inputs)
         request = self._free.get()
         try:
             request.start_async(inputs)

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 
 from ovxai.errors import SourceError
+from ovxai.runtime.config import MOST_PIXELS
+from ovxai.runtime.feed.header import is_cut_off, pixels_of
 
 #: Channels of pixels in colour, also for models that look at grey; and with alpha behind them.
 RGB, RGBA = 3, 4
@@ -35,11 +37,11 @@ def check_file_channels(channels: int, name: str) -> None:
         )
 
 
-def read_image(path: str | Path, channels: int = RGB) -> np.ndarray:
-    """The picture in `path`: [H, W, channels] u8, RGB or RGBA.
+def read_image(path: str | Path, channels: int = RGB, most_pixels: int | None = MOST_PIXELS) -> np.ndarray:
+    """The picture in `path`: [H, W, channels] u8, RGB or RGBA. most_pixels: None for any size.
 
     Raises:
-        SourceError: no such file, empty, cut off, or not a picture; or `channels` that files do not hold.
+        SourceError: no such file, empty, cut off, too large, or not a picture; or `channels` that files do not hold.
     """
     path = Path(path)
     check_file_channels(channels, str(path))
@@ -50,27 +52,40 @@ def read_image(path: str | Path, channels: int = RGB) -> np.ndarray:
         raise SourceError(f"{path}: no such file") from None
     except OSError as error:
         raise SourceError(f"{path}: can't be read: {error.strerror or error}") from error
-    return decode_image(data, str(path), channels)
+    return decode_image(data, str(path), channels, most_pixels)
 
 
-def decode_image(data: bytes | bytearray | memoryview, name: str, channels: int = RGB) -> np.ndarray:
+def decode_image(
+    data: bytes | bytearray | memoryview, name: str, channels: int = RGB, most_pixels: int | None = MOST_PIXELS
+) -> np.ndarray:
     """The picture in the bytes of a file: [H, W, channels] u8, RGB or RGBA. `name` is for messages.
 
     Raises:
-        SourceError: empty, cut off, or not a picture; or `channels` that files do not hold.
+        SourceError: empty, cut off, too large, or not a picture; or `channels` that files do not hold.
     """
     check_file_channels(channels, name)
     content = bytes(data)
     if not content:
         raise SourceError(f"{name}: the file is empty")
-    if _is_cut_jpeg(content):
+    if is_cut_off(content):
         raise SourceError(f"{name}: the file is cut off; copy it again")
+    check_pixels(pixels_of(content), name, most_pixels)
     pixels = _decode(np.frombuffer(content, np.uint8), content)
     if pixels is None and content[:4] == b"GIF8":
         pixels = _first_frame(name)
     if pixels is None or pixels.size == 0:
         raise SourceError(f"{name}: not a picture that OpenCV can read, or damaged")
     return to_pixels(pixels, name, channels, "bgr")
+
+
+def check_pixels(count: int | None, name: str, most: int | None) -> None:
+    """Refuse a picture of more than `most` pixels. count: None where it is unknown; most: None for any.
+
+    Raises:
+        SourceError: says both numbers.
+    """
+    if count is not None and most is not None and count > most:
+        raise SourceError(f"{name}: a picture of {count:,} pixels is over the limit of {most:,}; --max-pixels raises it")
 
 
 def _decode(data: np.ndarray, content: bytes) -> np.ndarray | None:
@@ -95,16 +110,6 @@ def _may_be_transparent(content: bytes) -> bool:
     if content[8:16] == b"WEBPVP8X":
         return bool(content[20] & 0x10)
     return True
-
-
-def _is_cut_jpeg(content: bytes) -> bool:
-    """Whether a JPEG lacks its end; OpenCV before 4.9 fills such pictures up with grey."""
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    at = 2
-    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != 0xDA:
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")  # a thumbnail has an end of its own: skip it
-    return b"\xff\xd9" not in content[at:]
 
 
 def _first_frame(path: str) -> np.ndarray | None:

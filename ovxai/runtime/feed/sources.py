@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import glob
-import re
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +14,17 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
-from ovxai.errors import SourceError
-from ovxai.runtime.feed.images import IMAGE_SUFFIXES, check_file_channels, read_image, to_pixels
+from ovxai.errors import OvxaiError, SourceError
+from ovxai.runtime.config import MOST_PIXELS
+from ovxai.runtime.feed.images import IMAGE_SUFFIXES, check_file_channels, check_pixels, read_image, to_pixels
+from ovxai.text import is_address, without_passwords, without_user
 
 VIDEO_SUFFIXES = frozenset((
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".mts", ".3gp", ".ogv",
     ".mjpeg", ".mjpg",
 ))  # fmt: skip
 STDIN = "-"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,36 @@ class Broken:
     source: str
     reason: str
 
+    @classmethod
+    def of(cls, source: str, error: Exception) -> Broken:
+        """Whatever went wrong with one source is this source's failure and no other's."""
+        if isinstance(error, OvxaiError):
+            return cls(source, str(error))
+        log.debug("%s", source, exc_info=error)
+        if isinstance(error, MemoryError):
+            what = "there is not enough memory for it"
+        elif isinstance(error, OSError):
+            what = f"can't be read: {error.strerror or error}"
+        else:
+            what = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]} (--debug shows where)"
+        return cls(source, f"{source}: {what}")
+
 
 @dataclass(frozen=True)
 class Clip:
-    """A video that was opened. rate: frames per second of what will be written. size: (height, width)."""
+    """A video that was opened.
+
+    source: as it is shown. rate: frames per second of what will be written. size: (height, width). expected: frames as
+    the header of a file says, exact: whether it counts them; else it is made from the duration.
+    """
 
     source: str
     stem: str
     rate: float
     size: tuple[int, int]
     capture: Any = field(repr=False, compare=False)
+    expected: int | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,17 +82,20 @@ class Frame:
 
 @dataclass(frozen=True)
 class Source:
-    """A file, camera or stream. kind: "image" or "video"."""
+    """A file, camera or stream. kind: "image" or "video". name: to open it by; as text it is without passwords."""
 
     kind: str
-    name: str
+    name: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return without_passwords(self.name)
 
     @property
     def stem(self) -> str:
         """What files made of it are called."""
         if self.name.isdigit():
             return f"camera_{self.name}"
-        return self.name.split("://", 1)[1].split("?")[0].rstrip("/") if _is_url(self.name) else Path(self.name).stem
+        return without_user(self.name) if is_address(self.name) else Path(self.name).stem
 
 
 def find_sources(
@@ -87,16 +114,20 @@ def find_sources(
             lines = [line.rstrip("\r\n") for line in stdin]
             found += find_sources([line for line in lines if line and line != STDIN], recursive=recursive, own=own)
         else:
-            found += _find(name, recursive, own)
+            try:
+                found += _find(name, recursive, own)
+            except Exception as error:  # a name that the system does not take, say
+                found.append(Broken.of(without_passwords(name), error))
     return found
 
 
 def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Broken]:
     path = Path(name)
-    if _is_url(name):
+    if is_address(name):
         return [Source("video", name)]
     if path.is_dir():
-        inside = [source for source in _in_folder(path, recursive) if not _inside(Path(source.name), own)]
+        found = _in_folder(path, recursive)
+        inside = [source for source in found if isinstance(source, Broken) or not _inside(Path(source.name), own)]
         hint = "" if recursive else " (--recursive looks into its folders)"
         return [*inside] or [Broken(name, f"{name}: no pictures or videos in this folder{hint}")]
     if path.exists():
@@ -110,15 +141,28 @@ def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Br
     return [Broken(name, f"{name}: no such file, folder or camera")]
 
 
-def _in_folder(folder: Path, recursive: bool) -> list[Source]:
-    paths = folder.rglob("*") if recursive else folder.iterdir()
+def _in_folder(folder: Path, recursive: bool) -> list[Source | Broken]:
+    """Pictures and videos by name; folders that can't be read are broken ones."""
+    unreadable: list[Source | Broken] = []
+
+    def note(error: OSError) -> None:
+        place = str(error.filename or folder)
+        unreadable.append(Broken(place, f"{place}: this folder can't be read: {error.strerror or error}"))
+
+    paths: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=note):
+        paths += [Path(place, name) for name in names]
+        # A link to a folder is listed with the folders; one that leads nowhere with the files.
+        if not recursive:
+            folders.clear()
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     # Names that begin with a dot are drafts and thumbnails of other programs.
-    return [
+    good = [
         _file(path)
         for path in sorted(paths)
         if path.suffix.lower() in known and not path.name.startswith(".") and (path.is_file() or _leads_nowhere(path))
     ]
+    return [*good, *unreadable]
 
 
 def _inside(path: Path, folders: tuple[Path, ...]) -> bool:
@@ -135,43 +179,39 @@ def _file(path: Path) -> Source:
     return Source("video" if path.suffix.lower() in VIDEO_SUFFIXES else "image", str(path))
 
 
-def _is_url(name: str) -> bool:
-    return re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE) is not None
-
-
 def pictures(
     sources: Iterable[Source | Broken],
     *,
     limit: int | None = None,
     every: int = 1,
     stop: Callable[[], bool] = lambda: False,
+    most_pixels: int | None = MOST_PIXELS,
 ) -> Iterator[Frame | Broken]:
     """Every picture of `sources`, videos frame by frame.
 
     limit: at most so many pictures in all. every: only each N-th frame of a video. stop: asked before
-    each picture; once it says True no more come.
+    each picture; once it says True no more come. most_pixels: larger pictures are broken ones; None: of any size.
     """
     count = 0
     for source in sources:
-        for item in [source] if isinstance(source, Broken) else _frames_of(source, every):
+        for item in [source] if isinstance(source, Broken) else _frames_of(source, every, most_pixels):
             if stop() or (limit is not None and count >= limit):
                 return
             yield item
             count += isinstance(item, Frame)
 
 
-def _frames_of(source: Source, every: int) -> Iterator[Frame | Broken]:
+def _frames_of(source: Source, every: int, most_pixels: int | None) -> Iterator[Frame | Broken]:
     if source.kind == "image":
-        yield Frame(source.name, source.stem, functools.partial(read_image, source.name))
+        yield Frame(str(source), source.stem, functools.partial(read_image, source.name, most_pixels=most_pixels))
         return
     try:
-        clip = open_clip(source.name, source.stem, every)
-    except SourceError as error:
-        yield Broken(source.name, str(error))
-        return
-    for number, picture in frames(clip, every):
-        name = f"{source.name}#{number}"
-        yield Frame(name, f"{source.stem}_{number:06d}", functools.partial(_of_video, picture, name), clip)
+        clip = open_clip(source.name, source.stem, every, most_pixels)
+        for number, picture in frames(clip, every):
+            name = f"{source}#{number}"
+            yield Frame(name, f"{source.stem}_{number:06d}", functools.partial(_of_video, picture, name), clip)
+    except Exception as error:  # what OpenCV raises in the middle of a video, too
+        yield Broken.of(str(source), error)
 
 
 def _of_video(picture: np.ndarray, name: str, channels: int) -> np.ndarray:
@@ -199,41 +239,77 @@ def count_pictures(sources: Iterable[Source | Broken], *, limit: int | None, eve
 _USUAL_RATE = 25.0
 
 
-def open_clip(source: str, stem: str, every: int = 1) -> Clip:
+#: Containers whose header counts the frames; of others OpenCV multiplies the duration by the rate.
+_COUNTING = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".avi"))
+#: Of a whole file: a frame that some decoders keep back, and the share of the duration that headers round away.
+_KEPT_BACK, _ROUNDED = 1, 0.1
+
+
+def open_clip(source: str, stem: str, every: int = 1, most_pixels: int | None = MOST_PIXELS) -> Clip:
     """Open a video file, a camera by number, or a stream by URL.
 
     Raises:
-        SourceError: OpenCV can't open it or finds no frame.
+        SourceError: OpenCV can't open it or finds no frame, or its frames are too large.
     """
-    capture = cv2.VideoCapture(int(source) if source.isdigit() and not Path(source).exists() else source)
+    shown = without_passwords(source)
+    camera = source.isdigit() and not Path(source).exists()
+    capture = cv2.VideoCapture(int(source) if camera else source)
     width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if not capture.isOpened() or width <= 0 or height <= 0:
         capture.release()
-        what = "camera" if source.isdigit() else "stream" if "://" in source else "video"
-        raise SourceError(f"{source}: this {what} can't be opened or holds no frames that OpenCV can read")
+        what = "camera" if source.isdigit() else "stream" if is_address(source) else "video"
+        raise SourceError(f"{shown}: this {what} can't be opened or holds no frames that OpenCV can read")
+    try:
+        check_pixels(width * height, shown, most_pixels)
+    except SourceError:
+        capture.release()
+        raise
+    count = 0 if camera or is_address(source) else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0 < rate < 1000 else _USUAL_RATE
-    return Clip(source, stem, rate / every, (height, width), capture)
+    exact = Path(source).suffix.lower() in _COUNTING
+    return Clip(shown, stem, rate / every, (height, width), capture, count if count > 0 else None, exact)
 
 
 def frames(clip: Clip, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, [H, W, 3] u8 RGB) of each `every`-th frame; those between are not decoded to pixels."""
+    """(number, [H, W, 3] u8 RGB) of each `every`-th frame; those between are not decoded to pixels.
+
+    Raises:
+        SourceError: at the end, where a file holds fewer frames than its header promises.
+    """
     number = 0
+    at = 0.0
     try:
         while clip.capture.grab():
             if number % every == 0:
                 ok, frame = clip.capture.retrieve()
                 if not ok:
-                    return
+                    break
                 yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             number += 1
+            at = clip.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        _check_whole(clip, number, at)
     finally:
         clip.capture.release()
 
 
+def _check_whole(clip: Clip, read: int, at: float) -> None:
+    """Hold what was read against the header. at: the time of the last frame in seconds."""
+    if clip.expected is None:
+        return
+    short = read < clip.expected - _KEPT_BACK
+    if short and not clip.exact:  # rates that vary make the number of frames a guess, but not the duration
+        duration = clip.expected / (clip.capture.get(cv2.CAP_PROP_FPS) or _USUAL_RATE)
+        short = at < (1 - _ROUNDED) * duration - 0.5
+    if short:
+        raise SourceError(
+            f"{clip.source}: only {read} of {clip.expected} frames could be read; the file is cut off or damaged, copy it again"
+        )
+
+
 def frame_count(source: str) -> int | None:
     """Frames of a video file as its header says; None for cameras and streams."""
-    if "://" in source or not Path(source).exists():
+    if is_address(source) or not Path(source).exists():
         return None
     capture = cv2.VideoCapture(source)
     try:

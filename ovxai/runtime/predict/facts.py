@@ -63,8 +63,8 @@ class ModelFacts:
         return (self.names[index] if 0 <= index < len(self.names) else "") or str(index)
 
 
-def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelFacts:
-    """Facts of an explained `model`; `labels` stand in for those of rt_info.
+def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None, offset: int | None = None) -> ModelFacts:
+    """Facts of an explained `model`; `labels` stand in for those of rt_info. offset: of the first class that has one.
 
     Raises:
         NotExplainedError: no `saliency_map` output.
@@ -85,7 +85,7 @@ def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None) -> ModelF
     hierarchy = Hierarchy.read(info)
     map_channels = _channel_count(model, outputs)
     count = explained.num_classes or (None if explained.method == "activation-map" else map_channels)
-    names, notes = class_names(labels, info.labels, count, explained.task, hierarchy)
+    names, notes = class_names(labels, info.labels, count, explained.task, hierarchy, offset)
     return ModelFacts(
         name=model.get_friendly_name(),
         explained=explained,
@@ -163,6 +163,7 @@ def _channel_count(model: ov.Model, outputs: tuple[str, ...]) -> int | None:
 def _channels(explained: ExplainedInfo, outputs: tuple[str, ...], count: int | None) -> tuple[int, ...] | None:
     if SALIENCY_INDEX in outputs:
         return None
-    if explained.classes and explained.classes != "all" and not explained.classes.startswith("top:"):
-        return tuple(int(word) for word in explained.classes.split(","))
+    chosen = explained.chosen_classes
+    if chosen is not None:
+        return chosen
     return tuple(range(count or explained.num_classes or 0))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ovxai.errors import OptionError
+from ovxai.errors import ModelReadError, OptionError
 from ovxai.labels import BACKGROUND, EMPTY_LABEL, fit_names, fitted_names
 from ovxai.metadata import ModelInfo
 
@@ -27,10 +27,24 @@ class Hierarchy:
 
     @classmethod
     def read(cls, info: ModelInfo) -> Hierarchy | None:
-        """None for a model that is not hierarchical."""
+        """None for a model that is not hierarchical.
+
+        Raises:
+            ModelReadError: what rt_info says of the hierarchy is not of the form that OTX writes.
+        """
         if not info.hierarchical or not info.hierarchy:
             return None
-        heads: Mapping[str, Any] = info.hierarchy["cls_heads_info"]
+        try:
+            return cls._of(info.hierarchy)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise ModelReadError(
+                'rt_info ["model_info", "hierarchical_config"] is not of the form that OTX writes: '
+                f"{type(error).__name__} {error}; mend it (model.set_rt_info)"
+            ) from error
+
+    @classmethod
+    def _of(cls, config: Mapping[str, Any]) -> Hierarchy:
+        heads: Mapping[str, Any] = config["cls_heads_info"]
         groups = heads["all_groups"]
         ranges = [heads["head_idx_to_logits_range"][str(head)] for head in range(heads["num_multiclass_heads"])]
         rest = int(heads["num_single_label_classes"])
@@ -42,7 +56,7 @@ class Hierarchy:
             exclusive=tuple((int(begin), int(end)) for begin, end in ranges),
             rest=rest,
             names=tuple(names.get(i, "") for i in range(max(names, default=-1) + 1)),
-            parents=dict(info.hierarchy.get("label_tree_edges", ())),
+            parents=dict(config.get("label_tree_edges", ())),
         )
 
 
@@ -52,20 +66,22 @@ def class_names(
     count: int | None,
     task: str,
     hierarchy: Hierarchy | None = None,
+    offset: int | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of `count` classes (None: unknown) and notes. `given` beats `stored`, hierarchies have their own.
+    offset: how many classes without a name come first; None: as is usual.
 
     Raises:
         OptionError: the number of `given` names fits no reading.
     """
     if given is not None:
-        names = fitted_names(given, count, task)
+        names = fitted_names(given, count, task, offset)
         return names, _on_background(given, names)
     if hierarchy is not None and count in (None, len(hierarchy.names)):
         return hierarchy.names, ()
     if stored is None:
         return ("",) * (count or 0), ()
-    fitting = fit_names(stored, count, task)
+    fitting = fit_names(stored, count, task, offset)
     if fitting is None:
         note = f"rt_info names {len(stored)} labels for {count} classes, so classes go by their index (--labels FILE sets names)"
         return ("",) * (count or 0), (note,)

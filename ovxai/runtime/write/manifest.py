@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import tempfile
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import openvino as ov
 
+from ovxai.files import locked_folder, make_folder, whole_file
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.write.files import make_folder, whole_file
 from ovxai.runtime.write.maps import WrittenFile
+from ovxai.runtime.write.spool import Spool
+from ovxai.text import to_json
 from ovxai.version import __version__
 
 NAME = "manifest.json"
@@ -51,31 +54,41 @@ def write_manifest(
     written: Iterable[WrittenFile],
     failed: Iterable[tuple[str, str]],
     settings: Mapping[str, Any],
+    *,
+    page: Path | None = None,
+    force: bool = False,
 ) -> Path:
-    """Write `folder`/manifest.json; entries of earlier runs whose files still stand are kept.
+    """Write the manifest of `folder`; entries of earlier runs whose files still stand are kept.
 
-    failed: (source, reason). settings: how the maps were made, plain JSON values.
+    failed: (source, reason). settings: how the maps were made, plain JSON values. page: the report of this run.
+    force: take the place of a manifest.json that is none of ours; else the next free name is taken.
+
+    Returns its path. Raises:
+        OutputError: the disk refused.
     """
-    path = make_folder(folder) / NAME
-    stamp = versions()
-    head = {"schema_version": SCHEMA_VERSION, "model": model, "versions": stamp, "settings": dict(settings)}
-    failures = [{"source": source, "error": reason} for source, reason in failed]
-    older = _earlier(path)
-    with whole_file(path) as file:
-        # Piece by piece: as one string, the manifest of a long run is larger than all else in memory.
-        file.write(json.dumps(head, indent=1, ensure_ascii=False)[:-2] + ',\n "files": [')
-        comma = ""
-        for entry in _entries(folder, older, written, {"model": model["path"], "versions": stamp}):
-            file.write(f"{comma}\n  {json.dumps(entry, ensure_ascii=False)}")
-            comma = ","
-        file.write(f'\n ],\n "failed": {json.dumps(failures, indent=1, ensure_ascii=False)}\n}}\n')
+    make_folder(folder)
+    with locked_folder(folder):  # another run may be at its end too
+        path, older = _place(folder, force)
+        stamp = versions()
+        head = {"schema_version": SCHEMA_VERSION, "model": model, "versions": stamp, "settings": dict(settings)}
+        failures = [{"source": source, "error": reason} for source, reason in failed]
+        pages = [name for name in older.pages if (folder / name).exists()]
+        pages += [page.name] if page is not None and page.name not in pages else []
+        with whole_file(path) as file:
+            # Piece by piece: as one string, the manifest of a long run is larger than all else in memory.
+            file.write(to_json(head, indent=1)[:-2] + ',\n "files": [')
+            comma = ""
+            for entry in _entries(folder, older.files, written, {"model": model["path"], "versions": stamp}):
+                file.write(f"{comma}\n  {to_json(entry)}")
+                comma = ","
+            file.write(f'\n ],\n "reports": {to_json(pages)},\n "failed": {to_json(failures, indent=1)}\n}}\n')
     return path
 
 
 def _entries(folder: Path, older: list[Document], written: Iterable[WrittenFile], stamp: Document) -> Iterator[Document]:
     if older:
         new = {item.path for item in written}
-        yield from (e for e in older if e.get("path") not in new and (folder / e.get("path", "")).exists())
+        yield from (entry for entry in older if entry["path"] not in new and (folder / entry["path"]).exists())
     for item in written:
         yield {**_entry(item), **stamp}
 
@@ -87,47 +100,61 @@ def _entry(item: WrittenFile) -> Document:
     return entry
 
 
-def _earlier(path: Path) -> list[Document]:
+@dataclass(frozen=True)
+class Earlier:
+    """What the manifest of earlier runs lists: these files are ours, and nothing else in the folder is."""
+
+    files: list[Document] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+
+
+def _place(folder: Path, force: bool) -> tuple[Path, Earlier]:
+    """Where the manifest goes, and what it says so far: the first one of ours, else the first free name."""
+    for number in itertools.count(1):
+        path = folder / (NAME if number == 1 else f"{Path(NAME).stem}_{number}.json")
+        if not os.path.lexists(path):
+            return path, Earlier()
+        earlier = _earlier(path)
+        if earlier is not None or force:
+            return path, earlier or Earlier()
+    raise AssertionError("there is always a free number")
+
+
+def _earlier(path: Path) -> Earlier | None:
+    """What a manifest lists; None where it is none of ours, or damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return list(document["files"]) if document["schema_version"] == SCHEMA_VERSION else []
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or "schema_version" not in document or path.is_symlink():
+        return None
+    files, pages, stamp = document.get("files"), document.get("reports", []), document.get("versions")
+    if not isinstance(stamp, dict) or "ovxai" not in stamp:
+        return None
+    if document["schema_version"] != SCHEMA_VERSION or not isinstance(files, list) or not isinstance(pages, list):
+        return Earlier()
+    good = [entry for entry in files if isinstance(entry, dict) and isinstance(entry.get("path"), str)]
+    return Earlier(good, [page for page in pages if isinstance(page, str)])
 
 
 # The list of what was written, kept so that a run's memory does not grow with its length.
-
-#: Up to here records stay in memory; beyond, they go to an unnamed temporary file.
-_IN_MEMORY = 1 << 20
 
 
 class Ledger:
     """Append-only list of `WrittenFile` records; may be read again and again, also between appends."""
 
     def __init__(self) -> None:
-        # Open as long as the ledger is.
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
-        self._count = 0
+        self._lines = Spool()
 
     def extend(self, records: Iterable[WrittenFile]) -> None:
         """Append records."""
-        self._file.seek(0, 2)
-        for record in records:
-            self._file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
-            self._count += 1
+        self._lines.extend(json.dumps(asdict(record)) for record in records)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._lines)
 
     def __iter__(self) -> Iterator[WrittenFile]:
-        at = 0
-        while True:
-            self._file.seek(at)
-            line = self._file.readline()
-            if not line:
-                return
-            at = self._file.tell()
-            yield _record(json.loads(line))
+        return (_record(json.loads(line)) for line in self._lines)
 
 
 def _record(entry: Document) -> WrittenFile:

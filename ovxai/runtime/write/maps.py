@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ovxai.errors import UsageError
+from ovxai.errors import OutputError, TakenError, UsageError
+from ovxai.files import check_folder, make_folder, sweep, write_bytes
 from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
-from ovxai.runtime.write.files import FORMATS, check_folder, encode_array, encode_picture, make_folder, write_bytes
+from ovxai.runtime.write.encode import FORMATS, encode_array, encode_picture
+from ovxai.runtime.write.video import VideoFile
 
 MAP_FOLDER = "saliency_map"
 GRID_FOLDER = "grid"
@@ -62,7 +64,14 @@ class Writer:
         if form not in FORMATS:
             raise UsageError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
         self.folder = check_folder(Path(folder))
-        self._images = ImageNames(self.folder / MAP_FOLDER, self.folder, force=force)
+        inner = [self.folder / name for name in (MAP_FOLDER, GRID_FOLDER)]
+        for path in inner:
+            if path.is_symlink():
+                raise OutputError(f"{path}: is a link, and a run writes into its own folder only; remove it")
+        for path in (self.folder, *inner):
+            sweep(path)
+        self._images = ImageNames(self.folder, *inner, force=force)
+        self._force = force
         self._words = class_words(dict(enumerate(names)))
         self._postprocess = postprocess
         self._form = form
@@ -74,20 +83,42 @@ class Writer:
         return self._images.claim(stem)
 
     def write(self, explanation: PictureMaps, image: str | None = None) -> tuple[WrittenFile, ...]:
-        """Write every map of `explanation`; each file appears whole.
+        """Write every map of `explanation`; each file appears whole, and all of them or none.
+
+        image: the name it has in file names, from `claim`; where another process was faster, the next free one.
 
         Raises:
-            OutputError: the disk refused.
+            OutputError: the disk refused, or the format does not hold the picture.
         """
-        image = image or self.claim(_stem(explanation.source))
-        written: list[WrittenFile] = []
+        stem = image or self.claim(_stem(explanation.source))
+        while True:
+            written: list[WrittenFile] = []
+            try:
+                for item in self._written(explanation, stem):
+                    written.append(item)
+                return tuple(written)
+            except BaseException as error:
+                for item in written:
+                    (self.folder / item.path).unlink(missing_ok=True)
+                if not isinstance(error, TakenError):
+                    raise
+            stem = self.claim(image or _stem(explanation.source))
+
+    def video(self, stem: str, rate: float, size: tuple[int, int]) -> VideoFile:
+        """Begin a video. stem: of its name. rate: frames per second. size: (height, width).
+
+        Raises:
+            OutputError: the disk refused, or this OpenCV writes no videos.
+        """
+        return VideoFile(self.folder, stem, rate, size, force=self._force)
+
+    def _written(self, explanation: PictureMaps, image: str) -> Iterator[WrittenFile]:
         for key in explanation.raw_maps:
             for kind, name, data in self._files(explanation, key, self._named(image, explanation, key)):
-                written.append(self._put(f"{MAP_FOLDER}/{name}", kind, data, image, explanation, key))
+                yield self._put(f"{MAP_FOLDER}/{name}", kind, data, image, explanation, key)
         if self._grid and explanation.raw_maps:
             data = encode_picture(explanation.grid(self._grid), self._form)
-            written.append(self._put(f"{GRID_FOLDER}/{image}_grid{self._suffix}", "grid", data, image, explanation, None))
-        return tuple(written)
+            yield self._put(f"{GRID_FOLDER}/{image}_grid{self._suffix}", "grid", data, image, explanation, None)
 
     @property
     def _suffix(self) -> str:
@@ -114,7 +145,7 @@ class Writer:
     def _put(self, path: str, kind: str, data: bytes, image: str, explanation: PictureMaps, key: Key | None) -> WrittenFile:
         target = self.folder / path
         make_folder(target.parent)
-        write_bytes(target, data)
+        write_bytes(target, data, force=self._force)
         height, width = explanation.picture.shape[:2]
         return WrittenFile(
             path=path,
@@ -136,7 +167,7 @@ def _shape(values: np.ndarray) -> tuple[int, int]:
 
 def own_folders(folder: Path) -> tuple[Path, ...]:
     """Where a run into `folder` puts pictures, report included: none of them is to be explained by the next run."""
-    return (folder / MAP_FOLDER, folder / GRID_FOLDER, *folder.glob("report*_files"))
+    return (folder / MAP_FOLDER, folder / GRID_FOLDER, *folder.glob("report*_files*"))
 
 
 def _stem(source: str | None) -> str:
@@ -146,7 +177,7 @@ def _stem(source: str | None) -> str:
 # File names of what is written: safe everywhere, and never two the same.
 
 _WRITTEN = re.compile(r"^(.+?)_(?:class_.+|map_per_image)_(?:saliency_map|overlay)\.\w+$")
-_VIDEO = re.compile(r"^(.+)_overlay\.\w+$")
+_VIDEO = re.compile(r"^(.+)_(?:overlay|grid)\.\w+$")
 _LONGEST = 100
 
 

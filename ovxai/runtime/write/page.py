@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ovxai import text
 from ovxai.runtime.config import COLORMAPS
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.show.render import table
@@ -54,10 +54,10 @@ class Page:
             "policy": _policy(script, style, self.embedded),
             "style": style,
             "script": script,
-            "title": html.escape(f"{name}: maps of {_count(self.count, 'picture')}"),
-            "brief": html.escape(", ".join(filter(None, (self.facts.explained.task, self.facts.explained.method)))),
+            "title": _escaped(f"{name}: maps of {_count(self.count, 'picture')}"),
+            "brief": _escaped(", ".join(filter(None, (self.facts.explained.task, self.facts.explained.method)))),
             "facts": _facts_table(_facts(self.facts, self.model, self.settings, self.command)),
-            "where": html.escape(self.where),
+            "where": _escaped(self.where),
             "failed": _failures(self.failed),
             "page": to_json({
                 "colormaps": {colormap: to_base64(table(colormap)) for colormap in COLORMAPS},
@@ -96,7 +96,7 @@ def _facts(facts: ModelFacts, model: str, settings: Mapping[str, Any], command: 
         "Versions": ", ".join(f"{name} {version}" for name, version in stamp.items()),
         "Inserted by": f"ovxai {explained.version}" if explained.version else "another tool",
         "Made": time.strftime("%Y-%m-%d %H:%M"),
-        "Command": _without_passwords(command),
+        "Command": command,
     }
     return {name: value for name, value in shown.items() if value}
 
@@ -108,19 +108,14 @@ def _threshold(settings: Mapping[str, Any]) -> str:
     return str(settings.get("threshold", "the model's own, else 0.3"))
 
 
-def _without_passwords(command: str) -> str:
-    """Addresses of cameras often hold a password; pages are passed on."""
-    return re.sub(r"(://[^/\s:@']*):[^/\s@']*@", r"\1:***@", command)
-
-
 def _facts_table(facts: dict[str, str]) -> str:
-    return "\n".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in facts.items())
+    return "\n".join(f"<div><dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd></div>" for name, value in facts.items())
 
 
 def _failures(failed: Sequence[tuple[str, str]]) -> str:
     if not failed:
         return ""
-    lines = [f"<li>{html.escape(reason)}</li>" for _, reason in failed[:_MOST_FAILURES]]
+    lines = [f"<li>{_escaped(reason)}</li>" for _, reason in failed[:_MOST_FAILURES]]
     if len(failed) > _MOST_FAILURES:
         lines.append(f"<li>and {len(failed) - _MOST_FAILURES} more; manifest.json lists them</li>")
     summary = f"{_count(len(failed), 'source')} could not be explained"
@@ -146,7 +141,7 @@ def _hash(text: str) -> str:
 
 def _fill(template: str, parts: dict[str, str]) -> str:
     """Put `parts` in place of {{name}}; what they hold is not looked at again."""
-    return _writable(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
 
 def _script() -> str:
@@ -159,13 +154,12 @@ def _text(name: str) -> str:
 
 def to_json(value: object) -> str:
     """JSON that may stand inside of a script element: it can't end it."""
-    text = _writable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return text.to_json(value, compact=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _writable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8; they become `?`."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _escaped(words: str) -> str:
+    """Names as they may stand in a page: no markup, bytes that are no UTF-8 and control characters as escapes."""
+    return html.escape(text.printable(words))
 
 
 def to_base64(array: np.ndarray) -> str:

@@ -8,10 +8,10 @@ finished and kept in a temporary file, so that memory stays flat.
 from __future__ import annotations
 
 import base64
+import os
 import shlex
-import shutil
 import sys
-import tempfile
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,23 +20,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ovxai.errors import OutputError
+from ovxai.errors import OutputError, TakenError
+from ovxai.files import make_folder, whole_file, write_bytes
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.sources import Broken, Source
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction
 from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import class_color, to_grey
-from ovxai.runtime.write.files import make_folder, to_bgr, whole_file, write_bytes
+from ovxai.runtime.write.encode import to_bgr
 from ovxai.runtime.write.manifest import Document
 from ovxai.runtime.write.maps import WrittenFile
 from ovxai.runtime.write.page import Page, to_base64, to_json
+from ovxai.runtime.write.spool import Spool
+from ovxai.text import without_passwords
 
 NAME = "report.html"
 #: Up to so many pictures are part of the page; those of a longer run lie in a folder beside it.
 MOST_EMBEDDED = 200
-#: Up to here cards stay in memory; beyond, they go to an unnamed temporary file.
-_IN_MEMORY = 1 << 20
 #: Classes named as predicted; every one that has a map is listed besides.
 _MOST_PREDICTED = 5
 
@@ -72,9 +73,10 @@ class Report:
         self.embedded = pictures is not None and pictures <= MOST_EMBEDDED
         self._limits = _EMBEDDED if self.embedded else _BESIDE
         self._beside = self.path.with_name(f"{self.path.stem}_files")
-        # Open as long as the report is.
-        self._cards = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
-        self._count = 0
+        self._force = force
+        self._lock = threading.Lock()
+        self._made = False
+        self._cards = Spool()
 
     def card(self, explanation: PictureMaps, image: str, files: Sequence[WrittenFile] = ()) -> str:
         """One picture as a line of JSON. image: its name in file names, from `Writer.claim`. files: what was written of it.
@@ -102,8 +104,7 @@ class Report:
 
     def add(self, card: str) -> None:
         """Append what `card` gave. Cards stand in the page in this order."""
-        self._cards.write((",\n" if self._count else "") + card)
-        self._count += 1
+        self._cards.extend([card])
 
     def write(
         self,
@@ -122,7 +123,7 @@ class Report:
         Raises:
             OutputError: the disk refused.
         """
-        if not self._count:
+        if not len(self._cards):
             return None
         make_folder(self.folder)
         page = Page(
@@ -130,18 +131,22 @@ class Report:
             model=model,
             settings=settings,
             failed=[(source, " ".join(reason.split())) for source, reason in failed],
-            command=shlex.join(["ovxai", *sys.argv[1:]]) if command is None else command,
-            count=self._count,
+            command=_redacted(sys.argv[1:]) if command is None else " ".join(map(without_passwords, command.split(" "))),
+            count=len(self._cards),
             where=self._where(),
             embedded=self.embedded,
         )
         head, tail = page.halves()
-        with whole_file(self.path) as file:
-            file.write(head)
-            self._cards.seek(0)
-            shutil.copyfileobj(self._cards, file)
-            file.write(tail)
-        return self.path
+        while True:
+            try:
+                with whole_file(self.path, force=self._force) as file:
+                    file.write(head)
+                    for number, card in enumerate(self._cards):
+                        file.write((",\n" if number else "") + card)
+                    file.write(tail)
+                return self.path
+            except TakenError:  # by another run, since this one began
+                self.path = _free_path(self.folder / NAME, self._force)
 
     def _store(self, image: str, small: np.ndarray) -> str:
         """The address of a small picture: itself, or a file beside the page."""
@@ -150,14 +155,38 @@ class Report:
             raise OutputError(f"{image}: its small picture can't be stored as JPEG; run with --no-report")
         if self.embedded:
             return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
-        write_bytes(make_folder(self._beside) / f"{image}.jpg", data.tobytes())
-        return f"{self._beside.name}/{image}.jpg"
+        folder = self._own_folder()
+        write_bytes(folder / f"{image}.jpg", data.tobytes(), force=self._force)
+        return f"{folder.name}/{image}.jpg"
+
+    def _own_folder(self) -> Path:
+        """The folder of small pictures, made for this run alone unless it may take the place of an earlier one."""
+        with self._lock:
+            number = 1
+            while not self._made:
+                try:
+                    make_folder(self.folder)
+                    self._beside.mkdir()
+                    self._made = True
+                except FileExistsError:
+                    self._made = self._force and not self._beside.is_symlink()
+                    if not self._made:
+                        number += 1
+                        self._beside = self.path.with_name(f"{self.path.stem}_files_{number}")
+                except OSError as error:
+                    raise OutputError(f"{self._beside}: can't be made: {error.strerror or error}") from error
+            return self._beside
 
     def _where(self) -> str:
         side = f"pictures are at most {self._limits.side} pixels a side here"
         if self.embedded:
             return f"Everything is in this one file: {side}. Links lead to the run's own files beside it."
         return f"The run is long, so its pictures lie in {self._beside.name}/: keep that folder beside this page; {side}."
+
+
+def _redacted(words: Sequence[str]) -> str:
+    """The line that made the run; pages are passed on, and addresses of cameras often hold a password."""
+    return shlex.join(["ovxai", *map(without_passwords, words)])
 
 
 def start_report(folder: Path, sources: Iterable[Source | Broken], limit: int | None, force: bool) -> Report | None:
@@ -169,7 +198,7 @@ def start_report(folder: Path, sources: Iterable[Source | Broken], limit: int | 
 def _free_path(path: Path, force: bool) -> Path:
     """`path`, or with a number behind its stem where an earlier run has left its page."""
     number = 1
-    while not force and path.exists():
+    while not force and os.path.lexists(path):
         number += 1
         path = path.with_name(f"{Path(NAME).stem}_{number}.html")
     return path

@@ -1,0 +1,66 @@
+"""What people hand to the API as a picture -> an array whose numbers can be told."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ovxai.errors import SourceError
+
+
+class SharesArray(Protocol):
+    """What lets NumPy look into its memory, as PIL's pictures do. (Tensors give an array: `numpy.typing.ArrayLike`.)"""
+
+    @property
+    def __array_interface__(self) -> Any:
+        """NumPy's description of the memory."""
+        ...
+
+
+#: Ringing of a resampled picture beyond black and white.
+_OVERSHOOT = 0.05
+
+
+def as_array(image: object, channel_order: str) -> tuple[np.ndarray, str]:
+    """The pixels of `image`, and the order of their channels: PIL's pictures are RGB whatever the caller says.
+
+    Raises:
+        SourceError: nothing that holds pixels.
+    """
+    if isinstance(image, np.ndarray):
+        return image, channel_order
+    kind = type(image).__name__
+    if type(image).__module__.partition(".")[0] == "PIL" and hasattr(image, "convert"):
+        return np.asarray(_plain_mode(image)), "rgb"
+    if not hasattr(image, "__array__") and not hasattr(image, "__array_interface__"):
+        raise SourceError(f"a {kind} is no picture; give a path, an array [H, W, 3] or a PIL picture")
+    try:
+        return np.asarray(image), channel_order
+    except Exception as error:  # a tensor on another device, or one that wants gradients
+        reason = " ".join(str(error).split())[:160]
+        raise SourceError(f"a {kind} that NumPy can't read is no picture: {reason}") from error
+
+
+def _plain_mode(image: Any) -> object:  # PIL need not be installed
+    """A PIL picture in a mode whose numbers are pixels."""
+    if image.mode in ("RGB", "RGBA", "L") or image.mode.startswith("I;16"):
+        return image
+    transparent = image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info
+    return image.convert("RGBA" if transparent else "RGB")
+
+
+def check_range(array: np.ndarray, name: str) -> None:
+    """Refuse numbers whose black and white nobody knows: floats are 0..1.
+
+    Raises:
+        SourceError: floats beyond that; says how far they go.
+    """
+    if not np.issubdtype(array.dtype, np.floating) or not array.size:
+        return
+    low, high = float(np.nanmin(array)), float(np.nanmax(array))
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise SourceError(
+            f"{name}: floats of {low:.3g}..{high:.3g} are taken for nothing; give uint8 for 0..255, or floats of 0..1 "
+            "(mean and scale are applied behind)"
+        )
