@@ -38,6 +38,21 @@ class Place:
         """Whether positions differ, or could, along both sides of the picture."""
         return len(self.sides) == 2
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person who sees the map should know of where it lies."""
+        notes = []
+        if not self.whole:
+            gone = "width" if self.sides[0] == HEIGHT else "height"
+            kept = "height" if self.sides[0] == HEIGHT else "width"
+            notes.append(f"the features lie along the picture's {kept} alone, {self.grid[0]}x{self.grid[1]}; its {gone} is gone before them")
+        if self.frame.axes != "yx":
+            notes.append(f"the graph turns the picture: rows and columns of the map run along {self.frame.axes}")
+        if not all(-_EDGE <= edge - whole <= _EDGE for edge, whole in zip(self.frame.box, (0, 0, 1, 1))):
+            y1, x1, y2, x2 = self.frame.box
+            notes.append(f"the map covers rows {y1:.3g} to {y2:.3g} and columns {x1:.3g} to {x2:.3g} of the picture (0 to 1)")
+        return tuple(notes)
+
 
 @dataclass(frozen=True)
 class _Line:
@@ -57,7 +72,8 @@ def place(trace: Trace, port: Port) -> Place | str:
         return "has a size that depends on the data"
     tags = trace.of(port)
     if len(shape) not in (3, 4):
-        return _nowhere(tags.lost) if not tags.fields else f"has {len(shape)} axes, not batch, channels and positions"
+        lies = any(field.axes for field in tags.fields if field.side != BATCH)
+        return _nowhere(tags.lost) if not lies else f"has {len(shape)} axes, not batch, channels and positions"
     if shape[0] != trace.batch or any(field.axes - {0} for field in tags.on(BATCH)):
         return f"does not hold the {trace.batch} pictures of the input one by one along its first axis"
     fields: dict[str, Field] = {}

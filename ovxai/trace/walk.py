@@ -25,6 +25,10 @@ class Trace:
     def of(self, port: Port) -> Tags:
         return self.tags[port[0]][port[1]]
 
+    def sides_of(self, port: Port) -> set[str]:
+        """Along which sides of the picture the tensor's entries differ."""
+        return {field.side for field in self.of(port).fields if field.side != BATCH and field.axes}
+
 
 def trace(graph: Graph, picture: PictureInput) -> Trace:
     """Follow the entries of `picture` through all of `graph`, on witness shapes.
