@@ -71,17 +71,24 @@ def compact(centres: np.ndarray) -> np.ndarray:
 
 def taken(field: Field, axis: int, index: np.ndarray) -> Field:
     """The entries `index` along `axis`."""
-    return field if field.centres.shape[axis] == 1 else field.moved(field.centres.take(index, axis))
+    return field if field.centres.shape[axis] == 1 else field.moved(field.centres.take(index.astype(np.int64), axis))
 
 
-def strided(field: Field, axis: int, index: Sequence[int], step: int) -> Field:
-    """Every `step`-th entry: each stands for those that are left out after it."""
-    if field.centres.shape[axis] == 1 or abs(step) == 1:
-        return taken(field, axis, np.asarray(index))
-    index = np.asarray(index)
-    last = np.clip(index + (abs(step) - 1), 0, field.centres.shape[axis] - 1)
-    centres = (field.centres.take(index, axis) + field.centres.take(last, axis)) / 2
-    return field.moved(centres, field.cell * abs(step))
+def strided(field: Field, axis: int, places: range) -> Field:
+    """Every so many entries along `axis`: each stands for those that are left out beside it."""
+    size, pace = field.centres.shape[axis], abs(places.step)
+    if size == 1 or pace == 1 or len(places) < 2:
+        return taken(field, axis, np.asarray(places))
+    ordered = places if places.step > 0 else places[::-1]
+    if ordered[0] < pace and ordered[-1] >= size - pace:  # all of the axis, thinned out
+        try:
+            thin = spread(field, axis, len(places))
+            return thin if places.step > 0 else thin.moved(np.flip(thin.centres, axis))
+        except Lost:
+            pass
+    index = np.asarray(places)
+    last = np.clip(index + (pace - 1), 0, size - 1)
+    return field.moved((field.centres.take(index, axis) + field.centres.take(last, axis)) / 2, field.cell * pace)
 
 
 def permuted(field: Field, order: Sequence[int]) -> Field:

@@ -101,33 +101,35 @@ class Step:
 def meet(operands: Iterable[Tags]) -> Tags:
     """The tags of entries that are made of one entry of each operand.
 
-    Of two fields the one that depends on more axes says more; two that depend on the same axes have to agree.
-
+    Of two fields the one that depends on more axes says more. Two that depend on the same axes have to agree, but for those
+    of an operand whose entries belong to two places at once (queries of the whole picture that looked into windows, say):
+    what it is added to says where it belongs.
     """
+    every = list(operands)
     kept: list[Field] = []
-    lost = ""
     against: set[str] = set()
-    for tags in operands:
-        lost = lost or tags.lost
-        for field in tags.fields:
-            if _adds(field, kept, against):
-                kept = [one for one in kept if one.side != field.side or not one.axes < field.axes]
-                kept.append(field)
+    for certain in (True, False):
+        for tags in every:
+            for field in tags.fields:
+                if _is_one_place(tags, field.side) is certain and _adds(field, kept, against if certain else set()):
+                    kept = [one for one in kept if one.side != field.side or not one.axes < field.axes]
+                    kept.append(field)
+    lost = next((tags.lost for tags in every if tags.lost), "")
     if against:
         kept = [field for field in kept if field.side not in against]
         lost = lost or "entries of different places on the picture are put together"
     return Tags(tuple(kept), lost)
 
 
+def _is_one_place(tags: Tags, side: str) -> bool:
+    return sum(bool(field.axes) for field in tags.on(side)) <= 1
+
+
 def _adds(field: Field, kept: list[Field], against: set[str]) -> bool:
     """Whether `field` says more than those that are there already; notes its side where they contradict it."""
     for one in kept:
-        if one.side != field.side:
-            continue
-        if one.axes == field.axes:
-            if one.axes and not near(one, field):
+        if one.side == field.side and field.axes <= one.axes:
+            if one.axes == field.axes and one.axes and not near(one, field):
                 against.add(field.side)
-            return False
-        if field.axes < one.axes:
             return False
     return True

@@ -61,7 +61,7 @@ def _picked(step: Step, ranges: dict[int, range]) -> Tags:
 
     def change(field: Field) -> Field:
         for axis, places in ranges.items():
-            field = strided(field, axis, list(places), places.step)
+            field = strided(field, axis, places)
         return field
 
     return step.data.each(change)
