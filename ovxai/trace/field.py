@@ -147,7 +147,7 @@ def joined(parts: Sequence[Field | None], sizes: Sequence[int], axis: int) -> Fi
     for part, size in zip(parts, sizes, strict=True):
         wide = (*shape[:axis], size, *shape[axis + 1 :])
         pieces.append(np.full(wide, np.nan) if part is None else np.broadcast_to(part.centres, wide))
-    return known[0].moved(np.concatenate(pieces, axis))
+    return known[0].moved(np.concatenate(pieces, axis), min(part.cell for part in known))
 
 
 # Entries are made of several.

@@ -35,9 +35,15 @@ def concat(step: Step) -> Tags:
         elif max(map(len, parts)) > 1:
             lost = lost or step.reason("entries that belong to two places each are put side by side")
         else:
-            kept.append(Tags((joined([part[0] if part else None for part in parts], sizes, axis),)))
+            kept.append(Tags((joined(_positions([part[0] if part else None for part in parts]), sizes, axis),)))
     found = tuple(field for tags in kept for field in tags.fields)
     return Tags(found, lost)
+
+
+def _positions(parts: list[Field | None]) -> list[Field | None]:
+    """Without those that stand for a larger part of the picture than a cell, as a class token that was pooled does."""
+    fine = min(part.cell for part in parts if part is not None)
+    return [None if part is None or (not part.axes and part.cell > 1.5 * fine) else part for part in parts]
 
 
 def _agree(parts: list[list[Field]]) -> bool:
