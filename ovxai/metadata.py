@@ -53,7 +53,10 @@ class MapFrame:
     @property
     def plain(self) -> bool:
         """Whether the grid covers the whole picture, as it stands."""
-        return self == MapFrame()
+        return self == WHOLE
+
+
+WHOLE = MapFrame()
 
 
 @dataclass(frozen=True)

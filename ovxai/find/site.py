@@ -11,7 +11,7 @@ from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.dims import CHANNELS_FIRST, Grid, MapAxes, Tap
 from ovxai.graph.graph import Graph
 from ovxai.graph.names import output_index, port_named
-from ovxai.metadata import MapFrame, ModelInfo
+from ovxai.metadata import WHOLE, MapFrame, ModelInfo
 from ovxai.options import InsertOptions
 
 RECIPRO_CAM = "reciprocam"
@@ -116,7 +116,7 @@ class ClassifierSite:
     why: str
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    frame: MapFrame = MapFrame()
+    frame: MapFrame = WHOLE
 
 
 #: channels[a][k] is the channel of anchor a and class k.
@@ -164,7 +164,7 @@ class DetectionSite:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     method: str = CLASS_PROBABILITY_MAP
-    frame: MapFrame = MapFrame()
+    frame: MapFrame = WHOLE
 
 
 #: Kinds of masks: of the box alone; of the whole picture; coefficients that mix prototypes of the whole picture.
@@ -230,4 +230,4 @@ class InstanceSite:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     method: str = INSTANCE_MASKS
-    frame: MapFrame = MapFrame()
+    frame: MapFrame = WHOLE

@@ -17,7 +17,7 @@ from ovxai.graph import emit
 from ovxai.graph.dims import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, MapAxes, Tap, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.picture import PictureInput
-from ovxai.metadata import ExplainedInfo, MapFrame, ModelInfo
+from ovxai.metadata import WHOLE, ExplainedInfo, MapFrame, ModelInfo
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,13 @@ OPACITY = 0.5
 
 
 def embed(
-    kind: str, grey: ov.Output, strength: ov.Output, picture: ov.Output, place: PictureInput, model_info: ModelInfo, frame: MapFrame
+    kind: str,
+    grey: ov.Output,
+    strength: ov.Output,
+    picture: ov.Output,
+    place: PictureInput,
+    model_info: ModelInfo,
+    frame: MapFrame,
 ) -> ov.Output:
     """The map at the input's size, or the finished overlay.
 
@@ -210,7 +216,7 @@ def embed(
     colours = op.gather(_jet(), op.convert(level, "i32"), whole_number(0))
     shown = _displayed(picture, place, model_info)
     opacity = number(OPACITY)
-    if frame.box != MapFrame().box:
+    if frame.box != WHOLE.box:
         covered = _large(op.add(op.multiply(op.convert(strongest, "f32"), number(0.0)), number(OPACITY)).output(0), sides, frame)
         opacity = op.transpose(covered, ints([0, 2, 3, 1])).output(0)
     blend = op.add(op.multiply(colours, opacity), op.multiply(shown, op.subtract(number(1.0), opacity)))
@@ -226,7 +232,7 @@ def _large(grey: ov.Output, sides: ov.Output, frame: MapFrame) -> ov.Output:
             tensor = op.slice(tensor, *ends).output(0)
     if frame.transposed:
         tensor = emit.transpose(tensor, [0, 1, 3, 2])
-    if frame.box == MapFrame().box:
+    if frame.box == WHOLE.box:
         return resized(tensor, sides)
     y1, x1, y2, x2 = frame.box
     before, size = (_pixels(sides, shares) for shares in ((y1, x1), (y2 - y1, x2 - x1)))

@@ -13,7 +13,21 @@ from ovxai.trace.walk import Trace
 #: How many tensors a message names.
 _NAMED = 3
 #: Operations after which a map is worth naming: where a block ends.
-_BLOCK_ENDS = ("Relu", "Swish", "Gelu", "HSwish", "Clamp", "PRelu", "Elu", "Mish", "Add", "Concat", "Convolution", "MatMul", "Multiply")
+_BLOCK_ENDS = (
+    "Relu",
+    "Swish",
+    "Gelu",
+    "HSwish",
+    "Clamp",
+    "PRelu",
+    "Elu",
+    "Mish",
+    "Add",
+    "Concat",
+    "Convolution",
+    "MatMul",
+    "Multiply",
+)
 
 
 def feature_maps(trace: Trace, among: Iterable[ov.Node]) -> Iterator[tuple[ov.Output, Place]]:

@@ -16,6 +16,7 @@ from ovxai.trace.walk import Trace
 _UNEVEN = 0.25
 #: An edge of the map that is off the picture's by this share of its side is the picture's.
 _EDGE = 1e-4
+_NOWHERE = "has no positions of the picture"
 _LETTERS = {HEIGHT: "y", WIDTH: "x"}
 
 
@@ -45,7 +46,9 @@ class Place:
         if not self.whole:
             gone = "width" if self.sides[0] == HEIGHT else "height"
             kept = "height" if self.sides[0] == HEIGHT else "width"
-            notes.append(f"the features lie along the picture's {kept} alone, {self.grid[0]}x{self.grid[1]}; its {gone} is gone before them")
+            notes.append(
+                f"the features lie along the picture's {kept} alone, {self.grid[0]}x{self.grid[1]}; its {gone} is gone before them"
+            )
         if self.frame.axes != "yx":
             notes.append(f"the graph turns the picture: rows and columns of the map run along {self.frame.axes}")
         if not all(-_EDGE <= edge - whole <= _EDGE for edge, whole in zip(self.frame.box, (0, 0, 1, 1))):
@@ -67,13 +70,18 @@ class _Line:
 
 def place(trace: Trace, port: Port) -> Place | str:
     """The grid of the tensor at `port`, or why it has none, in words that fit behind its name."""
+    found, lost = _grid_of(trace, port), trace.of(port).lost
+    return f"{found} ({lost})" if isinstance(found, str) and lost else found
+
+
+def _grid_of(trace: Trace, port: Port) -> Place | str:
     shape = trace.graph.shape(port)
     if shape is None:
         return "has a size that depends on the data"
     tags = trace.of(port)
     if len(shape) not in (3, 4):
         lies = any(field.axes for field in tags.fields if field.side != BATCH)
-        return _nowhere(tags.lost) if not lies else f"has {len(shape)} axes, not batch, channels and positions"
+        return _NOWHERE if not lies else f"has {len(shape)} axes, not batch, channels and positions"
     if shape[0] != trace.batch or any(field.axes - {0} for field in tags.on(BATCH)):
         return f"does not hold the {trace.batch} pictures of the input one by one along its first axis"
     fields: dict[str, Field] = {}
@@ -84,17 +92,13 @@ def place(trace: Trace, port: Port) -> Place | str:
         if found:
             fields[side] = found[0]
     if not fields:
-        return _nowhere(tags.lost)
+        return _NOWHERE
     if any(0 in field.axes for field in fields.values()):
         return "has positions of the picture along its first axis (windows, say)"
-    made = _apart(fields, shape) if len(shape) == 4 else _in_rows(fields, shape)
+    made = _apart(fields, shape) if len(shape) == 4 else _in_rows(fields)
     if isinstance(made, str):
         return made
     return _placed(trace, port, made)
-
-
-def _nowhere(lost: str) -> str:
-    return "has no positions of the picture" + (f" (they end at {lost})" if lost else "")
 
 
 def _clean(field: Field) -> Field:
@@ -128,7 +132,7 @@ def _apart(fields: dict[str, Field], shape: Shape) -> _Grid | str:
     return f"has positions along axis {min(axes)}, but what stands beside them is no map"
 
 
-def _in_rows(fields: dict[str, Field], shape: Shape) -> _Grid | str:
+def _in_rows(fields: dict[str, Field]) -> _Grid | str:
     """Of a tensor with three axes: positions in one of them, row by row or column by column, behind prefix tokens."""
     axes = frozenset().union(*(field.axes for field in fields.values()))
     if len(axes) > 1:

@@ -23,11 +23,12 @@ def _family(names: Iterable[str], rule: Rule) -> dict[str, Rule]:
 
 #: Every entry keeps its place, the other inputs are parameters. A softmax, a norm, a running sum reads further ones too.
 SAME = (
-    "Softmax", "LogSoftmax", "MVN", "NormalizeL2", "LRN", "GRN", "GroupNormalization", "BatchNormInference", "RMS", "PRelu",
+    "Softmax", "LogSoftmax", "MVN", "NormalizeL2", "LRN", "GRN", "GroupNormalization", "BatchNormInference", "PRelu",
     "FakeQuantize", "FakeConvert", "CumSum", "Bucketize", "Result",
 )  # fmt: skip
 REDUCTIONS = (
-    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogicalAnd", "ReduceLogicalOr",
+    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+    "ReduceLogicalAnd", "ReduceLogicalOr",
 )  # fmt: skip
 
 RULES: Mapping[str, Rule] = MappingProxyType({
@@ -50,7 +51,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "DepthToSpace": moving.depth_to_space,
     "SpaceToDepth": moving.space_to_depth,
     "ShuffleChannels": moving.shuffle_channels,
-    **_family(("Convolution", "BinaryConvolution", "DeformableConvolution", "ConvolutionBackpropData"), sliding.convolution),
+    **_family(("Convolution", "DeformableConvolution", "ConvolutionBackpropData"), sliding.convolution),
     **_family(("GroupConvolution", "GroupConvolutionBackpropData"), sliding.group_convolution),
     **_family((*sliding.POOLS, "AdaptiveAvgPool", "AdaptiveMaxPool"), sliding.pool),
     "ExtractImagePatches": sliding.convolution,

@@ -19,7 +19,7 @@ from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
 from ovxai.graph.picture import no_picture, picture_inputs
-from ovxai.metadata import MapFrame
+from ovxai.metadata import WHOLE
 from ovxai.options import AUTO
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.walk import trace
@@ -230,7 +230,7 @@ class _Search:
         readout = self.readout
         scores = output_name(self.request.model, readout.index)
         found = self.trunk.place(taps[0].port)
-        frame, notes = (MapFrame(), ()) if isinstance(found, str) else (found.frame, found.notes)
+        frame, notes = (WHOLE, ()) if isinstance(found, str) else (found.frame, found.notes)
         return ClassifierSite(
             readout.logits, readout.classes, taps, method, mask, readout.index, scores, self._due(), why, lines, notes, frame
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ovxai.metadata import MapFrame
+from ovxai.metadata import WHOLE, MapFrame
 
 Size = tuple[int, int]
 #: Multiplications up to which OpenBLAS, numpy's, starts no threads.
@@ -27,7 +27,7 @@ class Geometry:
     """
 
     source: Size
-    canvas: tuple[float, float]
+    canvas: Size
     window: Rectangle
     content: Rectangle
 
@@ -43,19 +43,22 @@ class Geometry:
 
     def within(self, frame: MapFrame) -> Geometry:
         """The same for a map whose grid covers `frame`'s box of the canvas: what lies beyond it was not looked at."""
-        if frame.box == MapFrame().box:
+        if frame.box == WHOLE.box:
             return self
         x, y, width, height = self.window
         left, top, inner_width, inner_height = self.content
         y1, x1, y2, x2 = (share * side for share, side in zip(frame.box, (*self.canvas, *self.canvas), strict=True))
-        fresh = (max(left, x1), max(top, y1))
-        size = max(0.0, min(left + inner_width, x2) - fresh[0]), max(0.0, min(top + inner_height, y2) - fresh[1])
+        begin = max(left, x1), max(top, y1)
+        size = max(0.0, min(left + inner_width, x2) - begin[0]), max(0.0, min(top + inner_height, y2) - begin[1])
         across, down = width / inner_width, height / inner_height
+        # Shares of the canvas are all that counts of it, so that it can have whole sides.
+        canvas = max(1, round(y2 - y1)), max(1, round(x2 - x1))
+        wide, tall = canvas[1] / (x2 - x1), canvas[0] / (y2 - y1)
         return Geometry(
             self.source,
-            (y2 - y1, x2 - x1),
-            (x + (fresh[0] - left) * across, y + (fresh[1] - top) * down, size[0] * across, size[1] * down),
-            (fresh[0] - x1, fresh[1] - y1, *size),
+            canvas,
+            (x + (begin[0] - left) * across, y + (begin[1] - top) * down, size[0] * across, size[1] * down),
+            ((begin[0] - x1) * wide, (begin[1] - y1) * tall, size[0] * wide, size[1] * tall),
         )
 
     def boxes_to_source(self, boxes: np.ndarray) -> np.ndarray:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-
 from ovxai.trace.field import Field, Lost, merged, placed, reshaped
 from ovxai.trace.tags import NOTHING, Step, Tags, meet
 
@@ -121,5 +119,3 @@ def written_over(step: Step) -> Tags:
     if any(tags.fields for tags in step.given[1:]):
         raise Lost("positions are written over each other")
     return step.data
-
-

@@ -117,7 +117,9 @@ def gather(step: Step) -> Tags:
 
     def change(field: Field) -> Field:
         if field.centres.shape[axis] == 1:
-            return field.moved(field.centres.reshape(*field.centres.shape[:axis], *[1] * len(shape), *field.centres.shape[axis + 1 :]))
+            return field.moved(
+                field.centres.reshape(*field.centres.shape[:axis], *[1] * len(shape), *field.centres.shape[axis + 1 :])
+            )
         index = step.value(1).astype(np.int64) % step.before()[axis]
         return field.moved(np.take(field.centres, index.reshape(shape), axis))
 
@@ -135,7 +137,7 @@ def reverse(step: Step) -> Tags:
     axes = step.axes(1, rank)
     if step.attribute("mode") == "mask":
         axes = [axis for axis, flag in enumerate(step.numbers(1)) if flag]
-    return step.data.each(lambda field: field.moved(np.flip(field.centres, axes)))
+    return step.data.each(lambda field: field.moved(np.flip(field.centres, tuple(axes))))
 
 
 def reverse_sequence(step: Step) -> Tags:

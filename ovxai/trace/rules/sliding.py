@@ -8,8 +8,8 @@ from ovxai.graph.graph import Graph
 from ovxai.trace.field import Field, Lost, joined, merged, spread, stepped, taken
 from ovxai.trace.tags import Step, Tags
 
-CONVOLUTIONS = ("Convolution", "GroupConvolution", "BinaryConvolution", "DeformableConvolution")
-POOLS = ("MaxPool", "AvgPool", "LpPool")
+CONVOLUTIONS = ("Convolution", "GroupConvolution", "DeformableConvolution")
+POOLS = ("MaxPool", "AvgPool")
 
 
 def _respread(field: Field, step: Step) -> Field:
