@@ -44,11 +44,8 @@ class Place:
         """What a person who sees the map should know of where it lies."""
         notes = []
         if not self.whole:
-            gone = "width" if self.sides[0] == HEIGHT else "height"
-            kept = "height" if self.sides[0] == HEIGHT else "width"
-            notes.append(
-                f"the features lie along the picture's {kept} alone, {self.grid[0]}x{self.grid[1]}; its {gone} is gone before them"
-            )
+            kept, gone = ("height", "width") if self.sides[0] == HEIGHT else ("width", "height")
+            notes.append(f"the features lie along the picture's {kept} alone: its {gone} is gone before them")
         if self.frame.axes != "yx":
             notes.append(f"the graph turns the picture: rows and columns of the map run along {self.frame.axes}")
         if not all(-_EDGE <= edge - whole <= _EDGE for edge, whole in zip(self.frame.box, (0, 0, 1, 1))):
