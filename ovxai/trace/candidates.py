@@ -25,8 +25,6 @@ _BLOCK_ENDS = (
     "Add",
     "Concat",
     "Convolution",
-    "MatMul",
-    "Multiply",
 )
 
 
@@ -39,13 +37,16 @@ def feature_maps(trace: Trace, among: Iterable[ov.Node]) -> Iterator[tuple[ov.Ou
 
 
 def named_maps(trace: Trace, among: Iterable[ov.Node]) -> str:
-    """What to name with --target-layer: the last feature map of every size, as words."""
+    """What to name with --target-layer: the last feature map of every size, as words; and where positions end."""
+    nodes = list(among)
     found: dict[tuple[int, int], str] = {}
-    for port, spot in feature_maps(trace, among):
+    for port, spot in feature_maps(trace, nodes):
         if port.get_node().get_type_name() in _BLOCK_ENDS and spot.grid not in found:
             found[spot.grid] = f"{name_of(port)} ({spot.grid[0]}x{spot.grid[1]})"
         if len(found) == _NAMED:
             break
+    lost = next((tags.lost for node in nodes for tags in trace.tags[trace.graph.position(node)] if tags.lost), "")
+    ends = f" (positions end at {lost})" if lost else ""
     if not found:
-        return "no tensor of the model holds features at positions of the picture"
-    return f"feature maps that --target-layer could name: {', '.join(found.values())}"
+        return f"no tensor of the model holds features at positions of the picture{ends}"
+    return f"feature maps that --target-layer could name: {', '.join(found.values())}{ends}"
