@@ -46,6 +46,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "Roll": moving.roll,
     "Reverse": moving.reverse,
     "ReverseSequence": moving.reverse_sequence,
+    **_family(("NV12toRGB", "NV12toBGR", "I420toRGB", "I420toBGR"), moving.planes),
     "Tile": moving.tile,
     "Broadcast": moving.broadcast,
     "DepthToSpace": moving.depth_to_space,

@@ -31,9 +31,9 @@ from ovxai.verification.maps import (
     tolerance_of,
 )
 from ovxai.verification.pictures import Batch, make_batches
+from ovxai.verification.places import check_places
 from ovxai.verification.plain import Case, take_apart
 from ovxai.verification.precision import PrecisionReport, measure_precision
-from ovxai.verification.places import check_places
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
 
 ACTIVATION_MAP = "activation-map"

@@ -21,6 +21,7 @@ from ovxai.verification.plain import Case, port_named
 from ovxai.verification.report import Check
 
 TITLE = "places"
+UNMOVED = "no change of the picture moves the features"
 #: Patches, as parts of height and width of what the map covers. No way of turning or exchanging the sides leaves more than
 #: two of them where they are.
 PLACES = ((0.1, 0.1), (0.1, 0.9), (0.9, 0.1), (0.9, 0.9), (0.12, 0.5))
@@ -105,7 +106,7 @@ def check_picture(picture: np.ndarray, place: PictureInput, features: Features, 
         [np.abs(_upright(features(_changed(picture, place, patch)), frame) - still).sum((0, 1)) for patch in patches]
     )
     if not np.isfinite(moved).all() or not moved.any():
-        return Check(TITLE, None, "could not be told: no change of the picture moves the features")
+        return Check(TITLE, None, f"could not be told: {UNMOVED}")
     # Some cells move at every change (global pooling inside, dead corners): what counts is where a change stands out.
     usual = np.median(moved, axis=0)
     standing = moved / (usual + 0.1 * usual.mean() + 1e-30)

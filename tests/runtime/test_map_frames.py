@@ -1,4 +1,4 @@
-"""Maps of graphs that crop, pad, turn or exchange the picture: painted where the network looked, by the runner and in the graph."""
+"""Maps of graphs that crop, pad, turn or exchange the picture are painted where the network looked, also in the graph."""
 
 import cv2
 import numpy as np
@@ -30,7 +30,9 @@ GRAPHS = {
     "padded": (lambda x: op.pad(x, ints(0, 0, 16, 0), ints(0, 0, 48, 32), "constant", np.float32(0)), (0, 0, H, W)),
     "mirrored": (lambda x: sliced(x, 3, -1, -W - 1, -1), (0, 0, H, W)),
     "upside down and exchanged": (lambda x: op.transpose(sliced(x, 2, -1, -H - 1, -1), ints(0, 1, 3, 2)), (0, 0, H, W)),
-    "cropped, then padded": (lambda x: op.pad(sliced(x, 2, 32, 64), ints(0, 0, 0, 16), ints(0, 0, 32, 0), "constant", np.float32(0)), (32, 0, H, W)),
+    "cropped, then padded": (
+        lambda x: op.pad(sliced(x, 2, 32, 64), ints(0, 0, 0, 16), ints(0, 0, 32, 0), "constant", np.float32(0)), (32, 0, H, W),
+    ),
     "columns": (lambda x: x, (0, 0, H, W)),
 }  # fmt: skip
 

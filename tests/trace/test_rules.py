@@ -44,6 +44,12 @@ def reverse(x, axis):
     return NodeFactory("opset1").create("Reverse", [x, ints(axis).output(0)], {"mode": "index"})
 
 
+def planes(x, kind):
+    """The picture's eight rows as brightness and colour: four rows of pixels, and four that a plane of its own has."""
+    plane = op.transpose(op.slice(x, ints(0, 0), ints(1, 6), ints(1, 1), ints(1, 2)), ints(0, 2, 3, 1))
+    return NodeFactory("opset8").create(kind, [plane.output(0)], {})
+
+
 def pooled(x):
     return op.reduce_mean(x, ints(2, 3), True)
 
@@ -160,6 +166,7 @@ KEEPING: dict[str, Build] = {
     "ExtractImagePatches": lambda x: op.extract_image_patches(x, [2, 2], [2, 2], [1, 1], "valid"),
     "Pad": lambda x: op.pad(x, ints(0, 0, 4, 0), ints(0, 0, 4, 0), "constant", np.float32(0)),
     "ScaledDotProductAttention": lambda x: op.scaled_dot_product_attention(tokens(x), tokens(op.relu(x)), tokens(x)),
+    **{kind: partial(planes, kind=kind) for kind in ("NV12toRGB", "NV12toBGR", "I420toRGB", "I420toBGR")},
     "ScatterUpdate": lambda x: op.scatter_update(
         x, ints(0), op.constant(np.zeros((1, 1, 8, 12), np.float32)), op.constant(np.int64(1))
     ),
@@ -231,6 +238,10 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "attention": (lambda x: op.scaled_dot_product_attention(floats(1, 16, 3), tokens(x), tokens(x)), "no positions"),
     "topk": (lambda x: op.topk(tokens(x), op.constant(np.int64(9)), 1, "max", "value").output(0), "no positions"),
     "sequence": (partial(recurrent, kind="LSTMSequence", output=1), "no positions"),
+    "planes": (
+        lambda x: planes(op.multiply(floats(1, 3, 8, 12), op.reduce_mean(x, ints(0, 1, 2, 3), True)), "NV12toRGB"),
+        "no positions",
+    ),
     "written_over": (
         lambda x: op.scatter_update(
             op.relu(x), ints(0), op.slice(x, ints(1), ints(2), ints(1), ints(1)), op.constant(np.int64(1))
@@ -251,6 +262,11 @@ def test_every_operation_and_every_rule_is_tried():
     families = {*UNARY, *BINARY, *REDUCTIONS}
     assert {name.partition(":")[0] for name in (*MOVING, *KEEPING)} | families == set(RULES)
     assert set(REFUSED) == {rule.__name__ for rule in RULES.values()}
+
+
+def test_a_plane_of_brightness_is_the_upper_part_of_the_input():
+    found = grid_of(partial(planes, kind="NV12toRGB"))
+    assert (found.grid, found.layout, found.frame.box) == ((4, 12), "NHWC", (0, 0, 0.5, 1))  # of the plane's six rows of eight
 
 
 def test_an_operation_without_a_rule_is_named():

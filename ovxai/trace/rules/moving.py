@@ -148,6 +148,12 @@ def reverse_sequence(step: Step) -> Tags:
     return step.data.each(lambda field: field.moved(np.flip(field.centres, axis % len(shape))))
 
 
+def planes(step: Step) -> Tags:
+    """From planes of brightness and colour to pixels: in one plane [N, 3/2 H, W, 1] brightness comes first."""
+    rows = np.arange(step.after()[1])
+    return step.data.each(lambda field: taken(field, 1, rows))
+
+
 def tile(step: Step) -> Tags:
     before, after = step.before(), step.after()
     lead = len(after) - len(before)
