@@ -26,6 +26,8 @@ EXTRA_OUTPUTS = (SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, EMBE
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 INSTANCE_SEGMENTATION = "instance-segmentation"
+#: No outputs are explained: all that is shown is where features are.
+FEATURES = "features"
 #: The method whose one map stands for no class.
 ACTIVATION_MAP = "activation-map"
 

@@ -11,7 +11,7 @@ from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.dims import CHANNELS_FIRST, Grid, MapAxes, Tap
 from ovxai.graph.graph import Graph
 from ovxai.graph.names import output_index, port_named
-from ovxai.metadata import WHOLE, MapFrame, ModelInfo
+from ovxai.metadata import ACTIVATION_MAP, WHOLE, MapFrame, ModelInfo
 from ovxai.options import InsertOptions
 
 RECIPRO_CAM = "reciprocam"
@@ -117,6 +117,19 @@ class ClassifierSite:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     frame: MapFrame = WHOLE
+
+
+@dataclass(frozen=True)
+class FeatureSite:
+    """Where a model has features, whatever it makes of them. tap: the map."""
+
+    tap: Tap
+    output: int = 0
+    why: str = ""
+    candidates: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    frame: MapFrame = WHOLE
+    method: str = ACTIVATION_MAP
 
 
 #: channels[a][k] is the channel of anchor a and class k.

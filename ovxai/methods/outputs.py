@@ -12,7 +12,7 @@ from openvino import opset13 as op
 
 from ovxai.collapse.gate import grid_dims
 from ovxai.collapse.head.classes import picked, select_classes
-from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
+from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
 from ovxai.graph import emit
 from ovxai.graph.dims import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, MapAxes, Tap, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph, source
@@ -62,6 +62,8 @@ def feature_map(graph: Graph, site: Site) -> ov.Output | None:
     """
     if isinstance(site, ClassifierSite):
         return _tap_as_map(site.taps[0], graph)
+    if isinstance(site, FeatureSite):
+        return _tap_as_map(site.tap, graph)
     if isinstance(site, DetectionSite):
         level = site.levels[site.size_level]
         return None if level.feature is None else op.convert(channels_first(level.feature, level.feature_axes), "f32").output(0)

@@ -36,8 +36,8 @@ def feature_maps(trace: Trace, among: Iterable[ov.Node]) -> Iterator[tuple[ov.Ou
             yield node.output(0), found
 
 
-def named_maps(trace: Trace, among: Iterable[ov.Node]) -> str:
-    """What to name with --target-layer: the last feature map of every size, as words; and where positions end."""
+def named_maps(trace: Trace, among: Iterable[ov.Node], use: str = "--target-layer") -> str:
+    """What could be named: the last feature map of every size, as words; and where positions end. use: what for."""
     nodes = list(among)
     found: dict[tuple[int, int], str] = {}
     for port, spot in feature_maps(trace, nodes):
@@ -49,4 +49,4 @@ def named_maps(trace: Trace, among: Iterable[ov.Node]) -> str:
     ends = f" (positions end at {lost})" if lost else ""
     if not found:
         return f"no tensor of the model holds features at positions of the picture{ends}"
-    return f"feature maps that --target-layer could name: {', '.join(found.values())}{ends}"
+    return f"feature maps, for {use}: {', '.join(found.values())}{ends}"
