@@ -36,16 +36,16 @@ def segmentation():
 def depth():
     image = toys.picture()
     x = op.relu(toys.conv(toys.trunk(image), 4, 3, seed=8))
-    x = named(op.interpolate(x, np.array([6, 8], np.int64), "nearest", "sizes", axes=np.array([2, 3])), "features")
+    x = named(op.interpolate(x, np.array([6, 8], np.int64), "nearest", "sizes", axes=np.array([2, 3])), "enlarged")
     return toys.finished(toys.conv(x, 1, 3, seed=9), image)
 
 
-@pytest.mark.parametrize(("build", "grid"), [(segmentation, (3, 4)), (depth, (6, 8))])
-def test_a_model_without_classes(build, grid):
+@pytest.mark.parametrize(("build", "name", "grid"), [(segmentation, "features", (3, 4)), (depth, "enlarged", (6, 8))])
+def test_a_model_without_classes(build, name, grid):
     with pytest.raises(UnsupportedModelError, match=r"feature maps, for --target-layer or --method activation-map"):
         ovxai.insert(build())
     done = insert_with_report(build(), InsertOptions(method="activation-map", scale=False))
-    assert (done.info.task, done.info.target_layers, done.info.feature_layer) == (FEATURES, ("features",), "features")
+    assert (done.info.task, done.info.target_layers, done.info.feature_layer) == (FEATURES, (name,), name)
     assert tuple(done.model.output("saliency_map").shape) == (1, 1, *grid) and not done.warnings
     assert any("belongs to no class" in note for note in done.notes)
     assert verify(done.model).ok
