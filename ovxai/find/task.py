@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ovxai.errors import TargetLayerError, UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier
@@ -13,10 +13,11 @@ from ovxai.find.instances.search import find_instances
 from ovxai.find.site import DetectionSite, InstanceSite, No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION, ModelInfo
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION, MapFrame, ModelInfo
 from ovxai.options import AUTO, READS, InsertOptions
 from ovxai.trace.candidates import named_maps
-from ovxai.trace.walk import trace
+from ovxai.trace.place import place
+from ovxai.trace.walk import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         site = _found(task, request, last=task == order[-1])
         if not isinstance(site, No):
             above = graph.ancestors([graph.model.get_results()[site.output]])
-            return Plan(task, site, (picture_inputs(graph.model, among=above) or pictures)[0])
+            picture = (picture_inputs(graph.model, among=above) or pictures)[0]
+            return Plan(task, _framed(site, trace(graph, picture)) if isinstance(site, DetectionSite) else site, picture)
         refused[task] = site
         if site.final and order[-1] != FEATURES:
             break
@@ -97,6 +99,18 @@ def _found(task: str, request: Request, *, last: bool) -> Site | No:
     if bare or (isinstance(site, InstanceSite) and not site.pyramid):
         return No("no features that its classes and boxes are both made from")
     return site
+
+
+def _framed(site: DetectionSite, traced: Trace) -> DetectionSite:
+    """With where the maps lie on the picture, as far as that was traced; they are laid upright already."""
+    level = site.levels[site.size_level]
+    port, axes = (level.port, level.axes) if level.feature is None else (level.feature, level.feature_axes)
+    found = place(traced, traced.graph.port_of(port))
+    if isinstance(found, str) or not found.whole:
+        return site
+    sides = ["-" * backwards + side for backwards, side in zip(found.frame.backwards, found.frame.axes.replace("-", ""))]
+    turned = sides if axes[2] < axes[3] else sides[::-1]
+    return replace(site, frame=MapFrame(found.frame.box, "".join(turned)), notes=(*site.notes, *found.notes))
 
 
 def _telling(refused: dict[str, No]) -> dict[str, No]:

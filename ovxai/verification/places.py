@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.graph.picture import PictureInput
-from ovxai.metadata import CLASSIFICATION, ExplainedInfo, MapFrame
+from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, FEATURES, ExplainedInfo, MapFrame
 from ovxai.verification.classification import RANKS, positions_of
 from ovxai.verification.engine import Engine
 from ovxai.verification.pictures import Batch
@@ -59,7 +59,7 @@ class Response:
 
 
 def check_places(case: Case, batches: list[Batch]) -> list[Check]:
-    """On the first target layer of a classifier, on the named map of a detector's neck; none where there is neither.
+    """On the first target layer of a classifier, on the map of a detector's neck that is an output; none where there is neither.
 
     What is found elsewhere is held against another picture before it counts.
     """
@@ -77,22 +77,36 @@ def check_places(case: Case, batches: list[Batch]) -> list[Check]:
 
 def _features_of(case: Case, batch: Batch) -> Features | None:
     info: ExplainedInfo = case.info
-    name = info.target_layers[0] if info.task == CLASSIFICATION else info.feature_layer
+    if info.task not in (CLASSIFICATION, FEATURES):
+        return _shown_features(case, batch)
+    name = info.target_layers[0] if info.target_layers else ""
     if not info.layout or not name:
         return None
     model = case.plain.clone()
     port = port_named(model, name)
     if port.get_partial_shape().rank.is_dynamic or len(port.get_partial_shape()) != RANKS.get(info.layout):
         return None
+    run = _first_row(model, port, case, batch)
+    return lambda picture: positions_of(info, tensor := run(picture)).to_nchw(tensor)
+
+
+def _shown_features(case: Case, batch: Batch) -> Features | None:
+    """A detector's neck as the explained model hands it out, channels first and upright; None where it doesn't."""
+    if FEATURE_MAP not in case.info.extra_outputs:
+        return None
+    model = case.explained.clone()
+    return _first_row(model, model.output(FEATURE_MAP).get_node().input_value(0), case, batch)
+
+
+def _first_row(model: ov.Model, port: ov.Output, case: Case, batch: Batch) -> Features:
     engine = Engine(ov.Model([port], model.get_parameters(), "features"))
 
-    def features(picture: np.ndarray) -> np.ndarray:
+    def run(picture: np.ndarray) -> np.ndarray:
         # A static batch is filled with the one picture; its first row is looked at.
         full = Batch(np.repeat(picture, len(batch.pictures), axis=0), batch.ids, apart=True)
-        tensor = engine(full.feeds(model, case.place))[0][:1].astype(np.float32)
-        return positions_of(info, tensor).to_nchw(tensor)
+        return engine(full.feeds(case.plain, case.place))[0][:1].astype(np.float32)
 
-    return features
+    return run
 
 
 def check_picture(picture: np.ndarray, place: PictureInput, features: Features, frame: MapFrame) -> Check:
