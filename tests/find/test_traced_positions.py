@@ -5,12 +5,15 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
+import ovxai
 from helpers import classifiers as toys
+from helpers import detectors
 from helpers.requests import request
 from helpers.values import named, numbers
 from ovxai.errors import TargetLayerError
 from ovxai.find.classifier.search import find_classifier
 from ovxai.find.site import No
+from ovxai.metadata import ExplainedInfo
 
 #: As many as the feature map has cells, so that a count tells nothing.
 CELLS = 12
@@ -213,4 +216,21 @@ def test_open_sizes_are_traced_as_well():
     image = toys.picture(-1, size=(-1, -1))
     site = site_of(toys.finished(toys.linear(toys.mean(toys.trunk(op.transpose(image, ints(0, 1, 3, 2))))), image))
     assert (site.taps[0].name, site.frame.axes) == ("features", "xy")
-    assert isinstance(image, ov.Node)
+
+
+@pytest.mark.parametrize("kind", ["crop", "mirrored", "transpose"])
+def test_where_a_detectors_map_lies(kind):
+    """Its maps are laid upright by the search; what the graph cuts off or turns round is said."""
+    size = (32, 48)
+    image = op.parameter([1, 3, *size], np.float32)
+    change, box, axes = {
+        "crop": (lambda x: op.slice(x, ints(0, 16), ints(16, 48), ints(1, 1), ints(2, 3)), (0, 1 / 3, 0.5, 1), "yx"),
+        "mirrored": (lambda x: op.slice(x, ints(-1), ints(-49), ints(-1), ints(3)), (0, 0, 1, 1), "y-x"),
+        "transpose": (lambda x: op.transpose(x, ints(0, 1, 3, 2)), (0, 0, 1, 1), "yx"),
+    }[kind]
+    feature = op.relu(detectors.conv(op.relu(detectors.conv(change(image), 6, 3, 2)), 8, 3, 2))
+    scores = op.sigmoid(detectors.rows(detectors.conv(feature, 5, name="cls"), 5))
+    model = ov.Model([op.result(detectors.rows(detectors.conv(feature, 4), 4)), op.result(scores)], [image], "detector")
+    info = ExplainedInfo.read(ovxai.insert(model, task="detection", probe=False))
+    assert info is not None and info.map_axes == axes
+    np.testing.assert_allclose(info.map_frame, box, atol=1e-5)
