@@ -327,13 +327,15 @@ def _attach(
         grey = outputs[SALIENCY_MAP] if options.scale else to_grey(branch.saliency, level=branch.level)
         picture = model.inputs[plan.picture.index]
         strength = branch.strength or largest_cells(branch.raw)
-        outputs[name] = embed(options.embed, grey, strength, picture, plan.picture, model_info)
+        outputs[name] = embed(options.embed, grey, strength, picture, plan.picture, model_info, plan.site.frame)
     notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
     info = replace(
         branch.info,
         picture_input=plan.picture.name,
         picture_range=(plan.picture.black, plan.picture.white),
+        map_frame=plan.site.frame.box,
+        map_axes=plan.site.frame.axes,
         scaled=options.scale,
         extra_outputs=tuple(outputs),
         embed=options.embed or "",

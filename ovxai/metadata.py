@@ -35,8 +35,39 @@ EXTRA_OUTPUTS = (SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, EMBE
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 INSTANCE_SEGMENTATION = "instance-segmentation"
+#: No outputs are explained: all that is shown is where features are.
+FEATURES = "features"
 #: The method whose one map stands for no class.
 ACTIVATION_MAP = "activation-map"
+
+
+@dataclass(frozen=True)
+class MapFrame:
+    """Where a map lies on the picture as it is fed.
+
+    box: (y1, x1, y2, x2), the part that the grid covers, in shares of height and width; beyond 0..1 where the graph pads.
+    axes: along which side of the picture rows and columns of the map run, "yx" or "xy", "-" before one that runs backwards.
+    """
+
+    box: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
+    axes: str = "yx"
+
+    @property
+    def transposed(self) -> bool:
+        return self.axes.replace("-", "") == "xy"
+
+    @property
+    def backwards(self) -> tuple[bool, bool]:
+        """Of rows and columns of the map, as they stand."""
+        return self.axes.startswith("-"), "-" in self.axes[1:]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the grid covers the whole picture, as it stands."""
+        return self == WHOLE
+
+
+WHOLE = MapFrame()
 
 
 @dataclass(frozen=True)
@@ -47,7 +78,7 @@ class ExplainedInfo:
     `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
     `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
     takes, before mean and scale of `model_info`.
-    `extra_outputs`: the outputs that insertion added, in order.
+    `map_frame`, `map_axes`: see `MapFrame`. `extra_outputs`: the outputs that insertion added, in order.
     """
 
     version: str
@@ -69,6 +100,8 @@ class ExplainedInfo:
     map_size: str = ""
     picture_input: str = ""
     picture_range: tuple[float, float] | None = None
+    map_frame: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
+    map_axes: str = "yx"
     score_output: str = ""
     score_activation: str = "none"
     prediction_format: str = ""
@@ -78,6 +111,10 @@ class ExplainedInfo:
     channel_order: str = ""
     class_channels: str = ""
     level_grids: str = ""
+
+    @property
+    def frame(self) -> MapFrame:
+        return MapFrame(self.map_frame, self.map_axes)
 
     def write(self, model: ov.Model) -> None:
         """Store every non-empty field under `["ovxai", field]` of `model`."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from ovxai.errors import UsageError
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION
 
 AUTO = "auto"
 #: What the search for the place to explain reads, by task.
@@ -15,6 +15,7 @@ SEARCHES = {
     CLASSIFICATION: frozenset({"target_layer", "output", "num_classes"}),
     DETECTION: frozenset({"target_layer", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
+    FEATURES: frozenset({"target_layer", "output"}),
 }
 
 
@@ -32,7 +33,7 @@ READS = {
     "vit-reciprocam": Method((CLASSIFICATION,), frozenset({"mask", "classes", "memory_budget", "blocks"})),
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
-    ACTIVATION_MAP: Method((CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION)),
+    ACTIVATION_MAP: Method((CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP,)
@@ -142,7 +143,8 @@ def _possible(task: str, method: str) -> tuple[tuple[str, str], ...]:
     Raises:
         UsageError: none, because the method explains other tasks.
     """
-    names = [name for name in READS if name not in ON_REQUEST] if method == AUTO else [method]
+    by_itself = [name for name in READS if name not in ON_REQUEST and task in (AUTO, *READS[name].tasks)]
+    names = (by_itself or list(ON_REQUEST)) if method == AUTO else [method]
     pairs = tuple((one, name) for name in names for one in READS[name].tasks if task in (AUTO, one))
     if not pairs:
         raise UsageError(f"method: {method} explains {' and '.join(READS[method].tasks)}, not {task}")

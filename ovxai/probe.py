@@ -1,4 +1,4 @@
-"""One look at the maps of a freshly explained model: do they carry anything?"""
+"""One look at the maps of a freshly explained model: do they carry anything, and do they lie where rt_info says?"""
 
 from __future__ import annotations
 
@@ -12,23 +12,45 @@ from ovxai.graph.graph import concrete_twin
 from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input, pixel_values
 from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ExplainedInfo, ModelInfo
+from ovxai.verification.pictures import make_batches
+from ovxai.verification.places import UNMOVED, check_places
+from ovxai.verification.plain import take_apart
 
 #: Maps of all classes that differ by less than this share of their largest value are the same.
 SAME = 1e-6
 
 
 def probe(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo) -> tuple[str, ...]:
-    """Warnings, each one line, from two inferences on smooth noise; none where all is well.
+    """Warnings, each one line, from a few inferences on smooth noise; none where all is well.
 
     Raises:
-        UnsupportedModelError: the explained model does not run.
+        UnsupportedModelError: the explained model does not run, or its features lie elsewhere than rt_info says.
     """
     try:
         compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         first, second = (compiled(_feeds(model, info, model_info, seed))[SALIENCY_MAP].astype(np.float64) for seed in (0, 1))
     except RuntimeError as error:
         raise UnsupportedModelError(f"the explained model does not run on a probe picture: {first_reason(error)}") from error
-    return _warnings(first, second, info)
+    return (*_warnings(first, second, info), *_places(model))
+
+
+def _places(model: ov.Model) -> tuple[str, ...]:
+    """A warning where it could not be seen whether the features lie where rt_info says, for nothing moves them.
+
+    Raises:
+        UnsupportedModelError: they lie elsewhere.
+    """
+    case = take_apart(model)
+    batches, _ = make_batches(case.plain, case.place, None, 1, 0, None)
+    check = next(iter(check_places(case, batches)), None)
+    if check is None or check.ok:
+        return ()
+    if check.ok is False:
+        raise UnsupportedModelError(
+            f"the positions of {case.info.feature_layer} are not those of the picture: {check.detail}; "
+            "name another tensor with --target-layer"
+        )
+    return (f"where the features lie on the picture {check.detail}",) if UNMOVED in check.detail else ()
 
 
 def probe_file(path: Path, info: ExplainedInfo, model_info: ModelInfo) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -148,10 +149,11 @@ def _compare(path: Path, folder: Path, count: int, work: Path) -> tuple[str, int
     return precision, seconds, found
 
 
-def _emulated(model: ov.Model, feeds: list[list[np.ndarray]], work: Path) -> tuple[str, int, dict[str, np.ndarray]]:
+def _emulated(model: ov.Model, feeds: Sequence[Sequence[np.ndarray]], work: Path) -> tuple[str, int, dict[str, np.ndarray]]:
     files = {name: work / name for name in ("model.xml", "feeds.npz", "driver.py", "outputs.npz")}
     ov.save_model(model, files["model.xml"], compress_to_fp16=False)
-    np.savez(files["feeds.npz"], **{f"{i}_{k}": array for i, feed in enumerate(feeds) for k, array in enumerate(feed)})
+    arrays: dict[str, np.ndarray] = {f"{i}_{k}": array for i, feed in enumerate(feeds) for k, array in enumerate(feed)}
+    np.savez(files["feeds.npz"], allow_pickle=False, **arrays)
     files["driver.py"].write_text(DRIVER)
     root = work / "root"
     libraries = f"{root}/usr/lib/aarch64-linux-gnu:{root}/lib/aarch64-linux-gnu"

@@ -180,11 +180,11 @@ def _insert(folder: Path, row: dict, options: argparse.Namespace) -> dict:
 
 def _verify(folder: Path, row: dict, _options: argparse.Namespace) -> dict:
     report = ovxai("verify", folder / "xai.xml", "--plain", row["plain"])
-    raster = next((check["detail"] for check in report["checks"] if check["name"] == "raster order"), "")
+    places = next((check["detail"] for check in report["checks"] if check["name"] == "places"), "")
     failed = [f"{check['name']}: {check['detail']}" for check in report["checks"] if check["ok"] is False]
     return {
         "ok": report["ok"], "units": report["units"], "map": report["map_shape"],
-        "outputs_kept": report["outputs_kept"], "raster": raster, "failed": failed, "notes": report["notes"],
+        "outputs_kept": report["outputs_kept"], "places": places, "failed": failed, "notes": report["notes"],
     }  # fmt: skip
 
 
@@ -266,8 +266,7 @@ def _remark(row: dict) -> str:
     )
     if not remark and row.get("collapse") not in (None, "exact"):
         remark = row.get("collapse_reason", "")
-    raster = f"raster {row['raster']}" if row.get("raster", "").startswith("warning") else ""
-    words = "; ".join(word for word in (remark, *row.get("notes", []), raster) if word)
+    words = "; ".join(word for word in (remark, *row.get("notes", [])) if word)
     return f"{row['variant']}: {words}" if words else ""
 
 

@@ -21,6 +21,7 @@ from ovxai.collapse.rules.reduction import reduction
 from ovxai.collapse.rules.selection import concat, gather, slice_, split, strided_slice
 from ovxai.collapse.rules.softmax import softmax
 from ovxai.collapse.values import Shared
+from ovxai.graph.kinds import BINARY, UNARY
 
 # --- is the result affine in the level? -------------------------------------------------------------
 
@@ -49,16 +50,6 @@ def _varying(operation: Operation) -> list[int]:
 
 # --- families ---------------------------------------------------------------------------------------
 
-UNARY = (
-    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceiling", "Clamp", "Convert", "ConvertLike", "Cos", "Cosh", "Elu",
-    "Erf", "Exp", "Floor", "Gelu", "HSigmoid", "HSwish", "HardSigmoid", "Identity", "IsFinite", "IsInf", "IsNaN", "Log",
-    "LogicalNot", "Mish", "Negative", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "SoftPlus", "SoftSign", "Sqrt",
-    "Swish", "Tan", "Tanh",
-)  # fmt: skip
-BINARY = (
-    "Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Power", "SquaredDifference", "Mod", "FloorMod", "Equal",
-    "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalXor",
-)  # fmt: skip
 #: What a family's other ports hold (slopes, ranges, betas) broadcasts like NumPy's too.
 BROADCASTING = (*BINARY, "Select", "FakeQuantize")
 

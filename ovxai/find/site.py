@@ -11,7 +11,7 @@ from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.dims import CHANNELS_FIRST, Grid, MapAxes, Tap
 from ovxai.graph.graph import Graph
 from ovxai.graph.names import output_index, port_named
-from ovxai.metadata import ModelInfo
+from ovxai.metadata import ACTIVATION_MAP, WHOLE, MapFrame, ModelInfo
 from ovxai.options import InsertOptions
 
 RECIPRO_CAM = "reciprocam"
@@ -92,6 +92,8 @@ class Site(Protocol):
     def candidates(self) -> tuple[str, ...]: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
+    @property
+    def frame(self) -> MapFrame: ...
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,20 @@ class ClassifierSite:
     why: str
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    frame: MapFrame = WHOLE
+
+
+@dataclass(frozen=True)
+class FeatureSite:
+    """Where a model has features, whatever it makes of them. tap: the map."""
+
+    tap: Tap
+    output: int = 0
+    why: str = ""
+    candidates: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    frame: MapFrame = WHOLE
+    method: str = ACTIVATION_MAP
 
 
 #: channels[a][k] is the channel of anchor a and class k.
@@ -161,6 +177,7 @@ class DetectionSite:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     method: str = CLASS_PROBABILITY_MAP
+    frame: MapFrame = WHOLE
 
 
 #: Kinds of masks: of the box alone; of the whole picture; coefficients that mix prototypes of the whole picture.
@@ -226,3 +243,4 @@ class InstanceSite:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     method: str = INSTANCE_MASKS
+    frame: MapFrame = WHOLE

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ovxai.errors import UnsupportedModelError
+from ovxai.errors import TargetLayerError, UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier
 from ovxai.find.detector.search import find_detection
+from ovxai.find.features import find_features
 from ovxai.find.instances.search import find_instances
-from ovxai.find.site import No, Request, Site
+from ovxai.find.site import DetectionSite, InstanceSite, No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
-from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ModelInfo
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION, MapFrame, ModelInfo
 from ovxai.options import AUTO, READS, InsertOptions
+from ovxai.trace.candidates import named_maps
+from ovxai.trace.place import place
+from ovxai.trace.walk import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ TASKS = {
     CLASSIFICATION: Task(find_classifier),
     DETECTION: Task(find_detection),
     INSTANCE_SEGMENTATION: Task(find_instances, shows_features=False),
+    FEATURES: Task(find_features),
 }
 
 
@@ -58,22 +63,54 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         return No(no_picture(graph.model))
     asked = _asked(options)
     order = (asked,) if asked else _order(graph)
+    if options.method == ACTIVATION_MAP and not asked:
+        order = (*(order if not request.layers or order[0] == CLASSIFICATION else ()), FEATURES)
     refused: dict[str, No] = {}
     for task in order:
-        site = TASKS[task].find(request)
+        site = _found(task, request, last=task == order[-1])
         if not isinstance(site, No):
             above = graph.ancestors([graph.model.get_results()[site.output]])
-            return Plan(task, site, (picture_inputs(graph.model, among=above) or pictures)[0])
+            picture = (picture_inputs(graph.model, among=above) or pictures)[0]
+            return Plan(task, _framed(site, trace(graph, picture)) if isinstance(site, DetectionSite) else site, picture)
         refused[task] = site
-        if site.final:
+        if site.final and order[-1] != FEATURES:
             break
     told = _telling(refused) if order[0] != CLASSIFICATION else {}
     reasons = "; ".join(f"as {task}: {no.reason}" for task, no in (told or refused).items())
     errors = [no.error for no in refused.values() if no.error is not UnsupportedModelError]
+    maps = ""
+    if "feature maps, for" not in reasons and "holds features" not in reasons:
+        maps = "; " + named_maps(trace(graph, pictures[0]), graph.ops, "--target-layer or --method activation-map")
     return No(
-        reasons + ("" if asked or told else "; --task and --target-layer settle it"),
+        reasons + ("" if asked or told else "; --task and --target-layer settle it") + maps,
         error=errors[0] if errors else UnsupportedModelError,
     )
+
+
+def _found(task: str, request: Request, *, last: bool) -> Site | No:
+    """What a task's search says; for an activation map also no site where it has no features, while others can be asked."""
+    if last or request.options.method != ACTIVATION_MAP:
+        return TASKS[task].find(request)
+    try:
+        site = TASKS[task].find(request)
+    except TargetLayerError as error:
+        return No(str(error))
+    bare = isinstance(site, DetectionSite) and site.levels[site.size_level].feature is None
+    if bare or (isinstance(site, InstanceSite) and not site.pyramid):
+        return No("no features that its classes and boxes are both made from")
+    return site
+
+
+def _framed(site: DetectionSite, traced: Trace) -> DetectionSite:
+    """With where the maps lie on the picture, as far as that was traced; they are laid upright already."""
+    level = site.levels[site.size_level]
+    port, axes = (level.port, level.axes) if level.feature is None else (level.feature, level.feature_axes)
+    found = place(traced, traced.graph.port_of(port))
+    if isinstance(found, str) or not found.whole:
+        return site
+    sides = ["-" * backwards + side for backwards, side in zip(found.frame.backwards, found.frame.axes.replace("-", ""))]
+    turned = sides if axes[2] < axes[3] else sides[::-1]
+    return replace(site, frame=MapFrame(found.frame.box, "".join(turned)), notes=(*site.notes, *found.notes))
 
 
 def _telling(refused: dict[str, No]) -> dict[str, No]:

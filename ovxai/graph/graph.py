@@ -233,7 +233,7 @@ def _count(shape: Shape) -> int:
 
 
 def _tensor(value: np.ndarray, kind: ov.Type) -> ov.Tensor:
-    return ov.Tensor(np.ascontiguousarray(value, dtype=kind.to_dtype()))
+    return ov.Tensor(np.ascontiguousarray(value, dtype=kind.to_dtype()).reshape(value.shape))  # a scalar stays one
 
 
 def without_constant(graph: Graph, output: ov.Output) -> tuple[ov.Output, ov.Output | None]:

@@ -8,12 +8,13 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.find.site import Site
+from ovxai.find.site import FeatureSite, Site
 from ovxai.graph.dims import ints
 from ovxai.graph.graph import Graph
-from ovxai.metadata import ACTIVATION_MAP, ExplainedInfo
+from ovxai.metadata import ACTIVATION_MAP, FEATURES, ExplainedInfo
 from ovxai.methods.outputs import Branch, feature_map, feature_vector
 from ovxai.options import InsertOptions
+from ovxai.version import __version__
 
 
 def build(graph: Graph, site: Site, options: InsertOptions, info: ExplainedInfo) -> Branch:
@@ -33,6 +34,29 @@ def build(graph: Graph, site: Site, options: InsertOptions, info: ExplainedInfo)
         feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
         info=replace(info, method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason=""),
         notes=site.notes,
+    )
+
+
+def of_features(graph: Graph, site: FeatureSite, options: InsertOptions) -> Branch:
+    """The branch of a model of which nothing but its features is looked at."""
+    return build(graph, site, options, information(site, options))
+
+
+def information(site: FeatureSite, options: InsertOptions) -> ExplainedInfo:
+    """What rt_info will say: of no classes and no predictions, whatever `options` ask for."""
+    del options
+    tap = site.tap
+    return ExplainedInfo(
+        version=__version__,
+        task=FEATURES,
+        method=ACTIVATION_MAP,
+        target_layers=(tap.name,),
+        feature_layer=tap.name,
+        layout=tap.layout,
+        grid=tap.grid if tap.is_tokens else None,
+        prefix_tokens=tap.prefix if tap.is_tokens else None,
+        collapse="exact",
+        explained_output=site.output,
     )
 
 

@@ -12,12 +12,12 @@ from openvino import opset13 as op
 
 from ovxai.collapse.gate import grid_dims
 from ovxai.collapse.head.classes import picked, select_classes
-from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
+from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
 from ovxai.graph import emit
 from ovxai.graph.dims import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, MapAxes, Tap, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.picture import PictureInput
-from ovxai.metadata import ExplainedInfo, ModelInfo
+from ovxai.metadata import WHOLE, ExplainedInfo, MapFrame, ModelInfo
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def feature_map(graph: Graph, site: Site) -> ov.Output | None:
     """
     if isinstance(site, ClassifierSite):
         return _tap_as_map(site.taps[0], graph)
+    if isinstance(site, FeatureSite):
+        return _tap_as_map(site.tap, graph)
     if isinstance(site, DetectionSite):
         level = site.levels[site.size_level]
         return None if level.feature is None else op.convert(channels_first(level.feature, level.feature_axes), "f32").output(0)
@@ -191,28 +193,61 @@ OPACITY = 0.5
 
 
 def embed(
-    kind: str, grey: ov.Output, strength: ov.Output, picture: ov.Output, place: PictureInput, model_info: ModelInfo
+    kind: str,
+    grey: ov.Output,
+    strength: ov.Output,
+    picture: ov.Output,
+    place: PictureInput,
+    model_info: ModelInfo,
+    frame: MapFrame,
 ) -> ov.Output:
     """The map at the input's size, or the finished overlay.
 
     kind: "map" gives u8 [N, C, H, W], bilinear; "overlay" gives u8 [N, H, W, 3] in RGB: the map of each
-    picture's strongest class in jet colours over the picture. grey: u8 [N, C, h, w]. strength: f32 [N, C],
+    picture's strongest class in jet colours over the picture. grey: u8 [N, C, h, w], of which `frame` says where it
+    lies; what it does not cover is 0, and untouched by colours. strength: f32 [N, C],
     by which the strongest class is told. picture: the model's input, which lies as `place` says; mean, scale and
     channel order come from rt_info `model_info`. Without them a float picture is stretched to its own range.
     """
+    sides = sides_of(picture, place.axes)
     if kind == "map":
-        return _as_u8(_large(grey, picture, place))
+        return _as_u8(_large(grey, sides, frame))
     best = op.topk(strength, whole_number(1), 1, "max", "value", index_element_type="i64")
     strongest = emit.pick_each(grey, best.output(1))  # [N, 1, h, w]
-    level = op.squeeze(_as_u8(_large(strongest, picture, place)), ints([1]))
+    level = op.squeeze(_as_u8(_large(strongest, sides, frame)), ints([1]))
     colours = op.gather(_jet(), op.convert(level, "i32"), whole_number(0))
     shown = _displayed(picture, place, model_info)
-    blend = op.add(op.multiply(colours, number(OPACITY)), op.multiply(shown, number(1 - OPACITY)))
+    opacity = number(OPACITY)
+    if frame.box != WHOLE.box:
+        covered = _large(op.add(op.multiply(op.convert(strongest, "f32"), number(0.0)), number(OPACITY)).output(0), sides, frame)
+        opacity = op.transpose(covered, ints([0, 2, 3, 1])).output(0)
+    blend = op.add(op.multiply(colours, opacity), op.multiply(shown, op.subtract(number(1.0), opacity)))
     return _as_u8(blend.output(0))
 
 
-def _large(grey: ov.Output, picture: ov.Output, place: PictureInput) -> ov.Output:
-    return resized(op.convert(grey, "f32").output(0), sides_of(picture, place.axes))
+def _large(grey: ov.Output, sides: ov.Output, frame: MapFrame) -> ov.Output:
+    """f32 [N, C, H, W] of [N, C, h, w]: laid upright, at its place on an input of `sides` (i64 [2])."""
+    tensor = op.convert(grey, "f32").output(0)
+    for axis, backwards in zip((2, 3), frame.backwards):
+        if backwards:
+            ends = (ints([-1]), ints([-(2**31)]), ints([-1]), ints([axis]))
+            tensor = op.slice(tensor, *ends).output(0)
+    if frame.transposed:
+        tensor = emit.transpose(tensor, [0, 1, 3, 2])
+    if frame.box == WHOLE.box:
+        return resized(tensor, sides)
+    y1, x1, y2, x2 = frame.box
+    before, size = (_pixels(sides, shares) for shares in ((y1, x1), (y2 - y1, x2 - x1)))
+    none = ints([0, 0])
+    after = op.subtract(op.subtract(sides, before), size)  # less than nothing where the grid reaches beyond the input
+    pads = (op.concat([none, before], 0), op.concat([none, after], 0))
+    return op.pad(resized(tensor, size), *pads, "constant", number(0.0)).output(0)
+
+
+def _pixels(sides: ov.Output, shares: tuple[float, float]) -> ov.Output:
+    """i64 [2]: shares of height and width in whole pixels."""
+    exact = op.multiply(op.convert(sides, "f32"), op.constant(np.array(shares, np.float32)))
+    return op.convert(op.round(exact, "half_to_even"), "i64").output(0)
 
 
 def _as_u8(tensor: ov.Output) -> ov.Output:

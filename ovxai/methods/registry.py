@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ovxai.find.site import ClassifierSite, DetectionSite, InstanceSite, Site
+from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION, ExplainedInfo
 from ovxai.methods import activation_map, class_probability_map, instance_masks, recipro_cam
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
@@ -28,7 +28,7 @@ class Method(Generic[S]):
     def branch(self, graph: Graph, site: Site, options: InsertOptions) -> Branch:
         if not isinstance(site, self.kind):
             raise TypeError(f"a {type(site).__name__} is no {self.kind.__name__}")
-        if options.method == ACTIVATION_MAP:
+        if options.method == ACTIVATION_MAP and not isinstance(site, FeatureSite):
             return activation_map.build(graph, site, options, self.information(site, options))
         return self.build(graph, site, options)
 
@@ -38,6 +38,7 @@ METHODS: dict[str, Method[Any]] = {
     CLASSIFICATION: Method(ClassifierSite, recipro_cam.build, recipro_cam.information),
     DETECTION: Method(DetectionSite, class_probability_map.build, class_probability_map.information),
     INSTANCE_SEGMENTATION: Method(InstanceSite, instance_masks.build, instance_masks.information),
+    FEATURES: Method(FeatureSite, activation_map.of_features, activation_map.information),
 }
 
 

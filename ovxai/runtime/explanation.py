@@ -9,7 +9,7 @@ import numpy as np
 
 from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-from ovxai.runtime.feed.geometry import Geometry
+from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.predict.boxes import Outputs
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction, class_scores, decodable, objects
@@ -55,15 +55,16 @@ class Interpreter:
         """outputs: name -> array without batch axis. picture: [H, W, 3] u8 RGB."""
         scores, predictions = self._predictions(outputs, geometry)
         maps, notes = self._maps(outputs, predictions)
+        frame = self.facts.explained.frame
         return Explanation(
-            raw_maps=maps,
+            raw_maps={key: upright(values, frame) for key, values in maps.items()},
             labels={key: self.facts.label(key) for key in maps if isinstance(key, int)},
             scores=scores,
             predictions=predictions,
             target=self.wanted.target,
             config=self.config,
             picture=picture,
-            geometry=geometry,
+            geometry=geometry.within(frame),
             source=source,
             notes=notes,
         )

@@ -31,9 +31,9 @@ from ovxai.verification.maps import (
     tolerance_of,
 )
 from ovxai.verification.pictures import Batch, make_batches
+from ovxai.verification.places import check_places
 from ovxai.verification.plain import Case, take_apart
 from ovxai.verification.precision import PrecisionReport, measure_precision
-from ovxai.verification.raster import check_features
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
 
 ACTIVATION_MAP = "activation-map"
@@ -57,7 +57,7 @@ def verify(
     samples: int = 1,
     size: tuple[int, int] | None = None,
     plain: str | Path | ov.Model | None = None,
-    raster: bool = True,
+    places: bool = True,
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
@@ -84,8 +84,8 @@ def verify(
     source = None if plain is None else plain if isinstance(plain, ov.Model) else read_model(plain)
     outputs = _check_outputs(case, batches, source, findings)
     _check_maps(case, batches, outputs, findings, progress)
-    if raster:
-        findings.checks += check_features(case, batches[0])
+    if places:
+        findings.checks += check_places(case, batches)
     if precision is not None:
         measured = measure_precision(case.explained, [batch.feeds(case.plain, case.place) for batch in batches], precision)
         findings.checks.append(Check("precision", measured.ok, str(measured)))

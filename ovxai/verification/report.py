@@ -49,7 +49,7 @@ class VerifyReport:
     """The whole verdict.
 
     ok: every map within its tolerance and no check failed. deviation, tolerance, units: of the worst
-    picture. rows: one per picture and batch. checks: outputs kept, features, metadata, raster order.
+    picture. rows: one per picture and batch. checks: outputs kept, features, metadata, places.
     scaled: whether deviations are grey levels. map_shape: (C, h, w). notes: what to know besides.
     """
 

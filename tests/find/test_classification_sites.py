@@ -177,7 +177,7 @@ def test_unknown_target_layer_names_the_nearest():
 
 
 def test_target_layer_without_positions():
-    with pytest.raises(TargetLayerError, match=r"'logits' has shape.*no grid"):
+    with pytest.raises(TargetLayerError, match=r"'logits' of shape .* no positions.*features \(3x4\)"):
         ovxai.insert(toys.cnn(), target_layer="logits")
 
 

@@ -125,6 +125,30 @@ def test_named_tensors_override():
         site_of(anchored(5), target_layer=("nowhere",))
 
 
+def named(model, kind, place=-1):
+    """The friendly name of one of the nodes of a kind."""
+    return [node for node in model.get_ordered_ops() if node.get_type_name() == kind][place].get_friendly_name()
+
+
+@pytest.mark.parametrize("kind", ["anchored", "raw"])
+def test_a_layer_of_the_backbone_holds_no_class_scores(kind):
+    """Its channels would be taken for classes; layers with weights come after it."""
+    toy = {"anchored": anchored(5), "raw": raw_levels(classes=8, boxes=16)}[kind]
+    site = site_of(toy, target_layer=(named(toy, "Relu", 0),))
+    assert not site and site.error is TargetLayerError
+    assert "no class scores" in site.reason and "weights come after it" in site.reason and "cls0" in site.reason
+
+
+def test_a_layer_of_boxes_holds_no_class_scores():
+    toy = anchored(5)
+    boxes = next(feed.get_node() for feed in toy.get_results()[0].input_values())
+    while boxes.get_type_name() != "Add":
+        boxes = boxes.input_value(0).get_node()
+    boxes.set_friendly_name("boxes of a level")
+    site = site_of(toy, target_layer=("boxes of a level",))
+    assert not site and "no class scores of this model; class scores: cls0, cls1, cls2" in site.reason
+
+
 def test_nothing_is_added_to_the_model():
     toy = anchored()
     before = [node.get_name() for node in toy.get_ordered_ops()]

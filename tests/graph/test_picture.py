@@ -124,7 +124,7 @@ def test_insertion_writes_input_and_range():
 def test_the_probe_and_verify_see_pictures_as_run_feeds_them():
     done = insert_with_report(dim())
     assert done.warnings == ()
-    report = verify(done.model, raster=False)
+    report = verify(done.model, places=False)
     assert report.ok and not any("flat" in note for note in report.notes)
 
 
@@ -137,7 +137,7 @@ def test_all_read_the_input_that_is_explained(state):
     done = insert_with_report(ov.Model([*model.get_results(), more], [other, *model.get_parameters()], "two"))
     assert done.info.picture_input == "image" and done.warnings == ()
     assert find_picture_input(done.model).index == 1
-    report = verify(done.model, raster=False)
+    report = verify(done.model, places=False)
     assert report.ok and not any("flat" in note for note in report.notes)
 
 
@@ -147,7 +147,7 @@ def test_the_input_is_the_one_that_the_explained_scores_depend_on():
     more = op.result(op.reduce_mean(larger, np.array([1, 2, 3]), False))
     done = insert_with_report(ov.Model([*model.get_results(), more], [larger, *model.get_parameters()], "two"))
     assert find_picture_input(done.model).name == "image"
-    assert verify(done.model, raster=False).ok
+    assert verify(done.model, places=False).ok
 
 
 def test_a_record_that_does_not_fit_the_model():
@@ -163,7 +163,7 @@ def test_other_numbers_of_channels_are_explained_too(channels):
     model = toys.finished(toys.linear(toys.mean(toys.trunk(image))), image)
     done = insert_with_report(model, InsertOptions(embed="overlay"))
     assert find_picture_input(done.model).channels == channels
-    assert verify(done.model, raster=False).ok
+    assert verify(done.model, places=False).ok
 
 
 # Pixels to numbers.

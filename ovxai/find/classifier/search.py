@@ -13,13 +13,16 @@ import openvino as ov
 
 from ovxai.collapse.masks import GAUSSIAN, POINT
 from ovxai.errors import TargetLayerError
-from ovxai.find.classifier.trunk import Trial, Trunk, branch_trial, dominators, known_grids, token_block
+from ovxai.find.classifier.trunk import Trial, Trunk, as_tap, branch_trial, dominators, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
-from ovxai.graph.dims import Grid, Tap
+from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
-from ovxai.graph.picture import COLOURS, no_picture, picture_inputs
+from ovxai.graph.picture import no_picture, picture_inputs
+from ovxai.metadata import WHOLE
 from ovxai.options import AUTO
+from ovxai.trace.candidates import named_maps
+from ovxai.trace.walk import trace
 
 # Where the scores leave the graph: which output, and the logits behind its activation.
 
@@ -103,25 +106,14 @@ def _trunk(graph: Graph, readout: Readout) -> Trunk | No:
     if not pictures:
         return No(no_picture(graph.model))
     picture = graph.model.inputs[pictures[0].index].get_node()
-    live = graph.descendants([picture]) & above
-    ports = dominators(graph, picture, goal)
-    batch = graph.known_shape(readout.logits)[0]
-    sides = pictures[0].sides(graph.known_shape(picture.output(0)))
-    grids = known_grids(graph, live, _sides_as_it_enters(graph, sides, ports, live), batch)
-    return Trunk(graph, picture, readout.logits, batch, grids, ports)
-
-
-def _sides_as_it_enters(graph: Graph, sides: Grid, ports: list[ov.Output], live: set[str]) -> Grid:
-    """(H, W) of the picture when the first weights meet it: colours may be converted and sides resized before that."""
-    weighing = ("Convolution", "GroupConvolution", "MatMul")
-    first = next((i for i, node in enumerate(graph.ops) if node.get_name() in live and graph.kinds[i] in weighing), 0)
-    for port in ports:
-        shape = graph.shape(port)
-        if graph.position(port.get_node()) >= first or shape is None:
-            break
-        if len(shape) == 4 and {shape[1], shape[3]} & set(COLOURS):
-            sides = (shape[2], shape[3]) if shape[1] in COLOURS else (shape[1], shape[2])
-    return sides
+    traced = trace(graph, pictures[0])
+    answers = graph.known_shape(readout.logits)[0]
+    if answers != traced.batch:
+        return No(
+            f"output {readout.index} holds {answers} answer(s) for {traced.batch} pictures fed at once (frames of a video?): "
+            "no map belongs to one picture"
+        )
+    return Trunk(graph, picture, readout.logits, traced, dominators(graph, picture, goal))
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,10 @@ class _Search:
         if trials:
             return self._choose(trials)
         index = self.readout.index
-        return No(f"no tensor with positions lies between the picture and output {index}; name one with --target-layer")
+        return No(f"no tensor with positions that all pass lies between the picture and output {index}; {self._candidates()}")
+
+    def _candidates(self) -> str:
+        return named_maps(self.trunk.trace, self.trunk.graph.between(self.trunk.picture, self.trunk.logits.get_node()))
 
     def _read_upwards(self) -> list[Trial]:
         """Trials from the scores upwards: from the first that is read, as long as positions do not mix.
@@ -156,14 +151,14 @@ class _Search:
         """
         read: list[Trial] = []
         for port in reversed(self.trunk.ports):
-            trials = [trial for tap in self.trunk.taps(port) if (trial := self.trunk.trial(tap)).read]
-            if not trials:
+            tap = self.trunk.tap(port)
+            trial = self.trunk.trial(tap) if tap else None
+            if trial is None or not trial.read:
                 continue
-            best = min(trials, key=lambda trial: len(trial.dense) + trial.mixed)
-            if read and (best.dense or best.mixed):
+            if read and (trial.dense or trial.mixed):
                 break
-            read.append(best)
-            if best.dense or best.mixed or (not best.tap.prefix and not best.attended):
+            read.append(trial)
+            if trial.dense or trial.mixed or (not trial.tap.prefix and not trial.attended):
                 break  # a pool reads this tensor: nothing above can be a later feature map
         return read
 
@@ -187,7 +182,8 @@ class _Search:
             node = source(node, 0).get_node()
         if node.get_type_name() != "MatMul" or not graph.is_constant(source(node, 1)):
             return tap
-        return next((above for above in self.trunk.taps(source(node, 0)) if above.grid == tap.grid), tap)
+        above = self.trunk.tap(source(node, 0))
+        return above if above and above.grid == tap.grid else tap
 
     def _last_block(self, lines: tuple[str, ...]) -> ClassifierSite | No:
         blocks = self.request.options.blocks
@@ -211,22 +207,21 @@ class _Search:
         return self._made(taps, method, "asked for by --target-layer", ())
 
     def _tap_at(self, name: str, port: ov.Output, above: set[str], alone: bool) -> Tap:
-        """The tap at a port that the user named, in the layout that the head reads best.
+        """The tap at a port that the user named, as its positions lie on the picture.
 
         Raises:
             TargetLayerError: the scores do not depend on it, it has no positions, or none that they read.
         """
         if port.get_node().get_name() not in above:
             raise TargetLayerError(f"target layer: the scores do not depend on {name!r}")
-        taps = self.trunk.taps(port)
-        if not taps:
+        found = self.trunk.place(port)
+        if isinstance(found, str):
             shape = port.get_partial_shape()
-            raise TargetLayerError(f"target layer: {name!r} has shape {shape}, which holds no grid of positions")
-        trials = [self.trunk.trial(tap) for tap in taps]
-        read = [trial for trial in trials if trial.read]
-        if not read and alone:
+            raise TargetLayerError(f"target layer: {name!r} of shape {shape} {found}; {self._candidates()}")
+        trial = self.trunk.trial(as_tap(port, found))
+        if not trial.read and alone:
             raise TargetLayerError(f"target layer: of {name!r} the scores read no patch, only tokens beside the grid")
-        return min(read or trials, key=lambda trial: len(trial.dense)).tap
+        return trial.tap
 
     def _made(self, taps: tuple[Tap, ...], method: str, why: str, lines: tuple[str, ...]) -> ClassifierSite:
         mask = self.request.options.mask
@@ -234,7 +229,11 @@ class _Search:
             mask = GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
         readout = self.readout
         scores = output_name(self.request.model, readout.index)
-        return ClassifierSite(readout.logits, readout.classes, taps, method, mask, readout.index, scores, self._due(), why, lines)
+        found = self.trunk.place(taps[0].port)
+        frame, notes = (WHOLE, ()) if isinstance(found, str) else (found.frame, found.notes)
+        return ClassifierSite(
+            readout.logits, readout.classes, taps, method, mask, readout.index, scores, self._due(), why, lines, notes, frame
+        )
 
     def _due(self) -> str:
         """What the scores still need when the model hands them out."""

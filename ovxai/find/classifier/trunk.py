@@ -5,99 +5,19 @@ A tensor is tried by walking the head without building it, which shows what beco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 import openvino as ov
 
-from ovxai.collapse.carry import axis_values
 from ovxai.collapse.gate import grid_dims, walk
 from ovxai.collapse.masks import POINT, Masks
 from ovxai.collapse.values import Dense, Mapped, Seen
 from ovxai.find.site import No
-from ovxai.graph.dims import NCHW, NCP, NHWC, NPC, Grid, Tap
-from ovxai.graph.graph import Graph, constant_value, key_of, source, sources
-
-#: No trunk carries more tokens beside the patches than this.
-MOST_PREFIX = 16
-
-
-# Which axes of a tensor could be the picture's rows and columns.
-
-
-class Grids:
-    """Sizes (h, w) that a picture of H x W can have shrunk to, and those that the graph is known to have."""
-
-    def __init__(self, picture: Grid, known: Sequence[Grid]) -> None:
-        self.picture = picture
-        self.known = list(dict.fromkeys(known))
-
-    def plausible(self, grid: Grid) -> bool:
-        """Whether one stride takes the picture's sides to this grid, give or take a border."""
-        if grid in self.known:
-            return True
-        if min(grid) < 1 or max(grid) < 2 or grid[0] > self.picture[0] or grid[1] > self.picture[1]:
-            return False
-        low = max(side / (cells + 1) for side, cells in zip(self.picture, grid))
-        high = min(side / max(cells - 1, 0.5) for side, cells in zip(self.picture, grid))
-        return low < high
-
-    def _follows(self, grid: Grid) -> bool:
-        """Whether tokens can have a grid that nothing wrote: the last one that was, shrunk by a whole factor."""
-        if not self.known:
-            return self.plausible(grid)
-        h, w = self.known[0]
-        return any((-(-h // factor), -(-w // factor)) == grid for factor in range(1, max(h, w) + 1))
-
-    def of_tokens(self, count: int, guess: bool = True) -> tuple[Grid, int] | None:
-        """(h, w) and the number of prefix tokens for a row of `count` tokens.
-
-        guess: whether a grid that no convolution wrote may be read off the picture's proportions.
-        """
-        fitting = [grid for grid in self.known if 1 < grid[0] * grid[1] <= count <= grid[0] * grid[1] + MOST_PREFIX]
-        if fitting:
-            best = min(fitting, key=lambda grid: count - grid[0] * grid[1])
-            return best, count - best[0] * best[1]
-        if not guess:
-            return None
-        ratio = self.picture[0] / self.picture[1]
-        whole = [(h, count // h) for h in range(1, count + 1) if count % h == 0 and self._follows((h, count // h))]
-        return (min(whole, key=lambda g: abs(g[0] / g[1] - ratio)), 0) if whole else None
-
-
-def known_grids(graph: Graph, names: set[str], picture: Grid, batch: int) -> Grids:
-    """Grids of the convolutions, pools and resizes among `names`, which write rows and columns at axes 2 and 3.
-
-    Those with another batch than the scores work inside patches.
-    """
-    spatial = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool", "Interpolate")
-    grids: list[Grid] = []
-    for node, kind in zip(graph.ops, graph.kinds):
-        if kind in spatial and node.get_name() in names:
-            shape = graph.shape(node.output(0))
-            if shape is not None and len(shape) == 4 and shape[0] == batch and min(shape[2:]) > 1:
-                grids.append((shape[2], shape[3]))
-    unwritten = Grids(picture, [])
-    return Grids(picture, [grid for grid in reversed(grids) if unwritten.plausible(grid)])
-
-
-def possible_taps(port: ov.Output, shape: tuple[int, ...], batch: int, grids: Grids) -> list[Tap]:
-    """The ways in which a tensor can be a feature map, the likelier ones first; none where it has no positions."""
-    if len(shape) not in (3, 4) or shape[0] != batch:
-        return []
-    taps = []
-    if len(shape) == 4:
-        for layout, grid in ((NCHW, (shape[2], shape[3])), (NHWC, (shape[1], shape[2]))):
-            if grid[0] * grid[1] > 1 and grids.plausible(grid):
-                taps.append(Tap(port, layout, grid))
-        return sorted(taps, key=lambda tap: tap.grid not in grids.known)
-    for layout, count, channels in ((NPC, shape[1], shape[2]), (NCP, shape[2], shape[1])):
-        fit = grids.of_tokens(count, guess=layout == NPC) if min(count, channels) > 1 else None
-        if fit:
-            taps.append(Tap(port, layout, *fit))
-    return sorted(taps, key=lambda tap: (tap.grid not in grids.known, tap.prefix))
-
+from ovxai.graph.dims import Tap
+from ovxai.graph.graph import Graph, key_of, source, sources
+from ovxai.trace.place import Place, place
+from ovxai.trace.walk import Trace
 
 # Trying a tensor, and the tensors that everything must pass on its way from the picture to the scores.
 
@@ -124,24 +44,46 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trunk:
-    """From `picture` to `logits`. batch: witness size of both. ports: what everything passes, picture to scores."""
+    """From `picture` to `logits`. trace: where on the picture tensors lie. ports: what everything passes, picture to scores."""
 
     graph: Graph
     picture: ov.Node
     logits: ov.Output
-    batch: int
-    grids: Grids
+    trace: Trace
     ports: list[ov.Output]
 
-    def taps(self, port: ov.Output) -> list[Tap]:
-        shape = self.graph.shape(port)
-        return [] if shape is None else possible_taps(port, shape, self.batch, self.grids)
+    def place(self, port: ov.Output) -> Place | str:
+        """Where on the picture the entries of a tensor lie, or why it is no feature map."""
+        return place(self.trace, self.graph.port_of(port))
+
+    def tap(self, port: ov.Output) -> Tap | None:
+        """A tensor as a feature map; None where it is none, or only what a pool over one side has left of one."""
+        found = self.place(port)
+        if isinstance(found, str) or not (found.whole or self._one_sided_layers):
+            return None
+        return as_tap(port, found)
+
+    @cached_property
+    def _one_sided_layers(self) -> bool:
+        """Whether a layer with weights works along one side alone, after the other one is gone: steps in time, columns."""
+        last = next((port for port in reversed(self.ports) if _is_whole(self.place(port))), None)
+        start = self.picture if last is None else last.get_node()
+        weighing = (node for node in self.graph.between(start, self.logits.get_node())[1:] if _projects(self.graph, node))
+        return any(len(self.trace.sides_of(self.graph.port_of(node.output(0)))) == 1 for node in weighing)
 
     def trial(self, tap: Tap, mask: str = POINT) -> Trial:
         value = walk(self.graph, [tap], self.logits, Masks(*grid_dims(tap, self.graph), mask))
         return Trial(
             tap, isinstance(value, Mapped), value.dense, Seen.QUERIES in value.past.seen, Seen.SOFTMAX in value.past.seen
         )
+
+
+def as_tap(port: ov.Output, found: Place) -> Tap:
+    return Tap(port, found.layout, found.grid, found.prefix)
+
+
+def _is_whole(found: Place | str) -> bool:
+    return not isinstance(found, str) and found.whole
 
 
 def dominators(graph: Graph, start: ov.Node, goal: ov.Node, but: tuple[str, str] | None = None) -> list[ov.Output]:
@@ -180,8 +122,8 @@ def token_block(trunk: Trunk, blocks: int) -> tuple[Tap, ...] | No:
     inputs: list[tuple[Tap, ...]] = []
     for port in reversed(trunk.ports):
         merge = _residual_add(graph, port)
-        residual = next((tap for tap in trunk.taps(port) if tap.is_tokens), None)
-        if merge is None or residual is None:
+        residual = trunk.tap(port)
+        if merge is None or residual is None or not residual.is_tokens:
             continue
         if not any(node.get_type_name() in _ATTENTIONS for node in graph.between(port.get_node(), merge)):
             continue
@@ -215,12 +157,9 @@ def _block_taps(trunk: Trunk, residual: Tap, merge: ov.Node) -> tuple[Tap, ...]:
     for port in dominators(graph, start, merge, but=(start.get_name(), merge.get_name())):
         if graph.position(port.get_node()) >= weighed:
             break
-        same = [
-            tap
-            for tap in trunk.taps(port)
-            if (tap.layout, tap.grid, tap.prefix) == (residual.layout, residual.grid, residual.prefix)
-        ]
-        normalised = same[0] if same else normalised
+        tap = trunk.tap(port)
+        if tap and (tap.layout, tap.grid, tap.prefix) == (residual.layout, residual.grid, residual.prefix):
+            normalised = tap
     return (residual,) if normalised is None else (normalised, residual)
 
 
@@ -239,12 +178,10 @@ def _projects(graph: Graph, node: ov.Node) -> bool:
 #
 # CrossViT: each branch's class token looks at the other branch's patches; the branch with the most positions is
 # gated, the other stays as it is. A branch that sees the picture turned round (the second pass of a flip at test
-# time) is none: its grid is no grid of the picture.
+# time) comes after those that see it as it is.
 
 #: Inexact trials after which the search has left the readout for the trunk, where walks get long.
 _PATIENCE = 12
-#: What turns this many entries round turns blue-green-red, not a picture.
-_COLOURS = 4
 
 
 def branch_trial(trunk: Trunk) -> Trial | None:
@@ -254,41 +191,22 @@ def branch_trial(trunk: Trunk) -> Trial | None:
     for node in reversed(trunk.graph.between(trunk.picture, trunk.logits.get_node())):
         if node.get_type_name() != "Add" or not _joins_two(trunk.graph, node):
             continue
-        for tap in trunk.taps(node.output(0)):
-            if (best is not None and _positions(tap) <= _positions(best.tap)) or _sees_it_turned(trunk, tap):
-                continue
-            trial = trunk.trial(tap)
-            if trial.exact and not trial.mixed:
-                best = trial
-            failed += trial.read and not trial.exact
+        tap = trunk.tap(node.output(0))
+        if tap is None or (best is not None and _rank(trunk, tap) <= _rank(trunk, best.tap)):
+            continue
+        trial = trunk.trial(tap)
+        if trial.exact and not trial.mixed:
+            best = trial
+        failed += trial.read and not trial.exact
         if failed >= _PATIENCE:
             break
     return best
 
 
-def _positions(tap: Tap) -> int:
-    return tap.grid[0] * tap.grid[1]
-
-
-def _sees_it_turned(trunk: Trunk, tap: Tap) -> bool:
-    return any(_reverses(trunk.graph, node) for node in trunk.graph.between(trunk.picture, tap.port.get_node()))
-
-
-def _reverses(graph: Graph, node: ov.Node) -> bool:
-    """Whether an axis longer than colours is gone through backwards."""
-    shape = graph.shape(source(node, 0)) if node.get_input_size() else None
-    if shape is None:
-        return False
-    kind = node.get_type_name()
-    if kind in ("Slice", "StridedSlice") and node.get_input_size() > 3:
-        steps = constant_value(source(node, 3))
-        axes = axis_values(node, 4, len(shape)) if kind == "Slice" else None
-        strides = [] if steps is None else np.atleast_1d(steps).tolist()
-        return any(step < 0 and shape[axis] > _COLOURS for axis, step in zip(axes or range(len(shape)), strides))
-    if kind == "Gather":
-        index = constant_value(source(node, 1))
-        return index is not None and np.size(index) > _COLOURS and bool(np.all(np.diff(np.ravel(index)) == -1))
-    return kind == "ReverseSequence"
+def _rank(trunk: Trunk, tap: Tap) -> tuple[bool, int]:
+    found = trunk.place(tap.port)
+    upright = not isinstance(found, str) and "-" not in found.frame.axes
+    return upright, tap.grid[0] * tap.grid[1]
 
 
 def _joins_two(graph: Graph, node: ov.Node) -> bool:

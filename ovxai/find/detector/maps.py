@@ -66,12 +66,16 @@ def is_integral(graph: Graph, node: int) -> bool:
 
 def last_linear(graph: Graph) -> list[int]:
     """The weighted nodes met first going up from the model's outputs; regions of interest end the way up."""
+    return sorted(node for node in behind_weights(graph) if _weighs(graph, node))
 
-    def weighs(node: int) -> bool:
-        return is_linear(graph, node) and not is_integral(graph, node)
 
-    met = graph.above(graph.results, lambda node: weighs(node) or graph.kinds[node] in REGION_POOLS)
-    return sorted(node for node in met if weighs(node))
+def behind_weights(graph: Graph) -> set[int]:
+    """The last weighted nodes of the model, and what hands their values on to its outputs without another one."""
+    return graph.above(graph.results, lambda node: _weighs(graph, node) or graph.kinds[node] in REGION_POOLS)
+
+
+def _weighs(graph: Graph, node: int) -> bool:
+    return is_linear(graph, node) and not is_integral(graph, node)
 
 
 def behind_regions(graph: Graph) -> list[bool]:

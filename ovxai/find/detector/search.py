@@ -10,7 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovxai.errors import TargetLayerError
-from ovxai.find.detector.maps import HeadMap, TokenScores, behind_regions, find_token_scores, head_maps, is_resized, last_linear
+from ovxai.find.detector.maps import (
+    HeadMap,
+    TokenScores,
+    behind_regions,
+    behind_weights,
+    find_token_scores,
+    head_maps,
+    is_resized,
+    last_linear,
+)
 from ovxai.find.detector.outputs import Ingredients, class_columns, is_bare, is_decoded, prediction_form
 from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, box_evidence, choose
 from ovxai.find.detector.tracers import Tracers, step
@@ -139,6 +148,9 @@ class _Search:
     def named(self, request: Request) -> DetectionSite | No:
         """A site from maps [N, A * K, h, w] that the user named; how their channels are read, the graph or the labels say."""
         graph, maps = self.graph, []
+        strange = self._no_scores(request)
+        if strange is not None:
+            return strange
         for name, output in zip(request.options.target_layer, request.layers, strict=True):
             port = graph.port_of(output)
             shape = graph.shape(port)
@@ -165,6 +177,25 @@ class _Search:
         facts = tuple(f"{level.port.get_node().get_friendly_name()}: named by the user" for level in levels)
         ingredients = _ingredients(graph, trail, tables, "none")
         return self._made(tuple(levels), "none", ingredients, why="named by the user", candidates=facts, notes=())
+
+    def _no_scores(self, request: Request) -> No | None:
+        """Why a named tensor can't hold class scores: weights make something else of it, or it leads to boxes alone."""
+        graph = self.graph
+        by_itself = self.on_maps()
+        levels = [] if isinstance(by_itself, No) else [graph.port_of(level.port) for level in by_itself.levels]
+        hint = f"; {'class scores' if levels else 'the last maps of the model'}: "
+        last = levels or [head.port for head in head_maps(graph)]
+        hint += ", ".join(graph.ops[node].get_friendly_name() for node, _ in last) or "none"
+        handed_on = behind_weights(graph)
+        for name, output in zip(request.options.target_layer, request.layers, strict=True):
+            port = graph.port_of(output)
+            if port[0] not in handed_on:
+                return _unfit(
+                    f"the channels of {name} are no class scores of this model: layers with weights come after it{hint}"
+                )
+            if levels and not any(port[0] in graph.above([level]) or level[0] in graph.above([port]) for level in levels):
+                return _unfit(f"the channels of {name} are no class scores of this model{hint}")
+        return None
 
     def _channels(self, head: HeadMap, table: ClassTable | None) -> Channels | No:
         count = self.count

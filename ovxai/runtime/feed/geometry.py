@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ovxai.metadata import WHOLE, MapFrame
+
 Size = tuple[int, int]
 #: Multiplications up to which OpenBLAS, numpy's, starts no threads.
 _ONE_THREAD = 1 << 18
@@ -19,7 +21,7 @@ Rectangle = tuple[float, float, float, float]
 class Geometry:
     """How a picture was fitted into the network's input.
 
-    source, canvas: (height, width) of the picture and of the network's input.
+    source, canvas: (height, width) of the picture and of the network's input, or of the part of it that is spoken of.
     window: x, y, width, height in the picture: the part that the network sees (smaller when cropped).
     content: x, y, width, height on the canvas: where that part lies (smaller when padded).
     """
@@ -38,6 +40,26 @@ class Geometry:
         """x1, y1, x2, y2 of the seen part, in whole pixels of the picture."""
         x, y, width, height = self.window
         return round(x), round(y), round(x + width), round(y + height)
+
+    def within(self, frame: MapFrame) -> Geometry:
+        """The same for a map whose grid covers `frame`'s box of the canvas: what lies beyond it was not looked at."""
+        if frame.box == WHOLE.box:
+            return self
+        x, y, width, height = self.window
+        left, top, inner_width, inner_height = self.content
+        y1, x1, y2, x2 = (share * side for share, side in zip(frame.box, (*self.canvas, *self.canvas), strict=True))
+        begin = max(left, x1), max(top, y1)
+        size = max(0.0, min(left + inner_width, x2) - begin[0]), max(0.0, min(top + inner_height, y2) - begin[1])
+        across, down = width / inner_width, height / inner_height
+        # Shares of the canvas are all that counts of it, so that it can have whole sides.
+        canvas = max(1, round(y2 - y1)), max(1, round(x2 - x1))
+        wide, tall = canvas[1] / (x2 - x1), canvas[0] / (y2 - y1)
+        return Geometry(
+            self.source,
+            canvas,
+            (x + (begin[0] - left) * across, y + (begin[1] - top) * down, size[0] * across, size[1] * down),
+            ((begin[0] - x1) * wide, (begin[1] - y1) * tall, size[0] * wide, size[1] * tall),
+        )
 
     def boxes_to_source(self, boxes: np.ndarray) -> np.ndarray:
         """[K, 4] x1, y1, x2, y2 in canvas pixels -> the same in pixels of the picture, cut at its edges."""
@@ -60,6 +82,8 @@ class Geometry:
         map on a large picture.
         """
         x1, y1, x2, y2 = self.window_box()
+        if x2 <= x1 or y2 <= y1:
+            return np.zeros(self.source, np.float32)
         values = np.ascontiguousarray(values, np.float32)
         if interpolation == "linear" and self.content == (0, 0, self.canvas[1], self.canvas[0]):
             seen = cv2.resize(values, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)  # the same, faster
@@ -80,6 +104,13 @@ class Geometry:
         if interpolation == "cubic":  # overshoots at edges
             np.clip(seen, values.min(), values.max(), out=seen)
         return seen
+
+
+def upright(values: np.ndarray, frame: MapFrame) -> np.ndarray:
+    """A map [h, w] whose axes run as `frame` says -> rows downwards, columns to the right."""
+    down, across = frame.backwards
+    turned = values[:: -1 if down else 1, :: -1 if across else 1]
+    return turned.T if frame.transposed else turned
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -22,13 +22,13 @@ Key = int | Literal["image"]
 class PictureMaps:
     """Maps of one picture and what the model says about it.
 
-    raw_maps: class index or "image" -> [h, w] as the model gives it: u8 0..255, or f32 from a model
+    raw_maps: class index or "image" -> [h, w] as the model gives it, laid upright: u8 0..255, or f32 from a model
         that was inserted with --raw. Best predicted class first.
     labels: class index -> name, for the classes in `raw_maps`.
     scores: class index -> 0..1; of every class for classifiers, of the classes found for detectors.
     predictions: what counts as predicted, best first, boxes in pixels of `picture`.
     target, config: whose maps these are, and how they are shown.
-    picture: the source picture, [H, W, 3] u8 RGB. geometry: how it lay in the network's input.
+    picture: the source picture, [H, W, 3] u8 RGB. geometry: how it lay under the maps' grid.
     source: where it came from; None for arrays. notes: what was asked for and could not be had.
     """
 

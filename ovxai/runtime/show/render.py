@@ -53,6 +53,8 @@ def overlay(picture: np.ndarray, grey: np.ndarray, geometry: Geometry, config: E
     """The picture under its map, [H, W] u8; untouched where the network did not look."""
     paint = _lines if config.style == "contour" else _blend
     x1, y1, x2, y2 = geometry.window_box()
+    if x2 <= x1 or y2 <= y1:
+        return picture.copy()
     seen = paint(picture[y1:y2, x1:x2], grey[y1:y2, x1:x2], config)
     if geometry.covers_picture:
         return seen
