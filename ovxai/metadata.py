@@ -28,6 +28,8 @@ DETECTION = "detection"
 INSTANCE_SEGMENTATION = "instance-segmentation"
 #: The method whose one map stands for no class.
 ACTIVATION_MAP = "activation-map"
+#: The method that derives scores by feature maps.
+GRADIENT = "gradient"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ExplainedInfo:
     num_classes: int | None = None
     class_activation: str = ""
     levels: str = ""
+    combine: str = ""
     map_size: str = ""
     picture_input: str = ""
     picture_range: tuple[float, float] | None = None

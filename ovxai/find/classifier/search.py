@@ -13,13 +13,15 @@ import openvino as ov
 
 from ovxai.collapse.masks import GAUSSIAN, POINT
 from ovxai.errors import TargetLayerError
+from ovxai.find.classifier.levels import cells, coarsest_levels
 from ovxai.find.classifier.trunk import Trial, Trunk, branch_trial, dominators, known_grids, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
 from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
 from ovxai.graph.picture import COLOURS, no_picture, picture_inputs
-from ovxai.options import AUTO
+from ovxai.metadata import GRADIENT
+from ovxai.options import AUTO, PRODUCT
 
 # Where the scores leave the graph: which output, and the logits behind its activation.
 
@@ -133,6 +135,8 @@ class _Search:
     trunk: Trunk
 
     def site(self) -> ClassifierSite | No:
+        if self.request.options.method == GRADIENT:
+            return self._levels()
         if self.request.layers:
             return self._asked_for()
         trials = self._read_upwards()
@@ -216,25 +220,55 @@ class _Search:
         Raises:
             TargetLayerError: the scores do not depend on it, it has no positions, or none that they read.
         """
-        if port.get_node().get_name() not in above:
-            raise TargetLayerError(f"target layer: the scores do not depend on {name!r}")
-        taps = self.trunk.taps(port)
-        if not taps:
-            shape = port.get_partial_shape()
-            raise TargetLayerError(f"target layer: {name!r} has shape {shape}, which holds no grid of positions")
+        taps = self._tap_named(name, port, above)
         trials = [self.trunk.trial(tap) for tap in taps]
         read = [trial for trial in trials if trial.read]
         if not read and alone:
             raise TargetLayerError(f"target layer: of {name!r} the scores read no patch, only tokens beside the grid")
         return min(read or trials, key=lambda trial: len(trial.dense)).tap
 
+    def _tap_named(self, name: str, port: ov.Output, above: set[str]) -> list[Tap]:
+        """The ways in which a named port can be a feature map, the likeliest first.
+
+        Raises:
+            TargetLayerError: the scores do not depend on it, or it has no positions.
+        """
+        if port.get_node().get_name() not in above:
+            raise TargetLayerError(f"target layer: the scores do not depend on {name!r}")
+        taps = self.trunk.taps(port)
+        if not taps:
+            shape = port.get_partial_shape()
+            raise TargetLayerError(f"target layer: {name!r} has shape {shape}, which holds no grid of positions")
+        return taps
+
+    def _levels(self) -> ClassifierSite | No:
+        """Where gradients are asked for: any tensor with positions that the scores depend on."""
+        options = self.request.options
+        if self.request.layers:
+            above = self.trunk.graph.ancestors([self.readout.logits.get_node()])
+            names = zip(options.target_layer, self.request.layers, strict=True)
+            taps = tuple(sorted((self._tap_named(*each, above)[0] for each in names), key=cells))
+            return self._made(taps, GRADIENT, "asked for by --target-layer", ())
+        found = coarsest_levels(self.trunk)
+        taps = found if options.combine == PRODUCT else found[:1]
+        if not taps:
+            index = self.readout.index
+            return No(f"no tensor with positions lies between the picture and output {index}; name one with --target-layer")
+        lines = tuple(f"{tap.name} [{tap.layout}, {tap.grid[0]}x{tap.grid[1]}]: the last tensor of this size" for tap in found)
+        sizes = "each of the coarsest sizes" if len(taps) > 1 else "the coarsest size"
+        return self._made(taps, GRADIENT, f"the last tensor of {sizes} that everything passes", lines)
+
     def _made(self, taps: tuple[Tap, ...], method: str, why: str, lines: tuple[str, ...]) -> ClassifierSite:
         mask = self.request.options.mask
         if mask == AUTO:
-            mask = GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
+            mask = "" if method == GRADIENT else GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
         readout = self.readout
         scores = output_name(self.request.model, readout.index)
-        return ClassifierSite(readout.logits, readout.classes, taps, method, mask, readout.index, scores, self._due(), why, lines)
+        due = self._due()
+        return ClassifierSite(
+            readout.logits, readout.classes, taps, method, mask, readout.index, scores, due, why, lines,
+            exclusive="sigmoid" not in (readout.activation, due),
+        )  # fmt: skip
 
     def _due(self) -> str:
         """What the scores still need when the model hands them out."""

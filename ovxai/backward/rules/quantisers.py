@@ -1,0 +1,26 @@
+"""Fake quantisers: straight through inside their range, as quantisation-aware training has it, nothing outside."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.backward.rules.unary import indicator
+from ovxai.backward.step import Step
+from ovxai.graph import emit
+
+
+def fake_quantize(step: Step) -> dict[int, ov.Output]:
+    """dx = dy where low <= x <= high, times output range over input range: Bengio et al., arXiv 1308.3432."""
+    step.only(0)
+    x, low, high, floor, ceiling = (step.feed(port) for port in range(5))
+    inside = indicator(op.logical_and(op.greater_equal(x, low), op.less_equal(x, high)), x)
+    if not (_alike(step, 1, 3) and _alike(step, 2, 4)):
+        inside = emit.multiply(inside, emit.divide(emit.subtract(ceiling, floor), emit.subtract(high, low)))
+    return {0: step.times(inside)}
+
+
+def _alike(step: Step, one: int, other: int) -> bool:
+    first, second = step.constant(one), step.constant(other)
+    return first is not None and second is not None and first.shape == second.shape and bool(np.array_equal(first, second))
