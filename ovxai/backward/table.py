@@ -54,7 +54,6 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "MaxPool": resampling.max_pool,
     "AvgPool": resampling.avg_pool,
     "AdaptiveAvgPool": resampling.adaptive_avg_pool,
-    "AdaptiveMaxPool": resampling.adaptive_max_pool,
     "Interpolate": resampling.interpolate,
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), shapes.reshape),
     "Transpose": shapes.transpose,

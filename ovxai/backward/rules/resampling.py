@@ -31,13 +31,14 @@ def along(adjoint: ov.Output, axis: int, matrix: np.ndarray) -> ov.Output:
 
 def of_each_entry(make: Callable[[ov.Output], ov.Node], count: int) -> np.ndarray:
     """[out, in]: what a linear operation makes of each of `count` entries in a row. make: on [count, 1] columns, axis 0."""
-    rows = np.eye(count, dtype=np.float32)
-    model = ov.Model([op.result(make(op.constant(rows).output(0)))], [], "rows")
-    return np.array(_run(model))
+    return _made(make, np.eye(count, dtype=np.float32))
 
 
-def _run(model: ov.Model) -> np.ndarray:
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
+def _made(make: Callable[[ov.Output], ov.Node], data: np.ndarray) -> np.ndarray:
+    """What an operation makes of `data`: as the device does it, which is not always what constants are folded to."""
+    feed = op.parameter(list(data.shape), np.float32)
+    model = ov.Model([op.result(make(feed.output(0)))], [feed], "resampled")
+    return np.array(ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([data])[0])
 
 
 def interpolate(step: Step) -> dict[int, ov.Output]:
@@ -78,12 +79,12 @@ def _resizing(step: Step, place: int, before: int, after: int) -> np.ndarray:
             raise Refusal("its scales depend on the picture")
         sizes = op.constant(np.array([given.reshape(-1)[place], 1.0], np.float32)).output(0)
     single = np.eye(before, dtype=np.float32).reshape(before, 1, before, 1)
-    node = op.interpolate(
-        op.constant(single), sizes, attributes["mode"], attributes["shape_calculation_mode"],
+    made = _made(lambda rows: op.interpolate(
+        rows, sizes, attributes["mode"], attributes["shape_calculation_mode"],
         coordinate_transformation_mode=attributes["coordinate_transformation_mode"], nearest_mode=attributes["nearest_mode"],
         antialias=attributes["antialias"], cube_coeff=attributes["cube_coeff"], axes=ints([2, 3]),
-    )  # fmt: skip
-    return np.ascontiguousarray(_run(ov.Model([op.result(node)], [], "resize"))[:, 0, :, 0].T)
+    ), single)  # fmt: skip
+    return np.ascontiguousarray(made[:, 0, :, 0].T)
 
 
 def adaptive_avg_pool(step: Step) -> dict[int, ov.Output]:
@@ -143,7 +144,7 @@ def _trimmed(tensor: ov.Output, step: Step, window: Window, kernel: list[int]) -
     return cut_to(tensor, dims)
 
 
-def _counts(step: Step, window: Window, kernel: list[int]) -> np.ndarray | ov.Output | None:
+def _counts(step: Step, window: Window, kernel: list[int]) -> ov.Output | None:
     """1 / entries that each window averages over, [1, 1, ...]; None where all of them have the whole kernel."""
     dims, out = step.dims(0), step.out_dims
     whole = all(rest >= 0 for rest in window.left_over(dims, out, kernel))
@@ -152,11 +153,19 @@ def _counts(step: Step, window: Window, kernel: list[int]) -> np.ndarray | ov.Ou
         return None
     if not all(dim.is_static for dim in dims[2:]):
         raise Refusal("its windows count fewer entries at the border of a map whose size is open")
-    ones = op.constant(np.ones((1, 1, *(dim.size for dim in dims[2:])), np.float32))
-    pooled = emit.clone(step.node, [ones.output(0)], **{"exclude-pad": False}).output(0)
-    straight = emit.clone(step.node, [ones.output(0)]).output(0)
-    shares = _run(ov.Model([op.result(op.divide(straight, op.multiply(pooled, np.float32(np.prod(kernel)))))], [], "shares"))
-    return op.constant(shares, dtype=step.adjoint.get_element_type()).output(0)
+    ones = np.ones((1, 1, *(dim.size for dim in dims[2:])), np.float32)
+    means = _made(lambda ones: emit.clone(step.node, [ones]), ones)
+    return op.constant(means / _covered(step, window, kernel), dtype=step.adjoint.get_element_type()).output(0)
+
+
+def _covered(step: Step, window: Window, kernel: list[int]) -> np.ndarray:
+    """[1, 1, ...]: how many entries of the map each window covers."""
+    found = np.ones((1, 1), np.float32)
+    for axis, width in enumerate(kernel):
+        first = np.arange(step.out_dims[axis + 2].size) * window.strides[axis] - window.begin[axis]
+        sides = np.minimum(first + width, step.dims(0)[axis + 2].size) - np.maximum(first, 0)
+        found = found[..., None] * sides.astype(np.float32)
+    return found
 
 
 def max_pool(step: Step) -> dict[int, ov.Output]:
@@ -169,11 +178,6 @@ def max_pool(step: Step) -> dict[int, ov.Output]:
         step.word("rounding_type"), step.word("auto_pad"), "i64", 2,
     )  # fmt: skip
     return {0: _scattered(step, pool.output(1), dims)}
-
-
-def adaptive_max_pool(step: Step) -> dict[int, ov.Output]:
-    step.only(0)
-    return {0: _scattered(step, step.node.output(1), step.dims(0))}
 
 
 def _scattered(step: Step, index: ov.Output, dims: tuple[Dim, ...]) -> ov.Output:

@@ -193,7 +193,7 @@ SLOPES: Mapping[str, Slope] = {
     "Abs": lambda step, x, y: op.sign(x).output(0),
     "Swish": _swish,
     "HSwish": _hswish,
-    "HSigmoid": lambda step, x, y: scaled(between(y, 0.0, 1.0), 1 / 6),
+    "HSigmoid": lambda step, x, y: scaled(between(x, -3.0, 3.0), 1 / 6),
     "HardSigmoid": _hard_sigmoid,
     "Gelu": _gelu,
     "Mish": _mish,

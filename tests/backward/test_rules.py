@@ -1,0 +1,51 @@
+"""Every rule of the backward pass against central differences, through the table: a rule without a tiny graph fails."""
+
+import openvino as ov
+import pytest
+
+from helpers import backward_elementwise, backward_structure
+from helpers.differences import Tiny, backward, check, numbers
+from helpers.opsets import is_operation
+from ovxai.backward.table import RULES
+from ovxai.errors import UnsupportedModelError
+
+TABLES = (backward_elementwise, backward_structure)
+APPLY: dict[str, list[Tiny]] = {kind: tinies for table in TABLES for kind, tinies in table.APPLY.items()}
+REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {kind: refused for table in TABLES for kind, refused in table.REFUSE.items()}
+CASES = [(kind, place) for kind in APPLY for place in range(len(APPLY[kind]))]
+
+
+def test_every_rule_has_a_graph():
+    assert set(RULES) == set(APPLY)
+
+
+def test_names_of_rules_are_operations():
+    assert not [kind for kind in RULES if not is_operation(kind)]
+
+
+@pytest.mark.parametrize(("kind", "place"), CASES, ids=[f"{kind}-{place}" for kind, place in CASES])
+def test_a_rule_is_the_derivative(kind, place):
+    tiny = APPLY[kind][place]
+    assert kind in {node.get_type_name() for node in tiny.model().get_ops()}
+    check(tiny)
+
+
+@pytest.mark.parametrize(("kind", "place"), CASES, ids=[f"{kind}-{place}" for kind, place in CASES])
+def test_of_several_targets_at_once(kind, place):
+    check(APPLY[kind][place], count=3)
+
+
+@pytest.mark.parametrize("kind", APPLY)
+def test_with_an_open_batch(kind):
+    check(APPLY[kind][0], count=2, dynamic=(0,))
+
+
+@pytest.mark.parametrize("kind", REFUSE)
+def test_a_rule_refuses_by_name(kind):
+    tiny, word, opened = REFUSE[kind]
+    model = tiny.model(opened)
+    operation = next(node for node in model.get_ordered_ops() if node.get_type_name() == kind)
+    operation.set_friendly_name("the operation")
+    weights = numbers(1, *tiny.model().output(0).get_partial_shape().get_min_shape())
+    with pytest.raises(UnsupportedModelError, match=f"{kind} the operation: .*{word}"):
+        backward(model, weights, tiny.feed())
