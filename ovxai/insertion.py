@@ -149,7 +149,8 @@ def insert(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
         output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
         feature_map=feature_map, labels=given_labels(labels), num_classes=num_classes, map_size=map_size,
-        class_activation=class_activation, levels=levels, combine=combine, memory_budget=memory_budget, probe=probe, verify=verify,
+        class_activation=class_activation, levels=levels, combine=combine, memory_budget=memory_budget, probe=probe,
+        verify=verify,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 

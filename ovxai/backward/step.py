@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,8 +136,16 @@ class Step:
         return sum_to(self.targets, adjoint, self.out_shape, self.dims(port))
 
 
+@dataclass(frozen=True)
+class Negated:
+    """Minus the adjoint of an input: see `linear.py`. Rules being linear, a sign can wait until the end."""
+
+    tensor: ov.Output
+
+
+Found = Mapping[int, ov.Output | Negated]
 #: step -> per input the derivative by it; inputs that nobody asks for may be left out.
-Rule = Callable[[Step], dict[int, ov.Output]]
+Rule = Callable[[Step], Found]
 
 
 def sum_to(targets: Targets, adjoint: ov.Output, wide: Sequence[int], dims: Dims) -> ov.Output:

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ovxai.backward.rules import (
-    attention, binary, linear, normalisation, quantisers, reductions, resampling, selection, shapes, unary,
+    attention,
+    binary,
+    linear,
+    normalisation,
+    quantisers,
+    reductions,
+    resampling,
+    selection,
+    shapes,
+    unary,
 )  # fmt: skip
 from ovxai.backward.step import Rule
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import openvino as ov
 
@@ -68,10 +68,17 @@ class Targets:
 
     def plus(self, one: ov.Output, other: ov.Output) -> ov.Output:
         """The sum of two adjoints of one tensor."""
+        return self._joined(one, other, emit.add)
+
+    def minus(self, one: ov.Output, other: ov.Output) -> ov.Output:
+        """The difference of two adjoints of one tensor."""
+        return self._joined(one, other, emit.subtract)
+
+    def _joined(self, one: ov.Output, other: ov.Output, join: Callable[[ov.Output, ov.Output], ov.Output]) -> ov.Output:
         first, second = self._folded.get(key_of(one)), self._folded.get(key_of(other))
         if first is not None and second is not None:
-            return self.unfold(emit.add(first[0], second[0]), first[1])
-        return emit.add(one, other)
+            return self.unfold(join(first[0], second[0]), first[1])
+        return join(one, other)
 
 
 def _same_for_all(factor: ov.Output, rank: int) -> bool:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ovxai.labels import given_labels
-from ovxai.options import AUTO, CLASS_ACTIVATIONS, COMBINES, EMBEDDINGS, LEVELS, MASKS, METHODS, TASKS, PRODUCT, InsertOptions, height_width
+from ovxai.options import (
+    AUTO,
+    CLASS_ACTIVATIONS,
+    COMBINES,
+    EMBEDDINGS,
+    LEVELS,
+    MASKS,
+    METHODS,
+    PRODUCT,
+    TASKS,
+    InsertOptions,
+    height_width,
+)
 
 if TYPE_CHECKING:
     from ovxai.runtime.feed.preprocess import PreprocessOptions

@@ -58,9 +58,7 @@ def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Tar
     return found
 
 
-def _seed(
-    logits: ov.Output, rows: ov.Output, site: ClassifierSite, batch: Dim, targets: Targets, *, scaled: bool
-) -> ov.Output:
+def _seed(logits: ov.Output, rows: ov.Output, site: ClassifierSite, batch: Dim, targets: Targets, *, scaled: bool) -> ov.Output:
     """The derivative of the targets by the logits, [N, C] or [K, N, C]. rows: i64 [K] or [N, K], the classes.
 
     Of classes that exclude each other the logarithm of the probability p, else the logit. Up to the factor 1 - p, which
@@ -122,5 +120,3 @@ def information(site: ClassifierSite, options: InsertOptions) -> ExplainedInfo:
         prediction_format="scores",
         explained_output=site.output,
     )
-
-

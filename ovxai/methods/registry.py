@@ -30,7 +30,7 @@ class Method(Generic[S]):
             raise TypeError(f"a {type(site).__name__} is no {self.kind.__name__}")
         if options.method == ACTIVATION_MAP:
             return activation_map.build(graph, site, options, self.information(site, options))
-        if options.method == GRADIENT:
+        if options.method == GRADIENT and isinstance(site, ClassifierSite):
             return gradient.build(graph, site, options)
         return self.build(graph, site, options)
 

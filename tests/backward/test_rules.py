@@ -1,6 +1,5 @@
 """Every rule of the backward pass against central differences, through the table: a rule without a tiny graph fails."""
 
-import openvino as ov
 import pytest
 
 from helpers import backward_elementwise, backward_structure
@@ -11,7 +10,9 @@ from ovxai.errors import UnsupportedModelError
 
 TABLES = (backward_elementwise, backward_structure)
 APPLY: dict[str, list[Tiny]] = {kind: tinies for table in TABLES for kind, tinies in table.APPLY.items()}
-REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {kind: refused for table in TABLES for kind, refused in table.REFUSE.items()}
+REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
+    kind: refused for table in TABLES for kind, refused in table.REFUSE.items()
+}
 CASES = [(kind, place) for kind in APPLY for place in range(len(APPLY[kind]))]
 
 

@@ -91,7 +91,8 @@ def backward(model: ov.Model, weights: np.ndarray, feed: Sequence[np.ndarray]) -
     adjoints = derivatives(graph, {graph.results[0]: seed}, taps, targets)
     results = [op.result(adjoint) for adjoint in adjoints if adjoint is not None]
     assert len(results) == len(taps), "an input has no derivative"
-    arrays = _run(ov.Model(results, model.get_parameters(), "backward"), feed)
+    # The model's own output too: plugins share weights that both ways read, and must not take one way for the other.
+    _, *arrays = _run(ov.Model([*model.get_results(), *results], model.get_parameters(), "backward"), feed)
     return [array if targets.lead else array[None] for array in arrays]
 
 

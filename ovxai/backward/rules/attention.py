@@ -38,7 +38,9 @@ def attention(step: Step) -> dict[int, ov.Output]:
         if 1 in step.wanted:
             found[1] = emit.matmul(scores, query, True, False)
     wide = step.out_shape[:-2]
-    return {port: sum_to(step.targets, tensor, [*wide, *step.shape(port)[-2:]], step.dims(port)) for port, tensor in found.items()}
+    return {
+        port: sum_to(step.targets, tensor, [*wide, *step.shape(port)[-2:]], step.dims(port)) for port, tensor in found.items()
+    }
 
 
 def _scale(step: Step) -> ov.Output:

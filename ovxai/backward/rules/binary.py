@@ -104,7 +104,4 @@ def select(step: Step) -> dict[int, ov.Output]:
     step.only(1, 2)
     adjoint, nothing = step.adjoint, number(0.0, step.adjoint)
     taken = {1: (adjoint, nothing), 2: (nothing, adjoint)}
-    return {
-        port: step.summed(op.select(step.feed(0), *taken[port]).output(0), port)
-        for port in sorted(step.wanted)
-    }
+    return {port: step.summed(op.select(step.feed(0), *taken[port]).output(0), port) for port in sorted(step.wanted)}

@@ -2,72 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.backward.rules.window import Window, cut_to
-from ovxai.backward.step import Refusal, Step, sum_to
+from ovxai.backward.step import Found, Negated, Refusal, Step, sum_to
 from ovxai.graph import emit
-from ovxai.graph.dims import ONE, Dim, Dims
+from ovxai.graph.dims import ONE, Dim, Dims, sizes
 
 
-def convolution(step: Step) -> dict[int, ov.Output]:
+def convolution(step: Step) -> Found:
     """y = W * x  ->  dx = W' * dy: the same weights in a transposed convolution."""
-    return {0: step.unfolded(_backprop(step, op.convolution_backprop_data), 0)}
+    return _backprop(step, op.convolution_backprop_data, step.shape(1)[:2])
 
 
-def group_convolution(step: Step) -> dict[int, ov.Output]:
+def group_convolution(step: Step) -> Found:
     """As a convolution; the groups stay among themselves."""
-    return {0: step.unfolded(_backprop(step, op.group_convolution_backprop_data), 0)}
+    return _backprop(step, op.group_convolution_backprop_data, step.shape(1)[1:3])
 
 
-def convolution_backprop(step: Step) -> dict[int, ov.Output]:
+def convolution_backprop(step: Step) -> Found:
     """y = W' * x  ->  dx = W * dy: the same weights in a convolution."""
-    return {0: step.unfolded(_forward(step, op.convolution), 0)}
+    return _forward(step, op.convolution, step.shape(1)[:2])
 
 
-def group_convolution_backprop(step: Step) -> dict[int, ov.Output]:
+def group_convolution_backprop(step: Step) -> Found:
     """As a transposed convolution; the groups stay among themselves."""
-    return {0: step.unfolded(_forward(step, op.group_convolution), 0)}
+    return _forward(step, op.group_convolution, step.shape(1)[1:3])
 
 
-def _backprop(step: Step, make: Callable[..., ov.Node]) -> ov.Output:
+def _backprop(step: Step, make: Callable[..., ov.Node], channels: Sequence[int]) -> Found:
     step.only(0)
     dims = step.dims(0)
     window = Window.of(step, dims)
     kernel = list(step.shape(1)[2 - len(dims) :])
+    weights = _Weights.of(step.feed(1), channels)
     node = make(
-        step.folded(), step.feed(1), window.strides, pads_begin=window.begin, pads_end=window.end,
+        step.folded(), weights.tensor, window.strides, pads_begin=window.begin, pads_end=window.end,
         dilations=window.dilations, auto_pad="explicit", output_padding=window.left_over(dims, step.out_dims, kernel),
     )  # fmt: skip
-    return cut_to(node.output(0), dims)
+    return {0: weights.result(step.unfolded(cut_to(node.output(0), dims), 0))}
 
 
-def _forward(step: Step, make: Callable[..., ov.Node]) -> ov.Output:
+def _forward(step: Step, make: Callable[..., ov.Node], channels: Sequence[int]) -> Found:
     step.only(0)
     if step.node.get_input_size() > 2 or step.word("auto_pad") != "explicit":
         raise Refusal("its padding follows from the size that it is asked for")
     window = Window.of(step, step.out_dims)
-    return make(step.folded(), step.feed(1), window.strides, window.begin, window.end, window.dilations).output(0)
+    weights = _Weights.of(step.feed(1), channels)
+    node = make(step.folded(), weights.tensor, window.strides, window.begin, window.end, window.dilations)
+    return {0: weights.result(step.unfolded(node.output(0), 0))}
 
 
-def matmul(step: Step) -> dict[int, ov.Output]:
+@dataclass(frozen=True)
+class _Weights:
+    """Weights as the way back may read them: their own, or, of as many inputs as outputs, with the other sign.
+
+    The CPU plugin (OpenVINO 2026.4) takes square weights that are read both ways for one and the same once it has packed
+    them, and silently gives wrong numbers for one of the two. With another sign they are other numbers to it.
+    """
+
+    tensor: ov.Output
+    negated: bool
+
+    @classmethod
+    def of(cls, weights: ov.Output, sides: Sequence[int]) -> _Weights:
+        """sides: numbers of channels that are summed over one way and the other."""
+        if sides[0] != sides[1] or sides[0] == 1:
+            return cls(weights, False)
+        return cls(emit.multiply(weights, emit.scalar(-1.0, weights)), True)
+
+    def result(self, adjoint: ov.Output) -> ov.Output | Negated:
+        return Negated(adjoint) if self.negated else adjoint
+
+
+def matmul(step: Step) -> Found:
     """C = A B  ->  dA = dC B', dB = A' dC; summed over the batches to which an operand was broadcast."""
     turned = [step.flag("transpose_a"), step.flag("transpose_b")]
     rows = [_as_matrix(step.dims(port), port) for port in (0, 1)]
     adjoint = _with_vectors(step, rows)
-    found = {}
+    found: dict[int, ov.Output | Negated] = {}
     for port in sorted(step.wanted):
         other = 1 - port
-        matrix = step.feed(other)
+        fixed = step.graph.is_constant(step.feed(other))
+        weights = _Weights.of(step.feed(other), sizes(rows[other][-2:])) if fixed else _Weights(step.feed(other), False)
+        matrix, flip = weights.tensor, turned[other]
         if len(step.shape(other)) == 1:
             matrix, flip = emit.reshape(matrix, rows[other]), False
-        else:
-            flip = turned[other]
         own = turned[port] and len(step.shape(port)) > 1
-        found[port] = _operand(step, port, adjoint, (matrix, flip), own, rows)
+        found[port] = weights.result(_operand(step, port, adjoint, (matrix, flip), own, rows))
     return found
 
 

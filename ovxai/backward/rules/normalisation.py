@@ -44,9 +44,7 @@ def _whitened(step: Step, axes: list[int]) -> ov.Output:
     return whitened(step, step.feed(0), step.adjoint, axes, step.number("eps"), inside)
 
 
-def whitened(
-    step: Step, x: ov.Output, adjoint: ov.Output, axes: list[int], eps: float, inside: bool
-) -> ov.Output:
+def whitened(step: Step, x: ov.Output, adjoint: ov.Output, axes: list[int], eps: float, inside: bool) -> ov.Output:
     """The derivative by x of (x - mean) / deviation over `axes`. inside: whether eps is added before the root."""
     from_mean = centred(x, axes)
     variance = op.reduce_mean(op.multiply(from_mean, from_mean), ints(axes), True).output(0)

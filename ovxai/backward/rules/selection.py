@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import openvino as ov
@@ -12,7 +12,7 @@ from ovxai.backward.rules.resampling import along, of_each_entry
 from ovxai.backward.step import Refusal, Step
 from ovxai.backward.targets import Targets
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, ints, number, shape_node, whole_number
+from ovxai.graph.dims import Dim, ints, whole_number
 
 
 def slice_(step: Step) -> dict[int, ov.Output]:
@@ -41,7 +41,8 @@ def strided_slice(step: Step) -> dict[int, ov.Output]:
     strides = step.fixed(3) if step.node.get_input_size() > 3 else [1] * len(begins)
     count = len(begins)
     no_begin, no_end, single = (
-        [bool(bit) for bit in [*attributes[name], *[0] * count][:count]] for name in ("begin_mask", "end_mask", "shrink_axis_mask")
+        [bool(bit) for bit in [*attributes[name], *[0] * count][:count]]
+        for name in ("begin_mask", "end_mask", "shrink_axis_mask")
     )
     kept = [dim for axis, dim in enumerate(_sliced_dims(step, single))]
     adjoint = step.targets.reshaped(step.adjoint, kept) if any(single) else step.adjoint
@@ -110,7 +111,7 @@ def placed(targets: Targets, adjoint: ov.Output, axis: int, chosen: np.ndarray, 
         end = [0] * rank
         end[where] = 1
         adjoint = op.pad(adjoint, ints([0] * rank), ints(end), "constant", emit.scalar(0.0, adjoint)).output(0)
-    return op.gather(adjoint, ints(source), whole_number(where)).output(0)
+    return op.gather(adjoint, ints(source.tolist()), whole_number(where)).output(0)
 
 
 def gather(step: Step) -> dict[int, ov.Output]:
@@ -173,16 +174,15 @@ def pad(step: Step) -> dict[int, ov.Output]:
             continue
         if not dim.is_static:
             raise Refusal("it repeats the border of an axis whose size is open")
-        edges = ([begin[axis], 0], [end[axis], 0])
-        matrix = of_each_entry(lambda x, edges=edges: op.pad(x, *(ints(edge) for edge in edges), mode), dim.size)
-        adjoint = along(adjoint, where, matrix)
+        adjoint = along(adjoint, where, of_each_entry(_bordered(begin[axis], end[axis], mode), dim.size))
     return {0: adjoint}
+
+
+def _bordered(begin: int, end: int, mode: str) -> Callable[[ov.Output], ov.Node]:
+    return lambda columns: op.pad(columns, ints([begin, 0]), ints([end, 0]), mode)
 
 
 def _behind(start: int, dim: Dim) -> Dim:
     if dim.is_static:
         return Dim(start + dim.size)
     return Dim(start + dim.size, lambda: op.add(dim.node(), ints([start])).output(0))
-
-
-__all__ = ["number", "shape_node"]
