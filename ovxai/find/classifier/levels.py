@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ovxai.find.classifier.trunk import Trunk
+from ovxai.find.classifier.trunk import Trunk, token_block
+from ovxai.find.site import No
 from ovxai.graph.dims import Grid, Tap
 
 #: How many sizes are looked at, from the coarsest on.
@@ -26,13 +27,10 @@ def coarsest_levels(trunk: Trunk, count: int = LEVELS) -> tuple[Tap, ...]:
 
 
 def _read(trunk: Trunk, tap: Tap) -> Tap | None:
-    """`tap`, or where the scores only read tokens beside its grid, the last one above with positions that they read."""
-    if not tap.is_tokens:
+    """`tap`, or where the scores read none of its positions but only tokens beside them, the last tensor before of which they
+    do: what the last block looks at, normalised. (Feature times derivative comes to nothing before a normalisation, for its
+    result does not change with the size of what it reads.)"""
+    if not tap.is_tokens or trunk.trial(tap).read:
         return tap
-    same = [
-        other
-        for port in trunk.ports
-        for other in trunk.taps(port)
-        if (other.layout, other.grid, other.prefix) == (tap.layout, tap.grid, tap.prefix)
-    ]
-    return next((other for other in reversed(same) if trunk.trial(other).read), None)
+    taps = token_block(trunk, 1)
+    return None if isinstance(taps, No) else taps[0]
