@@ -40,6 +40,8 @@ class ExplainedInfo:
     `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
     `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
     takes, before mean and scale of `model_info`.
+    `target`: what gradients are of: a class's `logit` or `log-odds`. `derivatives`: friendly names of the
+    nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.
     `extra_outputs`: the outputs that insertion added, in order.
     """
 
@@ -60,6 +62,9 @@ class ExplainedInfo:
     class_activation: str = ""
     levels: str = ""
     combine: str = ""
+    target: str = ""
+    derivatives: tuple[str, ...] = ()
+    level_layouts: str = ""
     map_size: str = ""
     picture_input: str = ""
     picture_range: tuple[float, float] | None = None

@@ -11,13 +11,16 @@ from ovxai.collapse.head.classes import Selection, picked, select_classes
 from ovxai.errors import TargetLayerError
 from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, Dims, dims_of, ints, whole_number
+from ovxai.graph.dims import Dim, dims_of, ints, whole_number
 from ovxai.graph.graph import Graph
 from ovxai.metadata import CLASSIFICATION, GRADIENT, ExplainedInfo
 from ovxai.methods.gradient_maps import Derived, combined
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
 from ovxai.version import __version__
+
+#: What is derived, as rt_info says it.
+LOGIT, LOG_ODDS = "logit", "log-odds"
 
 
 def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
@@ -32,7 +35,7 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     chosen = select_classes(options.asked_classes, site.logits, dims, site.classes)
     rows = ints(range(site.classes)) if chosen is None else chosen.rows
     targets = Targets(site.classes if chosen is None else chosen.count)
-    seed = _seed(flat, rows, site, dims[0], targets, scaled=options.scale)
+    seed = _seed(flat, rows, site, dims[0], targets)
     derived = derived_at(graph, site, targets.reshaped(seed, dims), targets)
     features = feature_map(graph, site)
     return Branch(
@@ -54,28 +57,33 @@ def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Tar
     for tap, adjoint in zip(site.taps, adjoints, strict=True):
         if adjoint is None:
             raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
-        found.append(Derived(tap, adjoint))
+        found.append(Derived(tap, _named(adjoint, f"{PREFIX}{tap.name}")))
     return found
 
 
-def _seed(logits: ov.Output, rows: ov.Output, site: ClassifierSite, batch: Dim, targets: Targets, *, scaled: bool) -> ov.Output:
+#: The derivatives' nodes are called so, with the layer's name behind: `verify` asks for them.
+PREFIX = "derivative/"
+
+
+def _named(adjoint: ov.Output, name: str) -> ov.Output:
+    """The adjoint as a node of its own name."""
+    own = op.convert(adjoint, adjoint.get_element_type()) if adjoint.get_index() else adjoint.get_node()
+    own.set_friendly_name(name)
+    return own.output(0)
+
+
+def _seed(logits: ov.Output, rows: ov.Output, site: ClassifierSite, batch: Dim, targets: Targets) -> ov.Output:
     """The derivative of the targets by the logits, [N, C] or [K, N, C]. rows: i64 [K] or [N, K], the classes.
 
-    Of classes that exclude each other the logarithm of the probability p, else the logit. Up to the factor 1 - p, which
-    scaling cancels, log p has the derivative of the log-odds; that one does not vanish where p is near 1.
+    Of classes that exclude each other the log-odds log(p / (1 - p)), else the logit. The log-odds have the derivative of
+    log p over 1 - p: the same map, and one that does not vanish where the model is sure.
     """
-    kind = logits.get_element_type()
-    one_hot = _one_hot(rows, site.classes, kind, targets)
-    whole: Dims = targets.dims([batch, Dim(site.classes)])
+    one_hot = _one_hot(rows, site.classes, logits.get_element_type(), targets)
     if not site.exclusive:
-        return emit.broadcast(one_hot, whole)
+        return emit.broadcast(one_hot, targets.dims([batch, Dim(site.classes)]))
     own = op.greater(one_hot, emit.scalar(0.5, one_hot))
     others = op.select(own, emit.scalar(_NEVER, logits), logits)
-    seed = op.subtract(one_hot, op.softmax(others, 1 + targets.lead)).output(0)
-    if scaled:
-        return seed
-    shares = op.select(own, emit.scalar(0.0, logits), op.softmax(logits, 1))
-    return emit.multiply(seed, emit.reduce_sum(shares.output(0), [1 + targets.lead], True))
+    return op.subtract(one_hot, op.softmax(others, 1 + targets.lead)).output(0)
 
 
 #: A logit whose class never comes about; every float type can hold it.
@@ -113,6 +121,10 @@ def information(site: ClassifierSite, options: InsertOptions) -> ExplainedInfo:
         grid=tap.grid if tap.is_tokens else None,
         prefix_tokens=tap.prefix if tap.is_tokens else None,
         combine=options.combine,
+        target=LOG_ODDS if site.exclusive else LOGIT,
+        derivatives=tuple(f"{PREFIX}{each.name}" for each in site.taps),
+        level_layouts=",".join(each.layout for each in site.taps),
+        level_grids=",".join(f"{each.grid[0]}x{each.grid[1]}" for each in site.taps),
         classes=options.asked_classes,
         num_classes=site.classes,
         score_output=site.score_output,

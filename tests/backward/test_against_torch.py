@@ -5,9 +5,9 @@ import openvino as ov
 import pytest
 
 import ovxai
+from helpers.explained import info_of
 from ovxai.graph.dims import CHANNEL_AXIS
 from ovxai.graph.names import port_named
-from ovxai.metadata import ExplainedInfo
 
 NETWORKS = (
     "resnet18", "tf_efficientnet_lite0", "mobilenetv3_large_100", "convnext_tiny", "vit_tiny_patch16_224",
@@ -42,11 +42,11 @@ def test_the_map_is_that_of_autograd(exported, combine):
     from helpers.autograd import class_map
 
     network, model, picture = exported
-    layers = ExplainedInfo.read(ovxai.insert(model, method="gradient", probe=False)).target_layers
+    layers = info_of(ovxai.insert(model, method="gradient", probe=False)).target_layers
     for layer in layers:
         explained = ovxai.insert(model, method="gradient", combine=combine, target_layer=layer, scale=False, probe=False)
         ours = np.array(run(explained, picture)["saliency_map"])[0, 0]
-        info = ExplainedInfo.read(explained)
+        info = info_of(explained)
         wanted = class_map(network, picture, value_of(model, layer, picture), CHANNEL_AXIS[info.layout], combine)[0]
         wanted = wanted[info.prefix_tokens or 0 :] if info.grid else wanted
         assert np.corrcoef(ours.ravel(), wanted.ravel())[0, 1] >= 0.9999

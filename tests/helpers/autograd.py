@@ -8,7 +8,7 @@ import numpy as np
 
 
 def class_map(network: Any, picture: np.ndarray, layer: np.ndarray, axis: int, combine: str) -> np.ndarray:
-    """[positions] of the top class: HiResCAM or LayerCAM of its log-probability, negatives cut.
+    """[positions] of the top class: HiResCAM or LayerCAM of its log-odds, negatives cut.
 
     layer: what the exported model has at its target layer, by which torch's tensor is found. axis: of the channels.
 
@@ -20,7 +20,8 @@ def class_map(network: Any, picture: np.ndarray, layer: np.ndarray, axis: int, c
     recorded = _recorded(network, torch.from_numpy(picture))
     scores = recorded.pop()
     tensor = _alike(recorded, layer)
-    target = torch.log_softmax(scores, 1)[:, scores.argmax(1)].sum()
+    chosen = torch.log_softmax(scores, 1)[:, scores.argmax(1)].sum()
+    target = chosen - torch.log(-torch.expm1(chosen))
     (slope,) = torch.autograd.grad(target, tensor)
     slope = slope.clamp(min=0) if combine == "layercam" else slope
     return (slope * tensor).sum(axis).clamp(min=0).detach().numpy()

@@ -32,9 +32,12 @@ def feed(batch: int = 1) -> np.ndarray:
     return numbers(batch, 3, *toys.SIZE)
 
 
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    shifted = scores.astype(np.float64)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+def log_odds(scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """[N]: the logarithm of a class's probability over that of all others together."""
+    rows = np.arange(len(scores))
+    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
+    powers[rows, chosen] = 0
+    return scores[rows, chosen] - scores.max(1) - np.log(powers.sum(1))
 
 
 def moved_scores(model: ov.Model, layer: str, value: np.ndarray) -> np.ndarray:
@@ -49,7 +52,7 @@ def moved_scores(model: ov.Model, layer: str, value: np.ndarray) -> np.ndarray:
 
 
 def hires_cam(model: ov.Model, layer: str, axis: int, step: float = 0.02) -> np.ndarray:
-    """[N, cells] by differences: how the log-probability of the top class changes with the strength of one cell."""
+    """[N, cells] by differences: how the log-odds of the top class change with the strength of one cell."""
     batch = feed(model.input(0).get_partial_shape()[0].get_length())
     twin = model.clone()
     twin.add_outputs(port_named(twin, layer))
@@ -65,7 +68,7 @@ def hires_cam(model: ov.Model, layer: str, axis: int, step: float = 0.02) -> np.
         gate = np.expand_dims(gate.reshape(1, *sides), axis)
 
         def at(shift: float, gate: np.ndarray = gate) -> np.ndarray:
-            return log_odds(moved_scores(model, layer, value * (1 + shift * gate)))[np.arange(len(best)), best]
+            return log_odds(moved_scores(model, layer, value * (1 + shift * gate)), best)
 
         near, far = ((at(size) - at(-size)) / (2 * size) for size in (step, 2 * step))
         rows.append((4 * near - far) / 3)
