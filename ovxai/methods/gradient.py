@@ -66,8 +66,8 @@ PREFIX = "derivative/"
 
 
 def _named(adjoint: ov.Output, name: str) -> ov.Output:
-    """The adjoint as a node of its own name."""
-    own = op.convert(adjoint, adjoint.get_element_type()) if adjoint.get_index() else adjoint.get_node()
+    """The adjoint as a node of its own, which plugins drop: other nodes may go by another form of the same numbers."""
+    own = op.convert(adjoint, adjoint.get_element_type())
     own.set_friendly_name(name)
     return own.output(0)
 

@@ -29,6 +29,12 @@ def test_right_maps_hold(name: str, combine: str, scale: bool) -> None:
     assert any(check.name.startswith("derivative by") and check.ok for check in report.checks)
 
 
+def test_several_classes_of_one_picture_hold() -> None:
+    """Their adjoints stay folded into one axis on the way."""
+    report = verify(ovxai.insert(toys.cnn(), method="gradient", classes="all"))
+    assert report.ok, report
+
+
 @pytest.mark.parametrize("classes", ["top:3", "2,0", "all"])
 def test_several_classes_hold(classes: str) -> None:
     report = verify(ovxai.insert(toys.cnn(-1), method="gradient", classes=classes), samples=2)
