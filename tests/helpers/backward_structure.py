@@ -57,6 +57,12 @@ def matmul(one: tuple[int, ...], other: tuple[int, ...], turn_one: bool = False,
     return Tiny(lambda a, b: op.matmul(a, b, turn_one, turn_other), (one, other))
 
 
+def compressed(*shape: int) -> ov.Node:
+    """Weights as NNCF writes them: whole numbers, and a scale per output."""
+    whole = np.clip(np.round(numbers(*shape, size=40)), -127, 127).astype(np.int8)
+    return op.multiply(op.convert(op.constant(whole), np.float32), np.abs(numbers(shape[0], 1, size=0.02)))
+
+
 def attention(*shapes: tuple[int, ...], mask: np.ndarray | None = None, scale: float | None = None) -> Tiny:
     def make(query: ov.Node, key: ov.Node, value: ov.Node) -> ov.Node:
         further = [mask] if mask is not None else []
@@ -131,6 +137,7 @@ APPLY: dict[str, list[Tiny]] = {
         Tiny(lambda x: op.matmul(x, numbers(4, 4), False, False), ROWS),
         Tiny(lambda x: op.matmul(x, numbers(4, 4), False, True), ROWS),
         Tiny(lambda x: op.matmul(numbers(6, 6), x, True, False), ROWS),
+        Tiny(lambda x: op.matmul(x, compressed(8, 4), False, True), ROWS),
     ],
     "ScaledDotProductAttention": [
         attention((2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 2)),

@@ -59,10 +59,12 @@ def _forward(step: Step, make: Callable[..., ov.Node], channels: Sequence[int]) 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Weights as the way back may read them: their own, or, of as many inputs as outputs, with the other sign.
+    """Weights as the way back may read them: their own, or, where the device would stumble, with the other sign.
 
     The CPU plugin (OpenVINO 2026.4) takes square weights that are read both ways for one and the same once it has packed
-    them, and silently gives wrong numbers for one of the two. With another sign they are other numbers to it.
+    them, and silently gives wrong numbers for one of the two. With another sign they are other numbers to it. Weights
+    compressed to whole numbers it divides by zero when a product reads them the other way round; with another sign they
+    are unpacked while it compiles.
     """
 
     tensor: ov.Output
@@ -71,7 +73,8 @@ class _Weights:
     @classmethod
     def of(cls, weights: ov.Output, sides: Sequence[int]) -> _Weights:
         """sides: numbers of channels that are summed over one way and the other."""
-        if sides[0] != sides[1] or sides[0] == 1:
+        square = sides[0] == sides[1] > 1
+        if not square and not emit.has_whole_numbers(weights):
             return cls(weights, False)
         return cls(emit.multiply(weights, emit.scalar(-1.0, weights)), True)
 
