@@ -27,6 +27,8 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     **{kind: unary.by(slope) for kind, slope in unary.SLOPES.items()},
     **dict.fromkeys(unary.STAIRCASES, unary.flat),
     **dict.fromkeys(("Convert", "ConvertLike"), unary.convert),
+    "Relu": unary.relu,
+    "Clamp": unary.clamp,
     "Identity": unary.same,
     "Negative": unary.negated,
     "PRelu": unary.prelu,

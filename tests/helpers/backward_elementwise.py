@@ -25,8 +25,10 @@ def steep(x: ov.Node) -> ov.Node:
 
 
 APPLY: dict[str, list[Tiny]] = {
-    "Relu": [Tiny(op.relu)],
-    "Clamp": [Tiny(lambda x: op.clamp(x, -0.5, 0.75)), Tiny(lambda x: op.clamp(x, 0.0, 3.4e38))],
+    "Relu": [Tiny(op.relu), Tiny(lambda x: quantised(op.relu(x), 0.0, 1.0)), Tiny(lambda x: quantised(op.relu(x), -0.5, 1.0))],
+    "Clamp": [
+        Tiny(lambda x: quantised(op.clamp(x, 0.0, 0.75), 0.0, 0.75)), Tiny(lambda x: quantised(op.clamp(x, 0.0, 0.5), 0.0, 0.75)),
+        Tiny(lambda x: op.clamp(x, -0.5, 0.75)), Tiny(lambda x: op.clamp(x, 0.0, 3.4e38))],
     "Sigmoid": [Tiny(op.sigmoid)],
     "Tanh": [Tiny(op.tanh)],
     "Exp": [Tiny(op.exp)],

@@ -13,6 +13,7 @@ from openvino import opset13 as op
 
 from ovxai.backward.step import Refusal, Rule, Step
 from ovxai.graph import emit
+from ovxai.graph.graph import constant_value, source
 
 #: (step, x, y) -> dy/dx. x: what the operation reads, y: what it has made of it.
 Slope = Callable[[Step, ov.Output, ov.Output], ov.Output]
@@ -64,6 +65,33 @@ def between(tensor: ov.Output, low: float, high: float) -> ov.Output:
 
 #: Ends of a range beyond this are none.
 _FAR = 1e30
+
+
+def relu(step: Step) -> dict[int, ov.Output]:
+    return _cut(step, 0.0, math.inf)
+
+
+def clamp(step: Step) -> dict[int, ov.Output]:
+    return _cut(step, step.number("min"), step.number("max"))
+
+
+def _cut(step: Step, low: float, high: float) -> dict[int, ov.Output]:
+    """Through where nothing was cut off."""
+    if _quantised_within(step, low, high):
+        return {0: step.adjoint}
+    return {0: step.times(between(step.result, low, high))}
+
+
+def _quantised_within(step: Step, low: float, high: float) -> bool:
+    """Whether all that read the result are quantisers of a range within `low` to `high`: then none of what is cut off comes
+    through them, and the result itself need not be read once more."""
+    readers = [reader.get_node() for reader in step.result.get_target_inputs() if step.graph.knows(reader.get_node())]
+    if not readers or any(reader.get_type_name() != "FakeQuantize" for reader in readers):
+        return False
+    ends = [[constant_value(source(reader, port)) for port in (1, 2)] for reader in readers]
+    return all(
+        floor is not None and ceiling is not None and floor.min() >= low and ceiling.max() <= high for floor, ceiling in ends
+    )
 
 
 def same(step: Step) -> dict[int, ov.Output]:
@@ -183,8 +211,6 @@ def prelu(step: Step) -> dict[int, ov.Output]:
 
 
 SLOPES: Mapping[str, Slope] = {
-    "Relu": lambda step, x, y: between(y, 0.0, math.inf),
-    "Clamp": lambda step, x, y: between(y, step.number("min"), step.number("max")),
     "Sigmoid": _sigmoid,
     "Tanh": lambda step, x, y: _of_square(y, -1.0, 1.0),
     "Exp": lambda step, x, y: y,
