@@ -87,7 +87,7 @@ def insert(
     mask: str = "auto",
     blocks: int = 1,
     scale: bool = True,
-    classes: str = "all",
+    classes: str | None = None,
     embed: str | None = None,
     feature_vector: bool = False,
     feature_map: bool | None = None,
@@ -97,6 +97,7 @@ def insert(
     map_size: str | None = None,
     class_activation: str | None = None,
     levels: str = "mean",
+    combine: str = "product",
     memory_budget: int = 512,
     probe: bool = True,
     verify: bool = False,
@@ -108,7 +109,8 @@ def insert(
     model: path of anything OpenVINO reads, an `ov.Model` (which is not changed), or a PyTorch module or
         exported program, which is converted, without hooks.
     task: "auto", "classification", "detection" or "instance-segmentation".
-    method: "auto", "reciprocam", "vit-reciprocam", "det-class-probability-map", "inst-seg" or "activation-map".
+    method: "auto", "reciprocam", "vit-reciprocam", "det-class-probability-map", "inst-seg",
+        "activation-map" or "gradient".
     target_layer: which tensors are gated, or hold a detector's class logits: friendly node names or tensor
         names, `name:port` where the port is not 0; one, or several.
     output: name or index of the output whose scores are explained. Default: the first that looks like scores.
@@ -116,7 +118,7 @@ def insert(
         gaussian for ViT Recipro-CAM, else point.
     blocks: how many transformer blocks before the end the gate sits, from 1.
     scale: maps are u8, min-max scaled to 0..255 each; False: f32, in the units of the scores.
-    classes: "all", "top:K" or indices such as "0,3,7".
+    classes: "all", "top:K" or indices such as "0,3,7". Default: all; of gradients top:1.
     embed: "map" adds `saliency_map_resized` u8 [N, C, H, W] at the input's size, "overlay" `saliency_overlay`
         u8 [N, H, W, 3] RGB, the map of the strongest class over the picture.
     feature_vector: also `feature_vector` f32 [N, c]. feature_map: also `feature_map` f32 [N, c, h, w];
@@ -127,6 +129,7 @@ def insert(
     map_size: "HxW", grid of the maps of detectors and instance segmentation, in cells.
     class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax.
     levels: "mean" or "max" over a detector's pyramid levels.
+    combine: how gradients become a map: "product" over several levels, or "hirescam", "layercam" or "gradcam" at one layer.
     memory_budget: MB that may be used at once where the maps can only be computed densely.
     probe: see in two inferences whether the result runs and its maps carry anything; `insert_with_report` hands
         on what they show.
@@ -154,9 +157,8 @@ def insert(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
         output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
         feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset, num_classes=num_classes,
-        map_size=map_size,
-        class_activation=class_activation, levels=levels, memory_budget=memory_budget, probe=probe, verify=verify,
-        trust=trust,
+        map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, memory_budget=memory_budget,
+        probe=probe, verify=verify, trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 

@@ -39,6 +39,8 @@ INSTANCE_SEGMENTATION = "instance-segmentation"
 FEATURES = "features"
 #: The method whose one map stands for no class.
 ACTIVATION_MAP = "activation-map"
+#: The method that derives scores by feature maps.
+GRADIENT = "gradient"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ class ExplainedInfo:
     `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
     `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
     takes, before mean and scale of `model_info`.
-    `map_frame`, `map_axes`: see `MapFrame`. `extra_outputs`: the outputs that insertion added, in order.
+    `map_frame`, `map_axes`: see `MapFrame`.
+    `target`: what gradients are of: a class's `logit` or `log-odds`. `derivatives`: friendly names of the
+    nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.
+    `extra_outputs`: the outputs that insertion added, in order.
     """
 
     version: str
@@ -97,6 +102,10 @@ class ExplainedInfo:
     num_classes: int | None = None
     class_activation: str = ""
     levels: str = ""
+    combine: str = ""
+    target: str = ""
+    derivatives: tuple[str, ...] = ()
+    level_layouts: str = ""
     map_size: str = ""
     picture_input: str = ""
     picture_range: tuple[float, float] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from ovxai.errors import UsageError
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, GRADIENT, INSTANCE_SEGMENTATION
 
 AUTO = "auto"
 #: What the search for the place to explain reads, by task.
@@ -34,9 +34,10 @@ READS = {
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
     ACTIVATION_MAP: Method((CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
+    GRADIENT: Method((CLASSIFICATION,), frozenset({"classes", "combine"})),
 }
 #: Methods that nothing but their name asks for.
-ON_REQUEST = (ACTIVATION_MAP,)
+ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
 #: What is read whatever the method: these concern the search as a whole, or what is made of any map.
 ALWAYS_READ = frozenset(
     {"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "labels_offset", "probe", "verify", "trust"}
@@ -48,6 +49,9 @@ MASKS = (AUTO, "point", "gaussian")
 EMBEDDINGS = ("map", "overlay")
 CLASS_ACTIVATIONS = ("softmax", "sigmoid", "none")
 LEVELS = ("mean", "max")
+#: How gradients become a map: over several levels, or at one.
+PRODUCT, HIRES_CAM, LAYER_CAM, GRAD_CAM = "product", "hirescam", "layercam", "gradcam"
+COMBINES = (PRODUCT, HIRES_CAM, LAYER_CAM, GRAD_CAM)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class InsertOptions:
     mask: str = AUTO
     blocks: int = 1
     scale: bool = True
-    classes: str = "all"
+    classes: str | None = None
     embed: str | None = None
     feature_vector: bool = False
     feature_map: bool | None = None
@@ -77,6 +81,7 @@ class InsertOptions:
     map_size: str | None = None
     class_activation: str | None = None
     levels: str = "mean"
+    combine: str = PRODUCT
     memory_budget: int = 512
     probe: bool = True
     verify: bool = False
@@ -89,6 +94,7 @@ class InsertOptions:
         _one_of("embed", self.embed, (None, *EMBEDDINGS))
         _one_of("class_activation", self.class_activation, (None, *CLASS_ACTIVATIONS))
         _one_of("levels", self.levels, LEVELS)
+        _one_of("combine", self.combine, COMBINES)
         if self.blocks < 1:
             raise UsageError(f"blocks: {self.blocks} is below 1; give how many transformer blocks before the end to gate")
         if self.labels_offset is not None and self.labels_offset < 0:
@@ -99,15 +105,26 @@ class InsertOptions:
             raise UsageError(f"memory budget: {self.memory_budget} MB is below 1")
         if self.map_size is not None:
             parse_size(self.map_size)
-        parse_classes(self.classes)
+        if self.classes is not None:
+            parse_classes(self.classes)
         if self.blocks > 1 and self.target_layer:
             raise UsageError("blocks: --target-layer names the gated tensors already; give one of the two")
+        if self.method == GRADIENT and self.combine != PRODUCT and len(self.target_layer) > 1:
+            raise UsageError(f"combine: {self.combine} is made at one layer; give one --target-layer, or --combine product")
         refuse_unread(self, _possible(self.task, self.method))
+
+    @property
+    def asked_classes(self) -> str:
+        """`classes`, or what the method takes by itself: gradients cost a backward pass per class, so one is enough."""
+        return self.classes or ("top:1" if self.method == GRADIENT else "all")
 
     @property
     def given(self) -> tuple[str, ...]:
         """Names of the options that are set away from their defaults."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+        usual = {"classes": (None, "all")}
+        return tuple(
+            field.name for field in fields(self) if getattr(self, field.name) not in usual.get(field.name, (field.default,))
+        )
 
 
 def options_read(task: str, method: str) -> frozenset[str]:

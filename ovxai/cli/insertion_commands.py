@@ -138,8 +138,8 @@ def _summary(done: Insertion) -> list[str]:
         f"map           {_map_shape(done.model)}, " + ("u8 scaled to 0..255 per map" if info.scaled else "f32, not scaled"),
         f"frame         {','.join(f'{share:g}' for share in info.map_frame)} of the input (y1,x1,y2,x2), axes {info.map_axes}",
         f"classes       {info.classes}" + (f" of {info.num_classes}" if info.num_classes else ""),
-        f"collapse      {info.collapse}",
     ]
+    lines += [f"{word:13} {text}" for word, text in (("combine", info.combine), ("collapse", info.collapse)) if text]
     return [*lines, *(f"note          {note}" for note in done.notes)]
 
 

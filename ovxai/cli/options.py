@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ovxai.labels import given_labels
-from ovxai.options import AUTO, CLASS_ACTIVATIONS, EMBEDDINGS, LEVELS, MASKS, METHODS, TASKS, InsertOptions, height_width
+from ovxai.options import (
+    AUTO,
+    CLASS_ACTIVATIONS,
+    COMBINES,
+    EMBEDDINGS,
+    LEVELS,
+    MASKS,
+    METHODS,
+    PRODUCT,
+    TASKS,
+    InsertOptions,
+    height_width,
+)
 
 if TYPE_CHECKING:
     from ovxai.runtime.feed.preprocess import PreprocessOptions
@@ -78,7 +90,7 @@ INSERTING = (
                  help="ViT Recipro-CAM: how many transformer blocks before the end the gate sits."),
     click.option("--scale/--raw", default=True, show_default=True,
                  help="Maps as u8, scaled to 0..255 each, or as f32, as they are."),
-    click.option("--classes", default="all", show_default=True, metavar="all|top:K|0,3,7", help="Which classes have maps."),
+    click.option("--classes", metavar="all|top:K|0,3,7", help="Which classes have maps.  [default: all; of gradients top:1]"),
     click.option("--embed", type=click.Choice(EMBEDDINGS),
                  help="Also put the map at the input's size, or the finished overlay, into the graph."),
     click.option("--feature-vector/--no-feature-vector", default=False, show_default=True,
@@ -94,6 +106,8 @@ INSERTING = (
                  help="Detection: over the class logits.  [default: softmax]"),
     click.option("--levels", type=click.Choice(LEVELS), default="mean", show_default=True,
                  help="Detection: how pyramid levels are joined."),
+    click.option("--combine", type=click.Choice(COMBINES), default=PRODUCT, show_default=True,
+                 help="Gradients: the product over several levels of the trunk, or the map at one layer."),
     click.option("--memory-budget", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
                  help="Classifiers: memory for what can only be computed densely."),
     click.option("--probe/--no-probe", default=True, show_default=True,

@@ -102,7 +102,8 @@ class ClassifierSite:
 
     logits: the scores before a final activation, [N, C] or [N, C, 1, ...]. taps: one tensor, or for
     ViT Recipro-CAM the normalised one and the residual. mask: as in rt_info. score_output: a name of the
-    explained output, or its number; score_activation: what its values still need.
+    explained output, or its number; score_activation: what its values still need. exclusive: whether each picture has one
+    class (softmax); else each class is a question of its own (sigmoid).
     """
 
     logits: ov.Output
@@ -117,6 +118,7 @@ class ClassifierSite:
     candidates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     frame: MapFrame = WHOLE
+    exclusive: bool = True
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ def slice_axis(tensor: ov.Output, axis: int, start: Dim | int, stop: Dim | int) 
     return op.slice(tensor, ends[0], ends[1], ints([1]), ints([axis])).output(0)
 
 
+def sliced(tensor: ov.Output, starts: ov.Output, stops: ov.Output, axes: Sequence[int]) -> ov.Output:
+    """tensor[start:stop] along several axes. starts, stops: i64, one per axis."""
+    return op.slice(tensor, starts, stops, ints([1] * len(axes)), ints(axes)).output(0)
+
+
 def _size(edge: Dim | int) -> int:
     return edge if isinstance(edge, int) else edge.size
 

@@ -159,10 +159,15 @@ def _total(graph: Graph, names: set[str]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
+_CONVOLUTIONS = ("Convolution", "GroupConvolution")
+#: Transposed convolutions: where in the shape of their weights stands what one input channel meets.
+_TRANSPOSED = {"ConvolutionBackpropData": 1, "GroupConvolutionBackpropData": 2}
+
+
 def multiply_adds(graph: Graph, node: ov.Node) -> int | None:
     """Of products and convolutions; 0 for everything else, None where the sizes depend on data."""
     kind = node.get_type_name()
-    if kind not in ("MatMul", "Convolution", "GroupConvolution", "ScaledDotProductAttention"):
+    if kind not in ("MatMul", "ScaledDotProductAttention", *_CONVOLUTIONS, *_TRANSPOSED):
         return 0
     out, ins = graph.shape(node.output(0)), [shape for feed in sources(node) if (shape := graph.shape(feed)) is not None]
     if out is None or len(ins) < node.get_input_size():
@@ -173,4 +178,6 @@ def multiply_adds(graph: Graph, node: ov.Node) -> int | None:
         return math.prod(out) * math.prod(ins[1][1:])
     if kind == "GroupConvolution":
         return math.prod(out) * math.prod(ins[1][2:])
+    if kind in _TRANSPOSED:  # each entry that is read meets every weight of its channel once
+        return math.prod(ins[0]) * math.prod(ins[1][_TRANSPOSED[kind] :])
     return math.prod(ins[0]) * ins[1][-2] + math.prod(out) * ins[1][-2]

@@ -31,7 +31,7 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
     size = target_size(site, maps, options)
     maps = [m if i == site.size_level and options.map_size is None else resized(m, size) for i, m in enumerate(maps)]
     saliency = activated(merged(maps, options.levels), options.class_activation or "softmax", site.classes)
-    saliency, index = chosen_classes(saliency, options.classes, site.classes)
+    saliency, index = chosen_classes(saliency, options.asked_classes, site.classes)
     features = feature_map(graph, site)
     return Branch(
         saliency=saliency,
@@ -124,7 +124,7 @@ def information(site: DetectionSite, options: InsertOptions) -> ExplainedInfo:
         feature_layer=name_of(feature) if feature is not None else "",
         layout="NCHW",
         collapse="exact",
-        classes=options.classes,
+        classes=options.asked_classes,
         num_classes=site.classes,
         class_activation=options.class_activation or "softmax",
         levels=options.levels,

@@ -35,7 +35,7 @@ def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
     inside = op.less(threshold, pasted(site, table, grid)).output(0)
     if site.mask_kind == PROTOTYPES:
         inside = op.logical_and(inside, covered(table.boxes, grid)).output(0)
-    saliency, index = chosen_classes(class_means(table, inside, grid, site.classes), options.classes, site.classes)
+    saliency, index = chosen_classes(class_means(table, inside, grid, site.classes), options.asked_classes, site.classes)
     features = feature_map(graph, site)
     return Branch(
         saliency=saliency,
@@ -168,7 +168,7 @@ def information(site: InstanceSite, options: InsertOptions) -> ExplainedInfo:
         feature_layer=name_of(features[len(features) // 2]) if features else "",
         layout="NCHW",
         collapse="exact",
-        classes=options.classes,
+        classes=options.asked_classes,
         num_classes=site.classes,
         map_size=options.map_size or own,
         explained_output=site.output,

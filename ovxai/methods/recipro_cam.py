@@ -38,7 +38,7 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     """
     dims = dims_of(site.logits, graph.known_shape(site.logits))
     features = feature_map(graph, site)
-    selection = select_classes(options.classes, site.logits, dims, site.classes)
+    selection = select_classes(options.asked_classes, site.logits, dims, site.classes)
     # Scaling does not see a shift per class: without the bias less is rounded away in f16 and bf16.
     logits = without_constant(graph, site.logits)[0] if options.scale else site.logits
     chosen = None if selection is None else pushed(logits, selection, graph)
@@ -153,7 +153,7 @@ def information(site: ClassifierSite, options: InsertOptions, dense: tuple[Dense
         prefix_tokens=tap.prefix if tap.is_tokens else None,
         collapse=collapse_word(site, dense),
         collapse_reason="; ".join(f"{note.name} ({note.kind}): {note.reason}" for note in dense),
-        classes=options.classes,
+        classes=options.asked_classes,
         num_classes=site.classes,
         score_output=site.score_output,
         score_activation=site.score_activation,

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION, ExplainedInfo
-from ovxai.methods import activation_map, class_probability_map, instance_masks, recipro_cam
+from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, GRADIENT, INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.methods import activation_map, class_probability_map, gradient, instance_masks, recipro_cam
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
 
@@ -30,6 +30,8 @@ class Method(Generic[S]):
             raise TypeError(f"a {type(site).__name__} is no {self.kind.__name__}")
         if options.method == ACTIVATION_MAP and not isinstance(site, FeatureSite):
             return activation_map.build(graph, site, options, self.information(site, options))
+        if options.method == GRADIENT and isinstance(site, ClassifierSite):
+            return gradient.build(graph, site, options)
         return self.build(graph, site, options)
 
 

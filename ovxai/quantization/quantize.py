@@ -18,7 +18,6 @@ from ovxai.graph.save import check_destination, save_model
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import (
-    ACTIVATION_MAP,
     FEATURE_MAP,
     FEATURE_VECTOR,
     INSTANCE_SEGMENTATION,
@@ -26,7 +25,7 @@ from ovxai.metadata import (
     adopt_onnx_model_info,
     is_explained,
 )
-from ovxai.options import AUTO, InsertOptions, options_read
+from ovxai.options import AUTO, ON_REQUEST, PRODUCT, InsertOptions, options_read
 from ovxai.quantization.keep import Search, Tried, keep_explanation
 from ovxai.quantization.measure import Say, Work, accuracy, find_pictures, judged, look, spread, timed
 from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf
@@ -203,7 +202,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
     read = options_read(info.task, info.method)
     options = InsertOptions(
         task=info.task,
-        method=info.method if info.method == ACTIVATION_MAP else AUTO,
+        method=info.method if info.method in ON_REQUEST else AUTO,
         output=info.explained_output if "output" in read else None,
         classes=info.classes,
         scale=info.scaled,
@@ -213,6 +212,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
         num_classes=info.num_classes if info.task == INSTANCE_SEGMENTATION else None,
         class_activation=info.class_activation if info.class_activation and "class_activation" in read else None,
         levels=info.levels if info.levels and "levels" in read else "mean",
+        combine=info.combine or PRODUCT,
         probe=False,
     )
     by_itself = _made_with(plain, options)

@@ -11,11 +11,12 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.read import read_model
-from ovxai.metadata import CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, DETECTION, GRADIENT, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP
 from ovxai.verification.beside import check_beside, classes_of
 from ovxai.verification.classification import Progress, activation_map, classification
 from ovxai.verification.detection import detection
 from ovxai.verification.engine import Engine, Feeds, is_quantised
+from ovxai.verification.gradient import gradient
 from ovxai.verification.instances import instance_segmentation
 from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
 from ovxai.verification.maps import (
@@ -111,16 +112,19 @@ def precision_of_file(path: Path) -> PrecisionReport:
     return precision_here(read_model(path))
 
 
-def definition_of(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, progress: Progress | None) -> Definition:
-    """The maps that `info` promises, computed on the plain model the slow way.
+def definition_of(case: Case, feeds: Feeds, progress: Progress | None) -> Definition:
+    """The maps that rt_info promises, computed on the plain model the slow way.
 
     Raises:
         UnsupportedModelError: no definition for this task, or rt_info leaves something open.
     """
+    plain, info = case.plain, case.info
     if not info.target_layers:
         raise UnsupportedModelError("rt_info names no target_layers; verify can't tell what the map is of")
     if info.method == ACTIVATION_MAP:
         return activation_map(plain, info, feeds)
+    if info.method == GRADIENT:
+        return gradient(case.explained, plain, info, feeds)
     if info.task == CLASSIFICATION:
         return classification(plain, info, feeds, progress)
     if info.task == DETECTION:
@@ -200,11 +204,11 @@ def _check_maps(
             for row, picture in enumerate(batch.ids):
                 single = batch.alone(row)
                 if picture not in alone:
-                    alone[picture] = definition_of(case.plain, case.info, single.feeds(case.plain, case.place), progress)
+                    alone[picture] = definition_of(case, single.feeds(case.plain, case.place), progress)
                 part = {name: value[row : row + 1] for name, value in found.items()}
                 _check_pictures(case, single, part, alone[picture], findings, len(batch.ids))
         else:
-            wanted = definition_of(case.plain, case.info, batch.feeds(case.plain, case.place), progress)
+            wanted = definition_of(case, batch.feeds(case.plain, case.place), progress)
             _check_pictures(case, batch, found, wanted, findings, len(batch.ids))
     findings.checks = _settled(findings.checks)
 
@@ -244,7 +248,7 @@ def _check_pictures(
             findings.notes.append(
                 f"picture {picture}: f32 moves the definition itself by {result.noise:.2g} of the maps' spread; allowed for"
             )
-    findings.checks += check_beside(case, batch, found, wanted, shown)
+    findings.checks += [*wanted.checks, *check_beside(case, batch, found, wanted, shown)]
     findings.notes += [note for note in (*wanted.notes, *_says_nothing(wanted)) if note not in findings.notes]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ovxai.verification.report import Check
+
 #: Relative to the maps' mean spread over their cells, and to the largest value anywhere.
 OF_SPREAD = 1e-3
 OF_LARGEST = 2e-6
@@ -41,7 +43,8 @@ class Definition:
     doubtful: [N, C, h, w] bool, cells where the definition jumps and rounding decides. between: the lowest
     and the highest maps that rounding makes of the definition, where quantisers stand in it; asked for only
     when a map is off, since it takes many times as long. noise: one per picture, how far f32 moves the
-    definition itself; asked for only then. notes: what a person should know.
+    definition itself; asked for only then. notes: what a person should know. checks: what else the definition
+    had to take for granted, and whether it holds.
     """
 
     maps: np.ndarray
@@ -52,6 +55,7 @@ class Definition:
     between: Callable[[], Interval] | None = None
     noise: Callable[[], Sequence[Noise]] | None = None
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ovxai.find.detector import maps, tracers, trail
 from ovxai.find.instances import outputs
 from ovxai.find.task import TASKS
 from ovxai.graph import surgery
-from ovxai.metadata import ACTIVATION_MAP
+from ovxai.metadata import ACTIVATION_MAP, GRADIENT
 from ovxai.methods.registry import METHODS
 
 TABLES = {
@@ -32,5 +32,5 @@ def test_every_task_has_a_search_and_a_method():
 
 
 def test_methods_are_called_the_same_everywhere():
-    named = {site.RECIPRO_CAM, site.VIT_RECIPRO_CAM, site.CLASS_PROBABILITY_MAP, site.INSTANCE_MASKS, ACTIVATION_MAP}
+    named = {site.RECIPRO_CAM, site.VIT_RECIPRO_CAM, site.CLASS_PROBABILITY_MAP, site.INSTANCE_MASKS, ACTIVATION_MAP, GRADIENT}
     assert named == set(options.READS)

@@ -53,3 +53,11 @@ def test_sizes_that_depend_on_data_have_no_share():
     places = op.convert(op.non_zero(values, "i64"), "f32")
     model = ov.Model([op.result(op.matmul(places, places, False, True))], [values], "data")
     assert branch_share(model) is None
+
+
+def test_transposed_convolutions_cost_what_the_straight_ones_do():
+    image = op.parameter([1, 5, 4, 5], np.float32)
+    straight = op.parameter([1, 3, 8, 10], np.float32)
+    wanted = cost(op.convolution(straight, ones(5, 3, 2, 2), [2, 2], [0, 0], [0, 0], [1, 1]), straight)
+    assert cost(op.convolution_backprop_data(image, ones(5, 3, 2, 2), [2, 2]), image) == wanted == 5 * 4 * 5 * 12
+    assert cost(op.group_convolution_backprop_data(image, ones(5, 1, 1, 2, 2), [2, 2]), image) == 5 * 4 * 5 * 4

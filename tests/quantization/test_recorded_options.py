@@ -16,6 +16,8 @@ MODELS = {
     "vit": (classifiers.vit, InsertOptions(blocks=2, feature_vector=True)),
     "second output": (classifiers.two_outputs, InsertOptions(output="fine")),
     "activation map": (classifiers.cnn, InsertOptions(method="activation-map")),
+    "gradient": (classifiers.cnn, InsertOptions(method="gradient", combine="layercam", classes="top:2")),
+    "gradient of named layers": (classifiers.cnn, InsertOptions(method="gradient", target_layer=("features",))),
     "detector": (detectors.anchored, InsertOptions(levels="max", class_activation="sigmoid", map_size="6x6")),
     "detector's activation map": (detectors.anchored, InsertOptions(method="activation-map")),
     "instances": (instances.yolo_seg, InsertOptions(map_size="8x12", feature_map=True)),

@@ -13,14 +13,15 @@ import openvino as ov
 
 from ovxai.collapse.masks import GAUSSIAN, POINT
 from ovxai.errors import TargetLayerError
+from ovxai.find.classifier.levels import cells, coarsest_levels
 from ovxai.find.classifier.trunk import Trial, Trunk, as_tap, branch_trial, dominators, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
 from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
 from ovxai.graph.picture import no_picture, picture_inputs
-from ovxai.metadata import WHOLE
-from ovxai.options import AUTO
+from ovxai.metadata import GRADIENT, WHOLE
+from ovxai.options import AUTO, PRODUCT
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.walk import trace
 
@@ -125,6 +126,8 @@ class _Search:
     trunk: Trunk
 
     def site(self) -> ClassifierSite | No:
+        if self.request.options.method == GRADIENT:
+            return self._levels()
         if self.request.layers:
             return self._asked_for()
         trials = self._read_upwards()
@@ -212,28 +215,55 @@ class _Search:
         Raises:
             TargetLayerError: the scores do not depend on it, it has no positions, or none that they read.
         """
+        trial = self.trunk.trial(self._tap_named(name, port, above))
+        if not trial.read and alone:
+            raise TargetLayerError(f"target layer: of {name!r} the scores read no patch, only tokens beside the grid")
+        return trial.tap
+
+    def _tap_named(self, name: str, port: ov.Output, above: set[str]) -> Tap:
+        """A named port as a feature map.
+
+        Raises:
+            TargetLayerError: the scores do not depend on it, or it has no positions.
+        """
         if port.get_node().get_name() not in above:
             raise TargetLayerError(f"target layer: the scores do not depend on {name!r}")
         found = self.trunk.place(port)
         if isinstance(found, str):
             shape = port.get_partial_shape()
             raise TargetLayerError(f"target layer: {name!r} of shape {shape} {found}; {self._candidates()}")
-        trial = self.trunk.trial(as_tap(port, found))
-        if not trial.read and alone:
-            raise TargetLayerError(f"target layer: of {name!r} the scores read no patch, only tokens beside the grid")
-        return trial.tap
+        return as_tap(port, found)
+
+    def _levels(self) -> ClassifierSite | No:
+        """Where gradients are asked for: any tensor with positions that the scores depend on."""
+        options = self.request.options
+        if self.request.layers:
+            above = self.trunk.graph.ancestors([self.readout.logits.get_node()])
+            names = zip(options.target_layer, self.request.layers, strict=True)
+            taps = tuple(sorted((self._tap_named(*each, above) for each in names), key=cells))
+            return self._made(taps, GRADIENT, "asked for by --target-layer", ())
+        found = coarsest_levels(self.trunk)
+        taps = found if options.combine == PRODUCT else found[:1]
+        if not taps:
+            index = self.readout.index
+            return No(f"no tensor with positions lies between the picture and output {index}; {self._candidates()}")
+        lines = tuple(f"{tap.name} [{tap.layout}, {tap.grid[0]}x{tap.grid[1]}]: the last tensor of this size" for tap in found)
+        sizes = "each of the coarsest sizes" if len(taps) > 1 else "the coarsest size"
+        return self._made(taps, GRADIENT, f"the last tensor of {sizes} that everything passes", lines)
 
     def _made(self, taps: tuple[Tap, ...], method: str, why: str, lines: tuple[str, ...]) -> ClassifierSite:
         mask = self.request.options.mask
         if mask == AUTO:
-            mask = GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
+            mask = "" if method == GRADIENT else GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
         readout = self.readout
         scores = output_name(self.request.model, readout.index)
         found = self.trunk.place(taps[0].port)
         frame, notes = (WHOLE, ()) if isinstance(found, str) else (found.frame, found.notes)
+        due = self._due()
         return ClassifierSite(
-            readout.logits, readout.classes, taps, method, mask, readout.index, scores, self._due(), why, lines, notes, frame
-        )
+            readout.logits, readout.classes, taps, method, mask, readout.index, scores, due, why, lines, notes, frame,
+            exclusive="sigmoid" not in (readout.activation, due),
+        )  # fmt: skip
 
     def _due(self) -> str:
         """What the scores still need when the model hands them out."""

@@ -1,0 +1,1 @@
+"""How each kind of operation hands a derivative on to its operands, by family."""

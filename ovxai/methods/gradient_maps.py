@@ -1,0 +1,118 @@
+"""From features and the derivative of a score by them to a map: HiResCAM, LayerCAM, Grad-CAM, and a product over levels."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from ovxai.backward.targets import Targets
+from ovxai.collapse.gate import grid_dims
+from ovxai.graph import emit
+from ovxai.graph.dims import CHANNEL_AXIS, POSITION_AXES, Tap, dims_of, ints, number
+from ovxai.graph.graph import Graph
+from ovxai.methods.outputs import EVIDENCE, as_float, resized, sides_of
+from ovxai.options import GRAD_CAM, LAYER_CAM, PRODUCT
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A feature map and the derivative of K targets by it, which has their axis in front."""
+
+    tap: Tap
+    adjoint: ov.Output
+
+
+def combined(graph: Graph, derived: Sequence[Derived], targets: Targets, combine: str) -> ov.Output:
+    """f32 [N, K, h, w]: the map of each target.
+
+    derived: coarse to fine; more than one only for the product. combine: a word of `options.COMBINES`.
+    """
+    if combine == PRODUCT:
+        return product_of([class_activation(graph, each, targets, PRODUCT) for each in derived])
+    return class_activation(graph, derived[0], targets, combine)
+
+
+def class_activation(graph: Graph, derived: Derived, targets: Targets, combine: str) -> ov.Output:
+    """f32 [N, K, h, w] at one level, what speaks against the target cut off.
+
+    HiResCAM (arXiv 2011.08891): the sum over channels of feature times derivative. LayerCAM (Jiang et al., TIP 2021): of
+    feature times positive derivative. Grad-CAM (arXiv 1610.02391): of feature times mean derivative over positions.
+    """
+    tap, lead = derived.tap, targets.lead
+    features, weights = _patches(graph, tap, tap.port, 0), _patches(graph, tap, derived.adjoint, lead)
+    if combine == LAYER_CAM:
+        weights = op.relu(weights).output(0)
+    if combine == GRAD_CAM:
+        weights = op.reduce_mean(weights, ints(targets.axes(POSITION_AXES[tap.layout])), True).output(0)
+    total = emit.reduce_sum(targets.times(weights, features), targets.axes([CHANNEL_AXIS[tap.layout]]), False)
+    positive = op.relu(_as_maps(graph, tap, total, targets)).output(0)
+    return as_float(positive)
+
+
+def _patches(graph: Graph, tap: Tap, tensor: ov.Output, lead: int) -> ov.Output:
+    """Without the tokens in front of the grid."""
+    if not tap.prefix:
+        return tensor
+    (axis,) = POSITION_AXES[tap.layout]
+    return emit.slice_axis(tensor, axis + lead, tap.prefix, dims_of(tap.port, graph.known_shape(tap.port))[axis])
+
+
+def _as_maps(graph: Graph, tap: Tap, total: ov.Output, targets: Targets) -> ov.Output:
+    """[K, N, positions] -> [N, K, h, w]."""
+    batch = dims_of(tap.port, graph.known_shape(tap.port))[0]
+    maps = targets.reshaped(total, [batch, *grid_dims(tap, graph)]) if tap.is_tokens else total
+    return emit.transpose(maps, [1, 0, 2, 3]) if targets.lead else emit.unsqueeze(maps, [1])
+
+
+# The product over levels: where a coarse map and finer ones agree.
+
+#: Added to each factor, so that no level alone can darken a place.
+FLOOR = 0.05
+#: Deviation of the blur over all but the coarsest level, as a part of the picture's side; in cells where that is open.
+BLUR, BLUR_IN_CELLS = 6 / 224, 0.75
+
+
+def product_of(maps: Sequence[ov.Output]) -> ov.Output:
+    """[N, K, h, w] of maps from coarse to fine: each at the finest size, blurred (not the coarsest), scaled to 0..1, plus
+    0.05; and all of them multiplied."""
+    size = sides_of(maps[-1])
+    factors = []
+    for place, each in enumerate(maps):
+        large = each if place == len(maps) - 1 else resized(each, size)
+        smooth = blurred(large) if place else large
+        factors.append(op.add(_to_unit(smooth), number(FLOOR)).output(0))
+    return functools.reduce(emit.multiply, factors)
+
+
+def _to_unit(maps: ov.Output) -> ov.Output:
+    """Each map from 0 to 1; zeros where it is flat."""
+    low = op.reduce_min(maps, ints([2, 3]), True)
+    high = op.reduce_max(maps, ints([2, 3]), True)
+    spread = op.subtract(high, low)
+    seen = op.greater(spread, op.multiply(high, number(EVIDENCE)))
+    factor = op.select(seen, op.divide(number(1.0), op.select(seen, spread, number(1.0))), number(0.0))
+    return op.multiply(op.subtract(maps, low), factor).output(0)
+
+
+def blurred(maps: ov.Output) -> ov.Output:
+    """[N, K, h, w] under a Gaussian, borders repeated."""
+    shape = maps.get_partial_shape()
+    sides = [shape[axis] for axis in (2, 3)]
+    rows, columns = (_bell(BLUR * side.get_length() if side.is_static else BLUR_IN_CELLS) for side in sides)
+    edges = ints([0, 0, len(rows) // 2, len(columns) // 2])
+    kernel = np.tile(np.outer(rows, columns).astype(np.float32), (shape[1].get_length(), 1, 1, 1, 1))
+    wide = op.pad(maps, edges, edges, "edge")
+    return op.group_convolution(wide, op.constant(kernel), [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
+
+
+def _bell(deviation: float) -> np.ndarray:
+    """Weights of a Gaussian out to three deviations, in cells; they sum to 1."""
+    reach = max(1, math.ceil(3 * deviation))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    return weights / weights.sum()

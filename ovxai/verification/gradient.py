@@ -1,0 +1,224 @@
+"""Gradient maps by their definition, and the derivatives behind them against differences of the plain model's scores.
+
+The explained model's own derivatives are taken as given, and its maps are made of them and of the plain model's features
+once more, in NumPy. The derivatives are judged apart: along random directions the scores of the plain model, cut at the
+layer, have to change as they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.metadata import SALIENCY_INDEX, ExplainedInfo
+from ovxai.verification.classification import Positions, positions_of
+from ovxai.verification.engine import Feeds, is_quantised, values_of
+from ovxai.verification.head import Head, cut_head
+from ovxai.verification.maps import NO_EVIDENCE, Definition, bilinear
+from ovxai.verification.plain import logits_port, port_named
+from ovxai.verification.report import Check
+
+LOGIT, LOG_ODDS = "logit", "log-odds"
+#: Directions that are tried per layer, and the shorter of the two steps along them, in deviations of the features.
+DIRECTIONS, STEP = 8, 2.0**-9
+#: What differences may be off by: a part of what a random sum of the derivative's entries comes to, and their own doubt.
+OF_SIZE, OF_DOUBT = 0.1, 1.0
+#: How far rounding in f32 moves a score, as a part of the largest.
+OF_SCORE = 4e-7
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One target layer. features: as the plain model has it, [N, ...]. derivative: [K, N, ...] of the K targets by it."""
+
+    name: str
+    features: np.ndarray
+    derivative: np.ndarray
+
+
+def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
+    """The maps of the classes that the model explains, zeros for the others.
+
+    Raises:
+        TargetLayerError, UnsupportedModelError: rt_info names what the model does not have.
+    """
+    layers, scores, index = _read(explained, info, feeds)
+    classes = _classes(index, scores)
+    found = np.stack([_maps(layers, info, target) for target in range(classes.shape[1])], axis=1)
+    maps = np.zeros((*scores.shape, *found.shape[2:]))
+    for row, chosen in enumerate(classes):
+        maps[row, chosen] = found[row]
+    first = layers[0].features
+    return Definition(
+        maps=maps,
+        features=positions_of(info, first).to_nchw(first),
+        ranking=scores.astype(np.float64),
+        checks=_differences(plain, info, feeds, layers, classes),
+    )
+
+
+def _read(explained: ov.Model, info: ExplainedInfo, feeds: Feeds) -> tuple[list[Layer], np.ndarray, np.ndarray | None]:
+    """The layers, the scores [N, C] and the index [N, 1, K], where there is one."""
+    if len(info.derivatives) != len(info.target_layers):
+        raise UnsupportedModelError("rt_info does not name a derivative for each of its target layers")
+    model = explained.clone()
+    names = [*info.target_layers, *info.derivatives]
+    ports = [*(port_named(model, name) for name in names), logits_port(model, info.explained_output)]
+    if SALIENCY_INDEX in info.extra_outputs:
+        ports.append(model.output(SALIENCY_INDEX).get_node().input(0).get_source_output())
+    tensors = values_of(model, ports, feeds)
+    count = len(info.target_layers)
+    scores, index = tensors[2 * count], tensors[2 * count + 1] if len(tensors) > 2 * count + 1 else None
+    layers = []
+    for name, features, derivative in zip(info.target_layers, tensors[:count], tensors[count : 2 * count], strict=True):
+        lead = derivative if derivative.ndim > features.ndim else derivative[None]
+        layers.append(Layer(name, features.astype(np.float64), lead.astype(np.float64)))
+    return layers, scores.reshape(len(scores), -1), index
+
+
+def _classes(index: np.ndarray | None, scores: np.ndarray) -> np.ndarray:
+    """[N, K]: the class of each target."""
+    if index is None:
+        return np.tile(np.arange(scores.shape[1]), (len(scores), 1))
+    return index[:, 0].astype(int)
+
+
+# The maps, from features and derivatives.
+
+
+def _maps(layers: Sequence[Layer], info: ExplainedInfo, target: int) -> np.ndarray:
+    """[N, h, w] of one target."""
+    parts = [_one(layer, info, target) for layer in layers]
+    return _product(parts) if info.combine == "product" else parts[0]
+
+
+def _one(layer: Layer, info: ExplainedInfo, target: int) -> np.ndarray:
+    """[N, h, w] at one layer: HiResCAM (also in the product), LayerCAM or Grad-CAM, negatives cut."""
+    positions = _positions(info, layer)
+    features = positions.to_nchw(layer.features)
+    slope = positions.to_nchw(layer.derivative[target])
+    if info.combine == "layercam":
+        slope = np.maximum(slope, 0)
+    elif info.combine == "gradcam":
+        slope = slope.mean(axis=(2, 3), keepdims=True)
+    elif info.combine not in ("hirescam", "product"):
+        raise UnsupportedModelError(f"rt_info says combine {info.combine!r}; verify knows product, hirescam, layercam, gradcam")
+    return np.maximum((features * slope).sum(axis=1), 0)
+
+
+def _positions(info: ExplainedInfo, layer: Layer) -> Positions:
+    """Layers of a product may lie differently: what rt_info says is the first one's."""
+    grids = [tuple(int(side) for side in text.split("x")) for text in info.level_grids.split(",") if text]
+    where = info.target_layers.index(layer.name)
+    layout = info.level_layouts.split(",")[where] if info.level_layouts else info.layout
+    grid = grids[where] if where < len(grids) else (0, 0)
+    if layout in ("NCHW", "NHWC"):
+        sides = layer.features.shape[2:] if layout == "NCHW" else layer.features.shape[1:3]
+        return Positions(layout, sides[0], sides[1])
+    count = layer.features.shape[1 if layout == "NPC" else 2]
+    return Positions(layout, grid[0], grid[1], count - grid[0] * grid[1])
+
+
+def _product(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Coarse to fine: each at the finest size, all but the coarsest blurred, scaled to 0..1, plus 0.05; multiplied."""
+    height, width = parts[-1].shape[1:]
+    total = np.ones_like(parts[-1])
+    for place, part in enumerate(parts):
+        large = bilinear(part, height, width)
+        total = total * (_unit(_blurred(large) if place else large) + 0.05)
+    return total
+
+
+def _unit(maps: np.ndarray) -> np.ndarray:
+    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
+    seen = high - low > NO_EVIDENCE * high
+    return np.where(seen, (maps - low) / np.where(seen, high - low, 1), 0)
+
+
+def _blurred(maps: np.ndarray) -> np.ndarray:
+    """Under a Gaussian whose deviation is 6 / 224 of each side, cut off at three deviations, borders repeated."""
+    for axis in (1, 2):
+        size = maps.shape[axis]
+        deviation = 6 / 224 * size
+        reach = max(1, int(np.ceil(3 * deviation)))
+        weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+        wide = np.pad(maps, [(reach, reach) if other == axis else (0, 0) for other in range(3)], mode="edge")
+        maps = sum(weight * np.take(wide, np.arange(size) + shift, axis) for shift, weight in enumerate(weights / weights.sum()))
+    return maps
+
+
+# The derivatives, against differences of the scores.
+
+
+def _differences(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: Sequence[Layer], classes: np.ndarray
+) -> tuple[Check, ...]:
+    """One check per layer: along random directions the scores change as the derivative says."""
+    checks = []
+    for layer in layers:
+        name = f"derivative by {layer.name}"
+        if is_quantised(plain):
+            checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
+            continue
+        head = cut_head(plain, [layer.name], info.explained_output, feeds)
+        checks.append(_along_directions(name, head, layer, info.target, classes))
+    return tuple(checks)
+
+
+def _along_directions(name: str, head: Head, layer: Layer, target: str, classes: np.ndarray) -> Check:
+    """The mean square of what all directions are off by; bends of the head (ReLU) move single ones."""
+    random = np.random.default_rng(0)
+    off, size, doubt = (np.zeros(classes.shape) for _ in range(3))
+    for _ in range(DIRECTIONS):
+        direction = layer.features.std() * random.standard_normal(layer.features.shape)
+        difference, unsure = _change(head, direction, target, classes)
+        parts = layer.derivative * direction
+        axes = tuple(range(2, parts.ndim))
+        off += np.square(parts.sum(axis=axes).T - difference)
+        size += np.square(parts).sum(axis=axes).T
+        doubt += np.square(unsure)
+    off, size, doubt = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt))
+    if (doubt > size).all():
+        return Check(name, None, "could not tell: the scores hardly depend on it, rounding hides it")
+    allowed = OF_SIZE * size + OF_DOUBT * doubt
+    worst = float((off / np.maximum(allowed, np.finfo(np.float64).tiny)).max())
+    share = float((off / np.maximum(size, np.finfo(np.float64).tiny)).max())
+    words = f"{DIRECTIONS} differences of the plain model's scores are {share:.2g} of their size off"
+    return Check(name, worst <= 1, f"{words}, {worst:.2g} of what is allowed")
+
+
+def _change(head: Head, direction: np.ndarray, target: str, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[N, K]: how fast the targets change along a direction, and how far that is in doubt: by another step, by rounding."""
+
+    def at(step: float) -> tuple[np.ndarray, float]:
+        scores = head([(head.gated[0] + step * direction).astype(np.float32)]).astype(np.float64)
+        return _targets(scores, target, classes), float(np.abs(scores).max())
+
+    slopes, largest = [], 0.0
+    for step in (STEP, 2 * STEP):
+        (up, size), (down, _) = at(step), at(-step)
+        slopes.append((up - down) / (2 * step))
+        largest = max(largest, size)
+    near, far = slopes
+    return near, np.abs(near - far) + OF_SCORE * largest / STEP
+
+
+def _targets(scores: np.ndarray, target: str, classes: np.ndarray) -> np.ndarray:
+    """[N, K] from logits [N, C].
+
+    Raises:
+        UnsupportedModelError: rt_info names another target.
+    """
+    own = np.take_along_axis(scores, classes, axis=1)
+    if target == LOGIT:
+        return own
+    if target != LOG_ODDS:
+        raise UnsupportedModelError(f"rt_info says target {target!r}; verify knows {LOGIT} and {LOG_ODDS}")
+    others = np.repeat(scores[:, None], classes.shape[1], axis=1)
+    np.put_along_axis(others, classes[:, :, None], -np.inf, axis=2)
+    largest = others.max(axis=2, keepdims=True)
+    return np.asarray(own - largest[:, :, 0] - np.log(np.exp(others - largest).sum(axis=2)))

@@ -1,0 +1,68 @@
+"""Every rule of the backward pass against central differences, through the table: a rule without a tiny graph fails."""
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+from helpers import backward_elementwise, backward_structure
+from helpers.differences import Tiny, backward, check, numbers
+from helpers.opsets import is_operation
+from ovxai.backward.interpreter import derivatives
+from ovxai.backward.table import RULES
+from ovxai.backward.targets import Targets
+from ovxai.errors import UnsupportedModelError
+from ovxai.graph.graph import Graph
+
+TABLES = (backward_elementwise, backward_structure)
+APPLY: dict[str, list[Tiny]] = {kind: tinies for table in TABLES for kind, tinies in table.APPLY.items()}
+REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
+    kind: refused for table in TABLES for kind, refused in table.REFUSE.items()
+}
+CASES = [(kind, place) for kind in APPLY for place in range(len(APPLY[kind]))]
+
+
+def test_every_rule_has_a_graph():
+    assert set(RULES) == set(APPLY)
+
+
+def test_names_of_rules_are_operations():
+    assert not [kind for kind in RULES if not is_operation(kind)]
+
+
+@pytest.mark.parametrize(("kind", "place"), CASES, ids=[f"{kind}-{place}" for kind, place in CASES])
+def test_a_rule_is_the_derivative(kind, place):
+    tiny = APPLY[kind][place]
+    assert kind in {node.get_type_name() for node in tiny.model().get_ops()}
+    check(tiny)
+
+
+@pytest.mark.parametrize(("kind", "place"), CASES, ids=[f"{kind}-{place}" for kind, place in CASES])
+def test_of_several_targets_at_once(kind, place):
+    check(APPLY[kind][place], count=3)
+
+
+@pytest.mark.parametrize("kind", APPLY)
+def test_with_an_open_batch(kind):
+    check(APPLY[kind][0], count=2, dynamic=(0,))
+
+
+def test_a_cut_before_a_quantiser_is_not_read_again():
+    """Its reader would keep plugins from joining it to the quantiser."""
+    image = op.parameter([1, 3, 4, 4], np.float32)
+    cut = op.relu(image)
+    model = ov.Model([op.result(backward_elementwise.quantised(cut, 0.0, 1.0))], [image], "quantised")
+    graph = Graph(model)
+    found = derivatives(graph, {graph.results[0]: op.constant(numbers(1, 3, 4, 4)).output(0)}, [image.output(0)], Targets(1))
+    assert len(cut.output(0).get_target_inputs()) == 1 and found[0] is not None
+
+
+@pytest.mark.parametrize("kind", REFUSE)
+def test_a_rule_refuses_by_name(kind):
+    tiny, word, opened = REFUSE[kind]
+    model = tiny.model(opened)
+    operation = next(node for node in model.get_ordered_ops() if node.get_type_name() == kind)
+    operation.set_friendly_name("the operation")
+    weights = numbers(1, *tiny.model().output(0).get_partial_shape().get_min_shape())
+    with pytest.raises(UnsupportedModelError, match=f"{kind} the operation: .*{word}"):
+        backward(model, weights, tiny.feed())

@@ -1,0 +1,59 @@
+"""Maps by torch's own autograd, at the tensor of a network that has the values of a layer of the exported model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def class_map(network: Any, picture: np.ndarray, layer: np.ndarray, axis: int, combine: str) -> np.ndarray:
+    """[positions] of the top class: HiResCAM or LayerCAM of its log-odds, negatives cut.
+
+    layer: what the exported model has at its target layer, by which torch's tensor is found. axis: of the channels.
+
+    Raises:
+        LookupError: no tensor of the network has these values.
+    """
+    import torch
+
+    recorded = _recorded(network, torch.from_numpy(picture))
+    scores = recorded.pop()
+    tensor = _alike(recorded, layer)
+    chosen = torch.log_softmax(scores, 1)[:, scores.argmax(1)].sum()
+    target = chosen - torch.log(-torch.expm1(chosen))
+    (slope,) = torch.autograd.grad(target, tensor)
+    slope = slope.clamp(min=0) if combine == "layercam" else slope
+    return (slope * tensor).sum(axis).clamp(min=0).detach().numpy()
+
+
+def _recorded(network: Any, picture: Any) -> list[Any]:
+    """Every tensor that a function of torch hands out during a forward pass; the scores last."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    found: list[Any] = []
+
+    class Recorder(TorchFunctionMode):
+        """Notes what is handed out."""
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            found.extend([result] if isinstance(result, torch.Tensor) and result.requires_grad else [])
+            return result
+
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    with Recorder():
+        scores = network(picture)
+    return [*found, scores]
+
+
+def _alike(tensors: list[Any], layer: np.ndarray) -> Any:
+    """The first of the tensors that has these values: what is made of it counts in, be it a copy."""
+    size = float(np.abs(layer).max())
+    for tensor in tensors:
+        if tuple(tensor.shape) == layer.shape and np.abs(tensor.detach().numpy() - layer).max() < 1e-3 * size:
+            return tensor
+    raise LookupError(f"no tensor of the network has the values of a layer of shape {layer.shape}")

@@ -1,0 +1,252 @@
+"""Gradient maps of classifiers: against central differences on the plain model, and everything around the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+import ovxai
+from helpers import classifiers as toys
+from helpers.explained import info_of
+from helpers.values import numbers
+from ovxai.cli.main import main
+from ovxai.errors import UnsupportedModelError, UsageError
+from ovxai.graph.names import port_named
+from ovxai.graph.surgery import strip_model
+
+_PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def run(model: ov.Model, *feeds: np.ndarray) -> dict[str, np.ndarray]:
+    compiled = ov.Core().compile_model(model, "CPU", _PRECISE)
+    found = compiled(list(feeds))
+    return {name: np.array(found[port]) for port in compiled.outputs for name in port.get_names()}
+
+
+def feed(batch: int = 1) -> np.ndarray:
+    return numbers(batch, 3, *toys.SIZE)
+
+
+def log_odds(scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """[N]: the logarithm of a class's probability over that of all others together."""
+    rows = np.arange(len(scores))
+    powers = np.exp(scores.astype(np.float64) - scores.max(1, keepdims=True))
+    powers[rows, chosen] = 0
+    return scores[rows, chosen] - scores.max(1) - np.log(powers.sum(1))
+
+
+def moved_scores(model: ov.Model, layer: str, value: np.ndarray) -> np.ndarray:
+    """The scores of the plain model when a layer has this value."""
+    twin = model.clone()
+    port = port_named(twin, layer)
+    entry = op.parameter(list(value.shape), np.float32)
+    for reader in list(port.get_target_inputs()):
+        reader.replace_source_output(entry.output(0))
+    twin.add_parameters([entry])
+    return run(twin, feed(len(value)), value.astype(np.float32))["scores"]
+
+
+def hires_cam(model: ov.Model, layer: str, axis: int, step: float = 0.02) -> np.ndarray:
+    """[N, cells] by differences: how the log-odds of the top class change with the strength of one cell."""
+    batch = feed(model.input(0).get_partial_shape()[0].get_length())
+    twin = model.clone()
+    twin.add_outputs(port_named(twin, layer))
+    found = ov.Core().compile_model(twin, "CPU", _PRECISE)([batch])
+    scores, value = np.array(found[0]), np.array(found[len(twin.outputs) - 1])
+    best = scores.argmax(1)
+    cells = int(np.prod(value.shape[1:])) // value.shape[axis]
+    rows = []
+    for cell in range(cells):
+        gate = np.zeros(cells)
+        gate[cell] = 1
+        sides = [size for place, size in enumerate(value.shape) if place not in (0, axis)]
+        gate = np.expand_dims(gate.reshape(1, *sides), axis)
+
+        def at(shift: float, gate: np.ndarray = gate) -> np.ndarray:
+            return log_odds(moved_scores(model, layer, value * (1 + shift * gate)), best)
+
+        near, far = ((at(size) - at(-size)) / (2 * size) for size in (step, 2 * step))
+        rows.append((4 * near - far) / 3)
+    return np.maximum(np.stack(rows, 1), 0)
+
+
+LAYERS = {
+    "cnn": (toys.cnn, "features", 1), "nhwc": (toys.nhwc, "last_norm", 3), "vit": (toys.vit, "block1_norm", 2),
+    "softmax inside": (toys.cnn_with_softmax_and_wrapping, "features", 1), "pooled vit": (toys.mean_pooled_vit, "last", 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_hirescam_is_what_scaling_each_cell_changes(name: str) -> None:
+    make, layer, axis = LAYERS[name]
+    model = make()
+    explained = ovxai.insert(model, method="gradient", combine="hirescam", target_layer=layer, scale=False)
+    found = run(explained, feed())["saliency_map"].ravel()
+    logits = without_activation(model)
+    wanted = hires_cam(logits, layer, axis)[0]
+    wanted = wanted[info_of(explained).prefix_tokens or 0 :]
+    assert np.abs(found - wanted).max() < 1e-2 * wanted.max() and wanted.max() > 0
+
+
+def without_activation(model: ov.Model) -> ov.Model:
+    """The model with its logits as scores, for `log_odds`."""
+    twin = model.clone()
+    node = twin.get_results()[0]
+    while node.get_type_name() in ("Result", "Softmax", "Reshape", "Squeeze", "Convert", "FakeQuantize") and not (
+        node.get_type_name() == "Reshape" and node.input(0).get_source_output().get_node().get_type_name() == "Add"
+    ):
+        node = node.input(0).get_source_output().get_node()
+    result = op.result(node)
+    result.output(0).get_tensor().set_names({"scores"})
+    return ov.Model([result], twin.get_parameters(), "logits")
+
+
+# What the words mean, from features and derivative alone.
+
+
+def test_layercam_and_gradcam_of_a_linear_head() -> None:
+    """Behind a mean and a linear layer the derivative of a logit is a row of weights over the number of cells."""
+    weights = numbers(toys.CLASSES, 6, seed=5)
+    image = toys.picture()
+    features = toys.trunk(image)
+    scores = op.sigmoid(op.matmul(toys.mean(features), weights, False, True))
+    model = toys.finished(scores, image)
+    twin = model.clone()
+    twin.add_outputs(port_named(twin, "features"))
+    value = np.array(ov.Core().compile_model(twin, "CPU", _PRECISE)([feed()])[1])
+    row = weights[2][None, :, None, None] / 12
+    for combine, slope in (("hirescam", row), ("gradcam", row), ("layercam", np.maximum(row, 0))):
+        explained = ovxai.insert(model, method="gradient", combine=combine, classes="2", scale=False)
+        wanted = np.maximum((value * slope).sum(1, keepdims=True), 0)
+        np.testing.assert_allclose(run(explained, feed())["saliency_map"], wanted, rtol=1e-4, atol=1e-6)
+
+
+def unit(maps: np.ndarray) -> np.ndarray:
+    return (maps - maps.min()) / (maps.max() - maps.min())
+
+
+def bell(values: np.ndarray) -> np.ndarray:
+    """Under a Gaussian whose deviation is 6 / 224 of each side, borders repeated."""
+    for axis in (0, 1):
+        size = values.shape[axis]
+        deviation = 6 / 224 * size
+        reach = max(1, int(np.ceil(3 * deviation)))
+        weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+        ends = [(reach, reach) if other == axis else (0, 0) for other in (0, 1)]
+        wide = np.pad(values, ends, mode="edge")
+        parts = [w * np.take(wide, np.arange(size) + k, axis) for k, w in enumerate(weights / weights.sum())]
+        values = np.sum(parts, axis=0)
+    return values
+
+
+def test_the_product_of_two_levels() -> None:
+    model = toys.cnn()
+    explained = ovxai.insert(model, method="gradient", scale=False)
+    layers = info_of(explained).target_layers
+    assert len(layers) == 2
+    coarse, fine = (
+        run(ovxai.insert(model, method="gradient", combine="hirescam", target_layer=layer, scale=False), feed())
+        ["saliency_map"][0, 0].astype(np.float64) for layer in layers
+    )  # fmt: skip
+    large = cv2.resize(coarse, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    wanted = (unit(large) + 0.05) * (unit(bell(fine)) + 0.05)
+    np.testing.assert_allclose(run(explained, feed())["saliency_map"][0, 0], wanted, atol=2e-4)
+
+
+# Several classes, several pictures.
+
+
+@pytest.mark.parametrize("make", [toys.cnn, toys.vit, toys.nhwc])
+@pytest.mark.parametrize("combine", ["product", "layercam"])
+def test_classes_and_pictures_together_are_what_each_is_alone(make, combine) -> None:
+    batch = feed(3)
+    several = run(
+        ovxai.insert(
+            make(-1) if make is not toys.nhwc else make(), method="gradient", combine=combine, classes="2,0", scale=False
+        ),
+        batch if make is not toys.nhwc else batch[:1],
+    )["saliency_map"]
+    assert several.shape[1] == 2
+    for place, index in enumerate((2, 0)):
+        alone = ovxai.insert(make(), method="gradient", combine=combine, classes=str(index), scale=False)
+        for row in range(len(several)):
+            wanted = run(alone, batch[row : row + 1])["saliency_map"][0, 0]
+            np.testing.assert_allclose(several[row, place], wanted, rtol=2e-3, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_the_top_class_of_each_picture_by_default() -> None:
+    found = run(ovxai.insert(toys.cnn(-1), method="gradient"), feed(5))
+    assert found["saliency_map"].dtype == np.uint8 and found["saliency_map"].shape == (5, 1, 6, 8)
+    assert found["saliency_index"][:, 0, 0].tolist() == found["scores"].argmax(1).tolist()
+
+
+def test_all_classes_need_no_index() -> None:
+    explained = ovxai.insert(toys.cnn(), method="gradient", classes="all")
+    assert [port.any_name for port in explained.outputs] == ["scores", "saliency_map", "feature_map"]
+    assert explained.output("saliency_map").shape == ov.Shape([1, toys.CLASSES, 6, 8])
+
+
+# Around the map.
+
+
+def test_a_sure_model_has_a_map_all_the_same() -> None:
+    """The derivative of log p vanishes where p is 1; that of the log-odds, which differs by a factor, does not."""
+    image = toys.picture()
+    scores = op.multiply(toys.linear(toys.mean(toys.trunk(image))), np.float32(400))
+    grey = run(ovxai.insert(toys.finished(scores, image), method="gradient"), feed())["saliency_map"]
+    assert grey.max() == 255
+
+
+def test_rt_info_says_how_it_was_made() -> None:
+    info = info_of(ovxai.insert(toys.cnn(), method="gradient"))
+    assert (info.method, info.combine, info.classes, info.layout) == ("gradient", "product", "top:1", "NCHW")
+    assert info.target_layers[0] == info.feature_layer == "features" and info.collapse == info.mask == ""
+
+
+def test_strip_gives_the_plain_model_back() -> None:
+    model = toys.cnn()
+    plain = strip_model(ovxai.insert(model, method="gradient", embed="overlay"))
+    assert len(plain.outputs) == len(model.outputs) and len(plain.get_ops()) == len(model.get_ops())
+
+
+@pytest.mark.parametrize(("embed", "shape"), [("map", [1, 1, *toys.SIZE]), ("overlay", [1, *toys.SIZE, 3])])
+def test_embedded_pictures(embed: str, shape: Sequence[int]) -> None:
+    explained = ovxai.insert(toys.cnn(), method="gradient", embed=embed)
+    assert list(explained.outputs[-1].shape) == list(shape)
+    assert run(explained, feed())[explained.outputs[-1].any_name].max() > 0
+
+
+def test_the_command_line(tmp_path, capsys) -> None:
+    path = tmp_path / "cnn.xml"
+    ov.save_model(toys.cnn(), path)
+    main(["insert", str(path), "--method", "gradient", "--combine", "layercam"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "method        gradient" in shown and "combine       layercam" in shown and "collapse" not in shown
+    assert info_of(tmp_path / "cnn_xai.xml").combine == "layercam"
+
+
+# Refusals.
+
+
+def test_an_operation_without_a_rule_is_named() -> None:
+    image = toys.picture()
+    x = op.adaptive_max_pool(toys.trunk(image), np.array([2, 2])).output(0)
+    x.get_node().set_friendly_name("the_pool")
+    model = toys.finished(toys.linear(toys.flat(x)), image)
+    with pytest.raises(UnsupportedModelError, match="no derivative through AdaptiveMaxPool the_pool: there is no rule for it"):
+        ovxai.insert(model, method="gradient")
+
+
+def test_one_layer_for_maps_of_one_layer() -> None:
+    with pytest.raises(UsageError, match="combine: gradcam is made at one layer"):
+        ovxai.insert(toys.cnn(), method="gradient", combine="gradcam", target_layer=["features", "scores"])
+
+
+def test_combine_is_of_gradients_alone() -> None:
+    with pytest.raises(UsageError, match="combine: not read by reciprocam"):
+        ovxai.insert(toys.cnn(), method="reciprocam", combine="gradcam")
