@@ -16,18 +16,18 @@ from ovxai.errors import AlreadyExplainedError, CrashError, OptionError, Verific
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.graph import Graph
-from ovxai.graph.names import name_in_order, unique_names
+from ovxai.graph.names import name_in_order, output_element, unique_names
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs, fold_parameters
 from ovxai.labels import fitted_names, given_labels
 from ovxai.metadata import (
-    CLASSIFICATION,
     EMBEDDED_MAP,
     EMBEDDED_OVERLAY,
     FEATURE_MAP,
     FEATURE_VECTOR,
     SALIENCY_INDEX,
     SALIENCY_MAP,
+    VECTOR_TASKS,
     ExplainedInfo,
     ModelInfo,
     adopt_onnx_model_info,
@@ -189,6 +189,7 @@ def insert_with_report(
         _store_labels(working, wishes.labels)
     model_info = ModelInfo.read(working)
     graph = Graph(working)
+    wishes = _with_element(wishes, working)
     plan = find_plan(graph, wishes, model_info)
     if isinstance(plan, No):
         raise plan.error(f"{name}: {plan.reason}")
@@ -202,6 +203,22 @@ def insert_with_report(
     verified = _verified(working, name, apart) if wishes.verify else None
     notes = (*branch.notes, *notes)
     return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, verified)
+
+
+def _with_element(options: InsertOptions, model: ov.Model) -> InsertOptions:
+    """`output` NAME:INDEX means one value of an output: the class of that number.
+
+    Raises:
+        OptionError: classes were named as well.
+    """
+    if options.output is None:
+        return options
+    index, element = output_element(model, options.output)
+    if element is None:
+        return options
+    if options.classes not in (None, "all"):
+        raise OptionError(f"classes: output {options.output} names a value already; give one of the two")
+    return replace(options, output=index, classes=str(element))
 
 
 def as_model(
@@ -231,7 +248,7 @@ def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
     count = branch.info.num_classes
     if options.labels is not None:
         fitted_names(options.labels, count, plan.task, options.labels_offset)
-    if plan.task == CLASSIFICATION and options.num_classes not in (None, count):
+    if plan.task in VECTOR_TASKS and options.num_classes not in (None, count):
         raise OptionError(
             f"num classes: {options.num_classes}, but the output that is explained has {count}; --output names another"
         )

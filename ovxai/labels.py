@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ovxai.errors import OptionError
-from ovxai.metadata import CLASSIFICATION, INSTANCE_SEGMENTATION
+from ovxai.metadata import INSTANCE_SEGMENTATION, VECTOR_TASKS
 
 #: OTX puts this in front of the labels of instance segmentation models; no channel belongs to it.
 EMPTY_LABEL = "otx_empty_lbl"
@@ -67,9 +67,9 @@ def fit_names(names: tuple[str, ...], count: int | None, task: str, offset: int 
         return names
     if len(names) != count - 1 or offset == 0:
         return None
-    if task == CLASSIFICATION and not shifted and count != IMAGENET_AND_BACKGROUND:
+    if task in VECTOR_TASKS and not shifted and count != IMAGENET_AND_BACKGROUND:
         return None  # a list that lacks a name, as likely as not: put behind a background, every name would be wrong
-    first = not shifted and task in (CLASSIFICATION, INSTANCE_SEGMENTATION)
+    first = not shifted and task in (*VECTOR_TASKS, INSTANCE_SEGMENTATION)
     return (BACKGROUND, *names) if first else (*names, BACKGROUND)
 
 

@@ -37,6 +37,9 @@ DETECTION = "detection"
 INSTANCE_SEGMENTATION = "instance-segmentation"
 #: No outputs are explained: all that is shown is where features are.
 FEATURES = "features"
+REGRESSION = "regression"
+#: Tasks whose answer is one vector per picture: scores, or values as they are.
+VECTOR_TASKS = (CLASSIFICATION, REGRESSION)
 #: The method whose one map stands for no class.
 ACTIVATION_MAP = "activation-map"
 #: The method that derives scores by feature maps.
@@ -78,6 +81,7 @@ class ExplainedInfo:
 
     `target_layers`: friendly names of the gated tensors' nodes, `name:port` where the port is not 0.
     `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
+    `number_output`: the output with the classes' numbers, where the model hands out a list of the best.
     `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
     takes, before mean and scale of `model_info`.
     `map_frame`, `map_axes`: see `MapFrame`.
@@ -113,6 +117,7 @@ class ExplainedInfo:
     map_axes: str = "yx"
     score_output: str = ""
     score_activation: str = "none"
+    number_output: str = ""
     prediction_format: str = ""
     explained_output: int = 0
     extra_outputs: tuple[str, ...] = ()

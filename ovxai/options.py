@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from ovxai.errors import UsageError
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, GRADIENT, INSTANCE_SEGMENTATION
+from ovxai.metadata import (
+    ACTIVATION_MAP,
+    CLASSIFICATION,
+    DETECTION,
+    FEATURES,
+    GRADIENT,
+    INSTANCE_SEGMENTATION,
+    REGRESSION,
+)
 
 AUTO = "auto"
 #: What the search for the place to explain reads, by task.
 SEARCHES = {
     CLASSIFICATION: frozenset({"target_layer", "output", "num_classes"}),
+    REGRESSION: frozenset({"target_layer", "output"}),
     DETECTION: frozenset({"target_layer", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
     FEATURES: frozenset({"target_layer", "output"}),
@@ -29,12 +38,12 @@ class Method:
 
 #: The methods by name, and what each of them reads.
 READS = {
-    "reciprocam": Method((CLASSIFICATION,), frozenset({"mask", "classes", "memory_budget"})),
-    "vit-reciprocam": Method((CLASSIFICATION,), frozenset({"mask", "classes", "memory_budget", "blocks"})),
+    "reciprocam": Method((CLASSIFICATION, REGRESSION), frozenset({"mask", "classes", "memory_budget"})),
+    "vit-reciprocam": Method((CLASSIFICATION, REGRESSION), frozenset({"mask", "classes", "memory_budget", "blocks"})),
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
-    ACTIVATION_MAP: Method((CLASSIFICATION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
-    GRADIENT: Method((CLASSIFICATION,), frozenset({"classes", "combine"})),
+    ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
+    GRADIENT: Method((CLASSIFICATION, REGRESSION), frozenset({"classes", "combine"})),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)

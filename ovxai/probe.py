@@ -11,7 +11,7 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import concrete_twin
 from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input, pixel_values
-from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ExplainedInfo, ModelInfo
+from ovxai.metadata import SALIENCY_MAP, VECTOR_TASKS, ExplainedInfo, ModelInfo
 from ovxai.verification.pictures import make_batches
 from ovxai.verification.places import UNMOVED, check_places
 from ovxai.verification.plain import take_apart
@@ -64,7 +64,7 @@ def _warnings(first: np.ndarray, second: np.ndarray, info: ExplainedInfo) -> tup
         return ("the maps hold values that are not numbers; the model itself may overflow on noise",)
     spread = first.reshape(*first.shape[:2], -1).std(-1)
     if first.shape[1] and not spread.any():
-        if info.task != CLASSIFICATION:
+        if info.task not in VECTOR_TASKS:
             return ()  # a detector that finds nothing in noise has empty maps, and rightly so
         return ("every map is constant on a probe picture: the scores may not depend on where a feature lies",)
     warnings = []

@@ -103,7 +103,8 @@ class ClassifierSite:
     logits: the scores before a final activation, [N, C] or [N, C, 1, ...]. taps: one tensor, or for
     ViT Recipro-CAM the normalised one and the residual. mask: as in rt_info. score_output: a name of the
     explained output, or its number; score_activation: what its values still need. exclusive: whether each picture has one
-    class (softmax); else each class is a question of its own (sigmoid).
+    class (softmax); else each class is a question of its own (sigmoid). number_output: of a list of the best classes, the
+    output with their numbers; "" where the model hands out all scores.
     """
 
     logits: ov.Output
@@ -119,6 +120,7 @@ class ClassifierSite:
     notes: tuple[str, ...] = ()
     frame: MapFrame = WHOLE
     exclusive: bool = True
+    number_output: str = ""
 
 
 @dataclass(frozen=True)

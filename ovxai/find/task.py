@@ -13,7 +13,17 @@ from ovxai.find.instances.search import find_instances
 from ovxai.find.site import DetectionSite, InstanceSite, No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, INSTANCE_SEGMENTATION, MapFrame, ModelInfo
+from ovxai.metadata import (
+    ACTIVATION_MAP,
+    CLASSIFICATION,
+    DETECTION,
+    FEATURES,
+    INSTANCE_SEGMENTATION,
+    REGRESSION,
+    VECTOR_TASKS,
+    MapFrame,
+    ModelInfo,
+)
 from ovxai.options import AUTO, READS, InsertOptions
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.place import place
@@ -31,6 +41,7 @@ class Task:
 #: By name, as in rt_info.
 TASKS = {
     CLASSIFICATION: Task(find_classifier),
+    REGRESSION: Task(find_classifier),
     DETECTION: Task(find_detection),
     INSTANCE_SEGMENTATION: Task(find_instances, shows_features=False),
     FEATURES: Task(find_features),
@@ -126,7 +137,7 @@ def _asked(options: InsertOptions) -> str | None:
     if options.blocks > 1:
         return CLASSIFICATION
     tasks = READS[options.method].tasks if options.method != AUTO else ()
-    return tasks[0] if len(tasks) == 1 else None
+    return tasks[0] if len(tasks) == 1 or (tasks and set(tasks) <= set(VECTOR_TASKS)) else None
 
 
 def _order(graph: Graph) -> tuple[str, ...]:

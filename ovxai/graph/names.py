@@ -70,6 +70,21 @@ def output_index(model: ov.Model, wanted: str | int) -> int:
     raise OptionError(f"output: the model has no output named {wanted!r}; nearest: {nearest(str(wanted), choices)}")
 
 
+def output_element(model: ov.Model, wanted: str | int) -> tuple[int, int | None]:
+    """Like `output_index`, also for NAME:INDEX: the output and which of its values, None for all.
+
+    Raises:
+        OptionError: there is no such output; the message holds the nearest names.
+    """
+    base, _, element = str(wanted).rpartition(":")
+    try:
+        return output_index(model, wanted), None
+    except OptionError:
+        if not base or not element.isdigit():
+            raise
+    return output_index(model, base), int(element)
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> str:
     """The names that are most like `name`, as a list for a message."""
     return ", ".join(difflib.get_close_matches(name, list(dict.fromkeys(names)), count, 0.0)) or "there are no names at all"

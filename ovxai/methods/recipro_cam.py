@@ -23,7 +23,7 @@ from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, Dims, dims_of
 from ovxai.graph.graph import Graph, Key, without_constant
-from ovxai.metadata import CLASSIFICATION, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, REGRESSION, ExplainedInfo
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
 from ovxai.version import __version__
@@ -143,7 +143,7 @@ def information(site: ClassifierSite, options: InsertOptions, dense: tuple[Dense
     tap = site.taps[0]
     return ExplainedInfo(
         version=__version__,
-        task=CLASSIFICATION,
+        task=REGRESSION if options.task == REGRESSION else CLASSIFICATION,
         method=site.method,
         target_layers=tuple(gated.name for gated in site.taps),
         feature_layer=tap.name,
@@ -157,7 +157,8 @@ def information(site: ClassifierSite, options: InsertOptions, dense: tuple[Dense
         num_classes=site.classes,
         score_output=site.score_output,
         score_activation=site.score_activation,
-        prediction_format="scores",
+        number_output=site.number_output,
+        prediction_format="best-scores" if site.number_output else "scores",
         explained_output=site.output,
     )
 

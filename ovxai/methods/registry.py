@@ -9,7 +9,16 @@ from typing import Any, Generic, TypeVar
 from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
-from ovxai.metadata import ACTIVATION_MAP, CLASSIFICATION, DETECTION, FEATURES, GRADIENT, INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.metadata import (
+    ACTIVATION_MAP,
+    CLASSIFICATION,
+    DETECTION,
+    FEATURES,
+    GRADIENT,
+    INSTANCE_SEGMENTATION,
+    REGRESSION,
+    ExplainedInfo,
+)
 from ovxai.methods import activation_map, class_probability_map, gradient, instance_masks, recipro_cam
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
@@ -38,6 +47,7 @@ class Method(Generic[S]):
 #: By task.
 METHODS: dict[str, Method[Any]] = {
     CLASSIFICATION: Method(ClassifierSite, recipro_cam.build, recipro_cam.information),
+    REGRESSION: Method(ClassifierSite, recipro_cam.build, recipro_cam.information),
     DETECTION: Method(DetectionSite, class_probability_map.build, class_probability_map.information),
     INSTANCE_SEGMENTATION: Method(InstanceSite, instance_masks.build, instance_masks.information),
     FEATURES: Method(FeatureSite, activation_map.of_features, activation_map.information),

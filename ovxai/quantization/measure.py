@@ -15,7 +15,7 @@ from ovxai.errors import OptionError, SourceError
 from ovxai.evaluation import Fidelity, fidelity
 from ovxai.graph.picture import PictureInput, find_picture_input
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import CLASSIFICATION, SALIENCY_MAP, ModelInfo
+from ovxai.metadata import SALIENCY_MAP, VECTOR_TASKS, ModelInfo
 from ovxai.options import InsertOptions
 from ovxai.quantization.nncf_ptq import Recipe, post_training
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared, input_arrays, side_inputs
@@ -113,7 +113,7 @@ def look(model: ov.Model, pictures: Pictures, paths: tuple[str, ...]) -> list[Se
         outputs = engine.finish(engine.start([ready]))[0]
         top = _top(outputs, facts, ready.geometry)
         known = known_class(path, facts.names, facts.explained.num_classes or len(facts.names))
-        right = None if known is None or facts.explained.task != CLASSIFICATION else top == known
+        right = None if known is None or facts.explained.task not in VECTOR_TASKS else top == known
         found.append(Seen(top, right, outputs[SALIENCY_MAP].astype(np.float32)))
     return found
 
@@ -122,7 +122,7 @@ def _top(outputs: dict[str, np.ndarray], facts: ModelFacts, geometry: Geometry) 
     if not decodable(facts):  # the class with the strongest cell: all that can be told
         maps = outputs[SALIENCY_MAP]
         return int(maps.reshape(len(maps), -1).max(axis=1).argmax())
-    if facts.explained.task == CLASSIFICATION:
+    if facts.explained.task in VECTOR_TASKS:
         return int(class_scores(outputs, facts).argmax())
     found = objects(outputs, facts, geometry)
     return found[0].class_index if found else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP
+from ovxai.metadata import FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.predict.boxes import Outputs
@@ -74,7 +74,7 @@ class Interpreter:
         facts, threshold = self.facts, self.wanted.threshold
         if not decodable(facts):
             return {}, ()
-        if facts.explained.task == CLASSIFICATION:
+        if facts.explained.task in VECTOR_TASKS:
             values = class_scores(outputs, facts)
             scores = dict(enumerate(values.tolist()))
             chosen = predicted_classes(values, facts, threshold)

@@ -15,13 +15,13 @@ from openvino import opset13 as op
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import PictureInput
 from ovxai.metadata import (  # fmt: skip
-    CLASSIFICATION,
     EMBEDDED_MAP,
     EMBEDDED_OVERLAY,
     FEATURE_MAP,
     FEATURE_VECTOR,
     SALIENCY_INDEX,
     SALIENCY_MAP,
+    VECTOR_TASKS,
     ExplainedInfo,
     ModelInfo,
 )
@@ -51,7 +51,7 @@ def check_beside(
         checks.append(check_feature_map(found[FEATURE_MAP], wanted.features))
     if FEATURE_VECTOR in found:
         feeds = batch.feeds(case.plain, case.place)
-        if case.info.task == CLASSIFICATION:
+        if case.info.task in VECTOR_TASKS:
             checks.append(check_feature_vector(found[FEATURE_VECTOR], case.plain, case.info, feeds, wanted.features))
         else:
             checks.append(check_neck_vector(found[FEATURE_VECTOR], case.plain, feeds))

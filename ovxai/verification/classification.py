@@ -19,7 +19,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.metadata import CLASSIFICATION, ExplainedInfo
+from ovxai.metadata import VECTOR_TASKS, ExplainedInfo
 from ovxai.verification.engine import Feeds, values_of
 from ovxai.verification.head import Head, cut_head
 from ovxai.verification.maps import Definition, Interval, Noise
@@ -79,7 +79,7 @@ def activation_map(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Defini
     """The class-free map: the mean of the feature map over its channels, [N, 1, h, w]."""
     model = plain.clone()
     # A detector's target layers are its class logits; its features have a name of their own.
-    name = info.target_layers[0] if info.task == CLASSIFICATION or not info.feature_layer else info.feature_layer
+    name = info.target_layers[0] if info.task in VECTOR_TASKS or not info.feature_layer else info.feature_layer
     (tensor,) = values_of(model, [port_named(model, name)], feeds)
     features = positions_of(info, tensor).to_nchw(tensor)
     return Definition(maps=features.astype(np.float64).mean(axis=1, keepdims=True), features=features)

@@ -11,7 +11,7 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.read import read_model
-from ovxai.metadata import CLASSIFICATION, DETECTION, GRADIENT, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP
+from ovxai.metadata import DETECTION, GRADIENT, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.verification.beside import check_beside, classes_of
 from ovxai.verification.classification import Progress, activation_map, classification
 from ovxai.verification.detection import detection
@@ -125,7 +125,7 @@ def definition_of(case: Case, feeds: Feeds, progress: Progress | None) -> Defini
         return activation_map(plain, info, feeds)
     if info.method == GRADIENT:
         return gradient(case.explained, plain, info, feeds)
-    if info.task == CLASSIFICATION:
+    if info.task in VECTOR_TASKS:
         return classification(plain, info, feeds, progress)
     if info.task == DETECTION:
         return detection(plain, info, feeds)

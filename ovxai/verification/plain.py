@@ -74,11 +74,21 @@ def logits_port(model: ov.Model, index: int) -> ov.Output:
     if not 0 <= index < len(results):
         raise TargetLayerError(f"rt_info says output {index} is explained, but the plain part has {len(results)}")
     logits = current = results[index].input(0).get_source_output()
+    if best := _list_of_best(current):
+        logits = current = best
     while (kind := current.get_node().get_type_name()) in (*BEHIND, *ACTIVATIONS):
         current = current.get_node().input(0).get_source_output()
         if kind in ACTIVATIONS:
             logits = current
     return logits
+
+
+def _list_of_best(current: ov.Output) -> ov.Output | None:
+    """What a TopK reads whose values or numbers an output shows: all scores; None where there is none."""
+    while current.get_node().get_type_name() in (*BEHIND, "Unsqueeze"):
+        current = current.get_node().input(0).get_source_output()
+    node = current.get_node()
+    return node.input(0).get_source_output() if node.get_type_name() == "TopK" else None
 
 
 def classifier_bias(logits: ov.Output, classes: int) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from openvino import opset13 as op
 
 from helpers import classifiers as toys
 from helpers.requests import request
-from ovxai.find.classifier.search import find_readout, logits_of
+from ovxai.find.classifier.readout import find_readout, logits_of
 from ovxai.find.site import No
 from ovxai.graph.graph import Graph
 from ovxai.graph.picture import picture_inputs

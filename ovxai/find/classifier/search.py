@@ -14,77 +14,17 @@ import openvino as ov
 from ovxai.collapse.masks import GAUSSIAN, POINT
 from ovxai.errors import TargetLayerError
 from ovxai.find.classifier.levels import cells, coarsest_levels
+from ovxai.find.classifier.readout import Readout, find_readout
 from ovxai.find.classifier.trunk import Trial, Trunk, as_tap, branch_trial, dominators, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
 from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
 from ovxai.graph.picture import no_picture, picture_inputs
-from ovxai.metadata import GRADIENT, WHOLE
+from ovxai.metadata import GRADIENT, REGRESSION, WHOLE
 from ovxai.options import AUTO, PRODUCT
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.walk import trace
-
-# Where the scores leave the graph: which output, and the logits behind its activation.
-
-_ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid"}
-#: What may stand behind the activation without changing what is a class.
-_WRAPPERS = ("FakeQuantize", "Convert", "Reshape", "Squeeze")
-
-
-@dataclass(frozen=True)
-class Readout:
-    """One output as class scores. activation: what the model itself applies, "" for raw logits."""
-
-    index: int
-    logits: ov.Output
-    classes: int
-    activation: str
-
-
-def logits_of(output: ov.Output) -> tuple[ov.Output, str]:
-    """The tensor before a final Softmax, LogSoftmax or Sigmoid, and which of them it was."""
-    logits, activation = output, ""
-    here = output
-    while (kind := here.get_node().get_type_name()) in (*_WRAPPERS, *_ACTIVATIONS):
-        here = source(here.get_node(), 0)
-        if kind in _ACTIVATIONS:
-            logits, activation = here, _ACTIVATIONS[kind]
-    return logits, activation
-
-
-def readout_of(graph: Graph, index: int) -> Readout | No:
-    """Read output `index` as class scores: one score per class and picture."""
-    logits, activation = logits_of(graph.output_of(graph.results[index]))
-    if not logits.get_element_type().is_real():
-        return No(f"output {index} holds {logits.get_element_type()}, not scores")
-    shape = graph.shape(logits)
-    if shape is None:
-        return No(f"output {index} has a size that depends on the picture")
-    if len(shape) < 2 or sum(size > 1 for size in shape[1:]) > 1:
-        return No(f"output {index} has shape {logits.get_partial_shape()}, not one score per class")
-    classes = max(shape[1:])
-    if classes == 1 and activation != "sigmoid":
-        return No(f"output {index} is a single number, not class scores (a regression?)")
-    return Readout(index, logits, classes, activation)
-
-
-def find_readout(request: Request) -> Readout | No:
-    """The output to explain: the one asked for, else the first that looks like class scores.
-
-    Where labels are known, an output with that many classes goes before others.
-    """
-    graph = request.graph
-    if request.output is not None:
-        return readout_of(graph, request.output)
-    tried = [readout_of(graph, index) for index in range(len(graph.results))]
-    readouts = [readout for readout in tried if isinstance(readout, Readout)]
-    if not readouts:
-        return No("; ".join(no.reason for no in tried if isinstance(no, No)) or "the model has no outputs")
-    return next((readout for readout in readouts if readout.classes == request.classes), readouts[0])
-
-
-# From the readout upwards.
 
 
 def find_classifier(request: Request) -> ClassifierSite | No:
@@ -256,18 +196,25 @@ class _Search:
         if mask == AUTO:
             mask = "" if method == GRADIENT else GAUSSIAN if method == VIT_RECIPRO_CAM else POINT
         readout = self.readout
-        scores = output_name(self.request.model, readout.index)
+        model = self.request.model
+        scores = output_name(model, readout.index)
+        numbers = "" if readout.number is None else output_name(model, readout.number)
         found = self.trunk.place(taps[0].port)
         frame, notes = (WHOLE, ()) if isinstance(found, str) else (found.frame, found.notes)
         due = self._due()
         return ClassifierSite(
             readout.logits, readout.classes, taps, method, mask, readout.index, scores, due, why, lines, notes, frame,
-            exclusive="sigmoid" not in (readout.activation, due),
+            number_output=numbers, exclusive=not self._values and "sigmoid" not in (readout.activation, due),
         )  # fmt: skip
+
+    @property
+    def _values(self) -> bool:
+        """Whether the output holds numbers as they are: what they mean, only their user knows."""
+        return self.readout.classes == 1 or self.request.options.task == REGRESSION
 
     def _due(self) -> str:
         """What the scores still need when the model hands them out."""
-        if self.readout.activation in ("softmax", "sigmoid"):
+        if self.readout.activation in ("softmax", "sigmoid") or self._values:
             return "none"
         return "sigmoid" if self.request.model_info.multilabel else "softmax"
 

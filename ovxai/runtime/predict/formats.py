@@ -34,9 +34,10 @@ class Format:
     objects: Callable[[Raw], Instances] | None = None
 
 
-SCORES = "scores"
+SCORES, BEST_SCORES = "scores", "best-scores"
 FORMATS = MappingProxyType({one.name: one for one in (
     Format(SCORES, "class scores [K]"),
+    Format(BEST_SCORES, "scores and numbers of the best classes (TopK), or the numbers alone (ArgMax)"),
     Format("boxes-labels", "boxes [I, 5] with the score last, labels [I] (OTX)", boxes.boxes_labels),
     Format("boxes-labels-scores", "boxes [I, 4], labels [I], scores [I] (torchvision)", boxes.boxes_labels_scores),
     Format("boxes-labels-masks", "boxes [I, 5] (or [I, 4] and scores [I]), labels [I], masks [I, h, w] or [I, 1, h, w] of "
@@ -81,6 +82,8 @@ def decodable(facts: ModelFacts) -> bool:
 def class_scores(outputs: Outputs, facts: ModelFacts) -> np.ndarray:
     """[K] f32 probabilities of a classifier for one picture."""
     given = outputs[_score_name(facts)]
+    if facts.explained.prediction_format == BEST_SCORES:
+        return _spread(given, outputs.get(facts.explained.number_output), facts)
     values = np.asarray(given, np.float32).reshape(-1)
     if given.dtype == np.uint8:  # a quantised softmax gives 0..255
         values = values / np.float32(255.0)
@@ -118,6 +121,19 @@ def objects(outputs: Outputs, facts: ModelFacts, geometry: Geometry, threshold: 
 def _box(corners: np.ndarray) -> Box:
     x1, y1, x2, y2 = (float(value) for value in corners)
     return x1, y1, x2, y2
+
+
+def _spread(values: np.ndarray, numbers: np.ndarray | None, facts: ModelFacts) -> np.ndarray:
+    """[K] scores from a list of the best: 0 for what is not on it; a list without scores says 1."""
+    listed = np.asarray(values if numbers is None else numbers).reshape(-1).astype(np.int64)
+    alone = numbers is None or facts.explained.number_output == facts.explained.score_output
+    given = np.ones(len(listed), np.float32) if alone else np.asarray(values, np.float32).reshape(-1)
+    if facts.explained.score_activation != "none":
+        given = softmax(given) if facts.explained.score_activation == "softmax" else sigmoid(given)
+    scores = np.zeros(facts.explained.num_classes or int(listed.max(initial=0)) + 1, np.float32)
+    known = (listed >= 0) & (listed < len(scores))
+    scores[listed[known]] = given[known]
+    return scores
 
 
 def _score_name(facts: ModelFacts) -> str:

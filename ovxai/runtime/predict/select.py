@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ovxai.errors import OptionError
-from ovxai.metadata import CLASSIFICATION
+from ovxai.metadata import REGRESSION, VECTOR_TASKS
 from ovxai.runtime.config import DEFAULT_THRESHOLD, ExplainConfig, TargetExplainGroup
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction, decodable
@@ -60,7 +60,7 @@ def _threshold(config: ExplainConfig, facts: ModelFacts) -> float:
     if config.threshold is not None:
         return config.threshold
     own = facts.info.confidence_threshold
-    several = facts.info.multilabel or facts.info.hierarchical or facts.explained.task != CLASSIFICATION
+    several = facts.info.multilabel or facts.info.hierarchical or facts.explained.task not in VECTOR_TASKS
     return own if own is not None and several else DEFAULT_THRESHOLD
 
 
@@ -80,10 +80,12 @@ def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float) -
     """Classes that a classifier predicts, best first.
 
     scores: [C] f32, 0..1. Single-label: the top class, and every other over the threshold. Multi-label:
-    every class over it. Hierarchical: the best of each level whose ancestors are predicted as well.
+    every class over it. Hierarchical: the best of each level whose ancestors are predicted as well. Regression: every value.
     """
     if facts.hierarchy:
         return _levels(scores, facts, facts.hierarchy, threshold)
+    if facts.explained.task == REGRESSION:
+        return tuple(range(len(scores)))
     order = np.argsort(-scores, kind="stable")
     over = [int(i) for i in order if scores[i] > threshold]
     if facts.info.multilabel or over:
