@@ -13,7 +13,7 @@ AUTO = "auto"
 #: What the search for the place to explain reads, by task.
 SEARCHES = {
     CLASSIFICATION: frozenset({"target_layer", "output", "num_classes"}),
-    DETECTION: frozenset({"target_layer", "num_classes"}),
+    DETECTION: frozenset({"target_layer", "output", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
     FEATURES: frozenset({"target_layer", "output"}),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovxai.errors import TargetLayerError
+from ovxai.find.detector.boxes import box_anchors_by_grid, box_evidence, holds_boxes
 from ovxai.find.detector.maps import (
     HeadMap,
     TokenScores,
@@ -21,7 +22,7 @@ from ovxai.find.detector.maps import (
     last_linear,
 )
 from ovxai.find.detector.outputs import Ingredients, class_columns, is_bare, is_decoded, prediction_form
-from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, box_evidence, choose
+from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, choose
 from ovxai.find.detector.tracers import Tracers, step
 from ovxai.find.detector.trail import ClassTable, Trail, class_tables, follow, score_channels
 from ovxai.find.site import Channels, ClassLevel, DetectionSite, No, Request
@@ -39,7 +40,7 @@ def find_detection(request: Request) -> DetectionSite | No:
 
     Returns a reason instead where the model is something else, or where only the user can settle it.
     """
-    search = _Search(request.graph, request.classes)
+    search = _Search(request.graph, request.classes, request.output)
     if request.layers:
         return search.named(request)
     site = search.on_maps()
@@ -67,10 +68,11 @@ def _checked(site: DetectionSite, request: Request) -> DetectionSite | No:
 
 @dataclass(frozen=True)
 class _Search:
-    """One graph, and how many classes anybody says there are."""
+    """One graph, how many classes anybody says there are, and the output that somebody named."""
 
     graph: Graph
     count: int | None
+    output: int | None = None
 
     def on_maps(self) -> DetectionSite | No:
         """Detectors whose last weighted sums are maps."""
@@ -86,13 +88,27 @@ class _Search:
                 return No(f"its maps are resized to the picture (a segmentation model?); {FOR_DETECTORS}", near=True)
             return No("no detector: no output is made from a convolution that keeps one vector per position")
         trail = follow(graph, maps)
-        scores = choose(trail, self.count)
+        scores = choose(trail, self.count, self._among(maps))
         return scores if isinstance(scores, No) else self._site(trail, scores)
+
+    def _among(self, maps: list[HeadMap]) -> frozenset[int] | None:
+        """The maps that the named output is made of."""
+        if self.output is None:
+            return None
+        above = [self.graph.above([port]) for port in self.graph.results]
+        named = {i for i, head in enumerate(maps) if head.linear in above[self.output]}
+        # Where every level has outputs of its own, the others' stand at the same place in their order.
+        first = [next(number for number, nodes in enumerate(above) if head.linear in nodes) for head in maps]
+        grids = [sorted((i for i, head in enumerate(maps) if head.grid == grid), key=lambda i: (first[i], i))
+                 for grid in dict.fromkeys(head.grid for head in maps)]  # fmt: skip
+        places = {order.index(i) for order in grids for i in named & set(order)}
+        alone = sum(bool(named & set(order)) for order in grids) == 1 and len({len(order) for order in grids}) == 1
+        return frozenset(order[place] for order in grids for place in places) if alone else frozenset(named)
 
     def _site(self, trail: Trail, scores: ClassScores) -> DetectionSite | No:
         if all(trail.maps[origin].cells == 1 for origin in scores.tables):
             return No("no detector: the class scores have no positions left (a classifier)")
-        evidence = box_evidence(trail, scores)
+        evidence = next(iter(box_evidence(trail, scores.tables).values()), "")
         if not evidence:
             return No(
                 f"scores per position and class, but no boxes beside them (a segmentation model?); {FOR_DETECTORS}",
@@ -109,7 +125,8 @@ class _Search:
     def _level(self, trail: Trail, origin: int, tables: Tables) -> ClassLevel:
         graph, head = self.graph, trail.maps[origin]
         port, channels = narrowed(graph, head, tables[origin])
-        boxes = [o for i, o in enumerate(trail.maps) if i not in tables and o.grid == head.grid and o.channels % 4 == 0]
+        beside = [o for i, o in enumerate(trail.maps) if i not in tables and o.grid == head.grid]
+        boxes = [other for other in beside if holds_boxes(other, tables[origin].anchors)]
         axes = upright(graph, head.port, head.axes)
         feature = shared_feature(graph, head, boxes)
         return ClassLevel(
@@ -160,7 +177,7 @@ class _Search:
             maps.append(HeadMap(port, port[0], feed, CHANNELS_FIRST, shape[1], (shape[2], shape[3])))
         trail = follow(graph, maps)
         scores = {i: score_channels(trail, i) or frozenset(range(head.channels)) for i, head in enumerate(maps)}
-        read, levels, tables = class_tables(trail, scores, self.count), [], {}
+        read, levels, tables = class_tables(trail, scores, box_anchors_by_grid(trail, scores), self.count), [], {}
         for origin, head in sorted(enumerate(maps), key=lambda item: -item[1].cells):
             channels = self._channels(head, read.get(origin))
             if isinstance(channels, No):
@@ -218,7 +235,7 @@ class _Search:
             score_output="" if form.scores is None else output_name(model, form.scores),
             score_activation="sigmoid" if raw else "none",
             prediction_format=form.name,
-            output=form.scores or 0,
+            output=self.output if self.output is not None else form.scores or 0,
             why=why, candidates=candidates, notes=notes,
         )  # fmt: skip
 
