@@ -7,8 +7,8 @@ import pytest
 from openvino import opset13 as op
 
 import ovxai
-from helpers.detectors import const, conv, model, pyramid, rows, single_class, site_of
-from ovxai.errors import UnsupportedModelError
+from helpers.detectors import anchored, const, conv, model, pyramid, rows, single_class, site_of, yolo_v8
+from ovxai.errors import TargetLayerError, UnsupportedModelError
 from ovxai.find.site import No
 from ovxai.verification import verify
 
@@ -176,3 +176,25 @@ def test_a_trail_without_a_rule_is_noted():
     outputs = [op.sigmoid(conv(f, 5)) for f in features] + [op.einsum([conv(f, 4)], "abcd->acdb") for f in features]
     site = site_of(model(x, outputs))
     assert site and any("no rule for Einsum" in note for note in site.notes), site
+
+
+@pytest.mark.parametrize("build", [lambda: yolo_v8(), lambda: in_maps((7, 4), levels=3), lambda: anchored()])
+def test_a_layer_of_features_or_boxes_is_no_target(build):
+    toy = build()
+    relu = next(node for node in toy.get_ordered_ops() if node.get_type_name() == "Relu").get_friendly_name()
+    found = site_of(build())
+    ports = {level.port.get_node().get_friendly_name() for level in found.levels}
+    site = site_of(toy, target_layer=(relu,))
+    assert isinstance(site, No) and "features" in site.reason and all(name in site.reason for name in ports), site
+    with pytest.raises(TargetLayerError, match="features"):
+        ovxai.insert(toy, target_layer=relu, probe=False)
+    maps = [node for node in toy.get_ordered_ops() if node.get_type_name() == "Add" and len(node.get_output_shape(0)) == 4]
+    boxes = [node.get_friendly_name() for node in maps if node.get_friendly_name() not in ports]
+    site = site_of(toy, target_layer=(boxes[0],))
+    assert isinstance(site, No) and any(name in site.reason for name in ports), site
+    assert site_of(toy, target_layer=tuple(sorted(ports)))
+
+
+def test_layers_that_nothing_speaks_against_are_taken():
+    site = site_of(in_maps((4, 4, 1)), target_layer=("4-0-1", "4-1-1"))
+    assert site and names(site) == ["4-0-1", "4-1-1"] and site.classes == 4, site

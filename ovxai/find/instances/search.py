@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import openvino as ov
 
+from ovxai.find.detector.features import last_map
 from ovxai.find.detector.maps import REGION_POOLS, HeadMap, behind_regions, head_maps, is_linear
 from ovxai.find.detector.scores import choose
-from ovxai.find.detector.search import last_map
 from ovxai.find.detector.trail import follow
 from ovxai.find.instances.outputs import count_classes, instances_of, lacks_sigmoid, roles
 from ovxai.find.site import FULL, PROTOTYPES, Candidates, InstanceSite, No, Request
