@@ -185,8 +185,8 @@ def test_a_layer_of_features_or_boxes_is_no_target(build):
     found = site_of(build())
     ports = {level.port.get_node().get_friendly_name() for level in found.levels}
     site = site_of(toy, target_layer=(relu,))
-    assert isinstance(site, No) and "features" in site.reason and all(name in site.reason for name in ports), site
-    with pytest.raises(TargetLayerError, match="features"):
+    assert isinstance(site, No) and "weights" in site.reason and all(name in site.reason for name in ports), site
+    with pytest.raises(TargetLayerError, match="layers with weights"):
         ovxai.insert(toy, target_layer=relu, probe=False)
     maps = [node for node in toy.get_ordered_ops() if node.get_type_name() == "Add" and len(node.get_output_shape(0)) == 4]
     boxes = [node.get_friendly_name() for node in maps if node.get_friendly_name() not in ports]

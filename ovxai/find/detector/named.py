@@ -6,7 +6,7 @@ from ovxai.errors import TargetLayerError
 from ovxai.find.detector.assemble import assemble, ingredients
 from ovxai.find.detector.boxes import box_anchors_by_grid
 from ovxai.find.detector.features import shared_feature
-from ovxai.find.detector.maps import HeadMap, head_maps, is_integral, is_linear, is_resized
+from ovxai.find.detector.maps import HeadMap, behind_weights, head_maps, is_resized
 from ovxai.find.detector.scores import ClassScores, choose
 from ovxai.find.detector.tracers import BENT, PLACED
 from ovxai.find.detector.trail import ClassTable, Trail, class_tables, follow, score_channels
@@ -77,31 +77,16 @@ def _no_scores(request: Request, trail: Trail, whole: Trail, found: ClassScores 
     whole: the trail of all head maps; found: the class scores among them.
     """
     graph = request.graph
-    told = _told(graph, whole.maps, found)
+    told, handed_on = _told(graph, whole.maps, found), behind_weights(graph)
     for origin, (name, head) in enumerate(zip(request.options.target_layer, trail.maps, strict=True)):
-        reader = _weighted_below(graph, head.port)
-        if reader is not None:
-            by = graph.ops[reader].get_friendly_name()
-            return _unfit(f"{name} holds features that {by} reads on, its channels are no classes; {told}")
+        what = f"the channels of {name} are no class scores of this model"
+        if head.port[0] not in handed_on:
+            return _unfit(f"{what}: layers with weights come after it; {told}")
         boxes = origin in trail.integrated or trail.is_flagged(origin, BENT | PLACED)
         if boxes and not score_channels(trail, origin):
-            return _unfit(f"{name} holds boxes, its channels are no classes; {told}")
+            return _unfit(f"{what}: boxes are made of them; {told}")
         if isinstance(found, ClassScores) and not _holds(whole, found, head.port):
-            return _unfit(f"{name} holds none of the class scores of this model; {told}")
-    return None
-
-
-def _weighted_below(graph: Graph, port: Port) -> int | None:
-    """The first weighted sum on the way from `port` to an output; those over the bins of boxes do not count."""
-    seen, stack = set(), [port]
-    while stack:
-        for user, _ in graph.consumers.get(stack.pop(), []):
-            if user in seen or not graph.live[user]:
-                continue
-            if is_linear(graph, user) and not is_integral(graph, user):
-                return user
-            seen.add(user)
-            stack.extend((user, number) for number in range(len(graph.extents[user])))
+            return _unfit(f"{what}; {told}")
     return None
 
 
@@ -119,10 +104,7 @@ def _holds(whole: Trail, found: ClassScores, port: Port) -> bool:
 
 def _told(graph: Graph, heads: list[HeadMap], found: ClassScores | No) -> str:
     """The tensors that could be named instead."""
-    scored = isinstance(found, ClassScores)
-    ports = [heads[origin].port for origin in found.tables] if isinstance(found, ClassScores) else [head.port for head in heads]
-    names = [name_of(graph.output_of(port)) for port in ports[:_NAMED]]
-    if not names:
-        return "the model has no tensor of class scores at positions"
-    rest = ", ..." if len(ports) > _NAMED else ""
-    return ("the class scores are " if scored else "what the model hands out by position is ") + ", ".join(names) + rest
+    scored = [heads[origin] for origin in found.tables] if isinstance(found, ClassScores) else []
+    names = [name_of(graph.output_of(head.port)) for head in scored or heads]
+    listed = ", ".join((*names[:_NAMED], *(["..."] if len(names) > _NAMED else []))) or "none"
+    return f"{'class scores' if scored else 'the last maps of the model'}: {listed}"
