@@ -69,7 +69,9 @@ class ExplainedInfo:
     `grid`: (h, w) of the map for token layouts. `score_activation`: what the scores still need.
     `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
     takes, before mean and scale of `model_info`.
-    `map_frame`, `map_axes`: see `MapFrame`. `extra_outputs`: the outputs that insertion added, in order.
+    `map_frame`, `map_axes`: see `MapFrame`. `network_size`, `network_frame`: (h, w) to which the graph resizes the
+    picture, in whose pixels boxes are counted, and which part of the picture that covers.
+    `extra_outputs`: the outputs that insertion added, in order.
     """
 
     version: str
@@ -93,6 +95,8 @@ class ExplainedInfo:
     picture_range: tuple[float, float] | None = None
     map_frame: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
     map_axes: str = "yx"
+    network_size: tuple[int, int] | None = None
+    network_frame: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
     score_output: str = ""
     score_activation: str = "none"
     prediction_format: str = ""

@@ -10,7 +10,7 @@ import ovxai
 from helpers.runtime_graphs import detector, f32, i64
 from ovxai.errors import UnsupportedModelError
 from ovxai.runtime.feed.geometry import fit
-from ovxai.runtime.predict.boxes import suppress
+from ovxai.runtime.predict.dense import suppress
 from ovxai.runtime.predict.facts import read_facts
 from ovxai.runtime.predict.formats import FORMATS, decodable, objects
 

@@ -19,12 +19,12 @@ def assemble(
     why: str, candidates: tuple[str, ...], notes: tuple[str, ...],
 ) -> DetectionSite:  # fmt: skip
     """The site of these levels. output: the number of the one that was named; None where nobody did."""
-    form = prediction_form(graph.model.outputs, made_from)
+    form = prediction_form(graph, made_from)
     raw = activation == "none" and form.name not in FINISHED
     return DetectionSite(
         levels, len(levels[0].channels[0]), _size_level_of(levels), activation,
         score_output="" if form.scores is None else output_name(graph.model, form.scores),
-        score_activation="sigmoid" if raw else "none",
+        score_activation=form.due or ("sigmoid" if raw else "none"),
         prediction_format=form.name,
         output=output if output is not None else form.scores or 0,
         why=why, candidates=candidates, notes=notes,

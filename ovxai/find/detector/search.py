@@ -145,7 +145,7 @@ class _Search:
         name = port.get_node().get_friendly_name()
         return assemble(
             self.graph, self.output, levels, "sigmoid",
-            Ingredients(scores.classes, len(levels), cells=sum(height * width for height, width in (v.grid for v in levels))),
+            Ingredients(scores.classes, len(levels), cells=sum(v.grid[0] * v.grid[1] for v in levels), queries=True),
             why=f"{name} scores every position before queries are picked",
             candidates=(f"{name}: class scores of {len(levels)} level(s) before queries are picked",), notes=(),
         )  # fmt: skip

@@ -61,7 +61,11 @@ def find_instances(request: Request) -> InstanceSite | No:
         pyramid=tuple(graph.output_of(port) for port in pyramid(graph)),
         score_output=scores,
         output=parts.scores,
-        prediction_format="" if parts.kind == PROTOTYPES else "boxes-labels-masks",
+        prediction_format="boxes-table-masks"
+        if parts.table
+        else "boxes-labels-prototypes"
+        if parts.kind == PROTOTYPES
+        else "boxes-labels-masks",
         why=f"boxes {boxes}, labels {labels}, scores {scores}, {parts.kind} masks {masks}; {where}",
         candidates=tuple(_fact(model, number) for number in range(len(results))),
         notes=(f"full-size masks are read as the model hands them out ({masks})",) if parts.kind == FULL else (),
