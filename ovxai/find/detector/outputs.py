@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import openvino as ov
 
-from ovxai.find.detector.finished import activation_of, query_outputs, table_form
+from ovxai.find.detector.finished import LABEL, activation_of, columns_of, query_outputs, table_form
 from ovxai.find.detector.tracers import ACTIVATED, PLACED
 from ovxai.find.detector.trail import ClassTable, Trail, channel_axes, tracers_of
 from ovxai.graph.graph import Extents, Graph, Port
@@ -90,7 +90,8 @@ def prediction_form(graph: Graph, made_from: Ingredients) -> Form:
         number = next(iter(made_from.columns))
         return Form("boxes-scores" if _beside_boxes(outputs, number, made_from) else "", number)
     if len(outputs) == 1:
-        return Form(_finished_table(sizes(outputs[0]), made_from.cells), 0)
+        told = LABEL in columns_of(graph, graph.results[0])
+        return Form("" if told else _finished_table(sizes(outputs[0]), made_from.cells), 0)
     scores = _tables_of(made_from.classes, outputs)
     return Form("", scores[0] if len(scores) == 1 else None)
 
