@@ -128,3 +128,7 @@ def test_what_is_told_is_read(build):
 
 def test_a_form_that_nobody_knows_is_not_read():
     assert not decodable(read_facts(ovxai.insert(anchored(), probe=False)))
+
+
+def test_what_is_picked_by_scores_misses_no_rule():
+    assert not any("no rule" in note for note in site_of(end_to_end()).notes)

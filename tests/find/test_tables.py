@@ -14,7 +14,7 @@ from ovxai.methods.registry import METHODS
 
 TABLES = {
     "rules": tracers.RULES, "ends": trail._ENDS, "suppressions": trail.NMS_SCORES, "regions": maps.REGION_POOLS,
-    "counting": sizes.COUNTING, "convolutions": maps.CONVOLUTIONS,
+    "counting": sizes.COUNTING, "picks": trail._PICKS, "convolutions": maps.CONVOLUTIONS,
     "picking": outputs._PICKING, "parameters": surgery.PARAMETER_PORTS,
 }  # fmt: skip
 

@@ -23,6 +23,8 @@ _ENDS = frozenset({
     "LessEqual", "Equal", "NotEqual", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean", "MaxPool", "AvgPool", "Interpolate",
     "ExperimentalDetectronDetectionOutput", "ExperimentalDetectronGenerateProposalsSingleImage", "Proposal",
 })  # fmt: skip
+#: Pick elements by their second input.
+_PICKS = frozenset({"GatherND", "GatherElements"})
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def follow(graph: Graph, maps: list[HeadMap]) -> Trail:
 
 def _note(graph: Graph, node: int, trail: Trail) -> None:
     kind = graph.kinds[node]
-    if kind not in RULES and kind not in _ENDS:
+    # What a picture's own values pick out of the candidates is no single one of them.
+    picks = kind in _PICKS and graph.live[graph.inputs[node][1][0]]
+    if kind not in RULES and kind not in _ENDS and not picks:
         trail.missing.add(kind)
     for position, feed in enumerate(graph.inputs[node]):
         if feed not in trail.known:
