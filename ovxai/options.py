@@ -22,7 +22,7 @@ AUTO = "auto"
 SEARCHES = {
     CLASSIFICATION: frozenset({"target_layer", "output", "num_classes"}),
     REGRESSION: frozenset({"target_layer", "output"}),
-    DETECTION: frozenset({"target_layer", "num_classes"}),
+    DETECTION: frozenset({"target_layer", "output", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
     FEATURES: frozenset({"target_layer", "output"}),
 }

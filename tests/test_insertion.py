@@ -160,7 +160,7 @@ DETECTOR_ONLY = {"levels": "max", "class_activation": "sigmoid"}
 @pytest.mark.parametrize("build, options, method", [
     (toys.cnn, DETECTOR_ONLY | {"map_size": "8x8", "blocks": 2}, "reciprocam"),
     (toys.vit, DETECTOR_ONLY | {"map_size": "8x8"}, "vit-reciprocam"),
-    (detectors.anchored, {key: CLASSIFIER_ONLY[key] for key in ("mask", "output", "memory_budget")}, "det-class-probability-map"),
+    (detectors.anchored, {key: CLASSIFIER_ONLY[key] for key in ("mask", "memory_budget")}, "det-class-probability-map"),
     (instances.yolo_seg, DETECTOR_ONLY | {"mask": "point", "output": 0, "memory_budget": 64}, "inst-seg"),
 ])  # fmt: skip
 def test_an_option_that_the_found_method_does_not_read_is_refused(build, options, method):

@@ -10,6 +10,7 @@ from ovxai.find.classifier.search import find_classifier
 from ovxai.find.detector.search import find_detection
 from ovxai.find.features import find_features
 from ovxai.find.instances.search import find_instances
+from ovxai.find.network import NetworkInput, network_input
 from ovxai.find.site import DetectionSite, InstanceSite, No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
@@ -50,11 +51,15 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be explained: the task by its name in `TASKS`, the site, and the input that takes the picture."""
+    """What will be explained: the task by its name in `TASKS`, the site, and the input that takes the picture.
+
+    network: what a detector sees of the picture, where the graph resizes it.
+    """
 
     task: str
     site: Site
     picture: PictureInput
+    network: NetworkInput | None = None
 
     @property
     def shows_features(self) -> bool:
@@ -82,7 +87,9 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         if not isinstance(site, No):
             above = graph.ancestors([graph.model.get_results()[site.output]])
             picture = (picture_inputs(graph.model, among=above) or pictures)[0]
-            return Plan(task, _framed(site, trace(graph, picture)) if isinstance(site, DetectionSite) else site, picture)
+            traced = trace(graph, picture)
+            network = network_input(graph, picture, traced) if isinstance(site, (DetectionSite, InstanceSite)) else None
+            return Plan(task, _placed(site, traced, network), picture, network)
         refused[task] = site
         if site.final and order[-1] != FEATURES:
             break
@@ -109,6 +116,15 @@ def _found(task: str, request: Request, *, last: bool) -> Site | No:
     bare = isinstance(site, DetectionSite) and site.levels[site.size_level].feature is None
     if bare or (isinstance(site, InstanceSite) and not site.pyramid):
         return No("no features that its classes and boxes are both made from")
+    return site
+
+
+def _placed(site: Site, traced: Trace, network: NetworkInput | None) -> Site:
+    """With where its maps lie on the picture."""
+    if isinstance(site, DetectionSite):
+        return _framed(site, traced)
+    if isinstance(site, InstanceSite) and network is not None:
+        return replace(site, picture=network.port, picture_axes=network.axes, frame=network.frame)
     return site
 
 

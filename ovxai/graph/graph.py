@@ -11,6 +11,7 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import PictureInput, picture_inputs
+from ovxai.graph.sizes import measured_sizes
 
 #: A port by its node's unique name: Python's wrapper objects are made anew at every call.
 Key = tuple[str, int]
@@ -53,7 +54,7 @@ class Graph:
     """A model with the facts computed once. The model must not be rewired while this is in use.
 
     Every tensor has a *witness shape*: its static shape, or, where the model is dynamic, the shape it would have for
-    one concrete input. Rules reason on witness shapes and never bake a dynamic one in.
+    one concrete input (measured where shapes alone do not tell). Rules reason on witness shapes and never bake a dynamic one in.
 
     A tensor is an `ov.Output` to those who build on it, and a `Port` (two numbers) to rules that walk the graph up
     and down; `port_of` and `output_of` turn one into the other, `shape` takes both. Nodes are numbered in topological
@@ -69,11 +70,14 @@ class Graph:
         self.index: dict[str, int] = {node.get_name(): i for i, node in enumerate(self.ops)}
         self.inputs: list[list[Port]] = [[self.port_of(feed) for feed in sources(node)] for node in self.ops]
         self.results: list[Port] = [self.port_of(source(result, 0)) for result in model.get_results()]
-        self._twins: list[ov.Node] = witness_of(model).get_ordered_ops()
+        witness = witness_of(model)
+        self._twins: list[ov.Node] = witness.get_ordered_ops()
         self.extents: list[list[Extents | None]] = [
             [_extents(output.get_partial_shape()) for output in twin.outputs()]
             for _, twin in zip(self.ops, self._twins, strict=True)
         ]
+        for (node, number), sizes in measured_sizes(witness).items():
+            self.extents[node][number] = sizes
         self._values: dict[Port, np.ndarray | None] = {}
 
     # From OpenVINO's objects to numbers and back.

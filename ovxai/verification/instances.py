@@ -69,7 +69,7 @@ def instance_segmentation(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) ->
         raise UnsupportedModelError("rt_info has no num_classes; maps of instances can't be counted")
     place = find_picture_input(plain, info)
     fed = feeds[place.index].shape
-    height, width = place.sides(fed)
+    height, width = info.network_size or place.sides(fed)
     grid = parse_size(info.map_size) if info.map_size else (max(height // STRIDE, 1), max(width // STRIDE, 1))
     found = read_instances(plain, info, info.num_classes, feeds, (height, width))
     if len(found) != fed[0]:

@@ -259,7 +259,7 @@ def test_what_fails_its_verification_is_not_kept(plain, monkeypatch):
 @pytest.mark.parametrize("build, options, reader", [
     (toys.cnn, ("--levels", "max"), "det-class-probability-map"), (toys.cnn, ("--map-size", "8x8"), "inst-seg"),
     (toys.cnn, ("--class-activation", "none"), "det-class-probability-map"), (toys.cnn, ("--blocks", "2"), "vit-reciprocam"),
-    (detectors.anchored, ("--mask", "point"), "reciprocam"), (detectors.anchored, ("--output", "0"), "activation-map"),
+    (detectors.anchored, ("--mask", "point"), "reciprocam"),
     (toys.cnn, ("--method", "activation-map", "--classes", "0"), "reciprocam"),
 ])  # fmt: skip
 def test_an_option_that_is_not_read_is_wrong_usage(tmp_path, build, options, reader):

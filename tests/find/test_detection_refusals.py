@@ -93,8 +93,14 @@ def test_refused_with_a_reason(case):
 
 
 def test_number_of_labels_settles_what_is_unclear():
-    site = site_of(raw_levels(classes=8, boxes=16), num_classes=8)
+    site = site_of(raw_levels(classes=8, boxes=20), num_classes=8)
     assert site and site.classes == 8, site
+
+
+def test_a_number_of_classes_that_fits_two_readings_settles_nothing():
+    """8 classes of one anchor beside 16 columns of a box, or 16 channels of two anchors beside twice four sides."""
+    site = site_of(raw_levels(classes=8, boxes=16), num_classes=8)
+    assert not site and "8 classes of 2 anchors beside 4" in site.reason and "8 classes beside 16" in site.reason, site
 
 
 @pytest.mark.parametrize("build", [anchored, queries])

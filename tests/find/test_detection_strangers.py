@@ -91,7 +91,7 @@ def test_visibility_of_keypoints_is_no_class(classes):
     "build, classes, anchors",
     [
         (lambda: raw(8, 4, bent=True), 8, 1), (lambda: raw(4, 4, bent=True), 4, 1), (lambda: raw(1, 4, bent=True), 1, 1),
-        (lambda: raw(80, 4), 80, 1), (lambda: raw_rows(4 + 1, 3), 5, 3), (lambda: raw_rows(1, 3), 1, 3),
+        (lambda: raw(80, 4), 80, 1), (lambda: raw_rows(6, 3), 6, 3), (lambda: raw_rows(1, 3), 1, 3),
     ],
 )  # fmt: skip
 def test_raw_heads_where_the_boxes_are_known(build, classes, anchors):
@@ -102,7 +102,10 @@ def test_raw_heads_where_the_boxes_are_known(build, classes, anchors):
 
 
 def test_raw_centre_points_of_four_classes():
+    """Two sizes and two offsets, or two classes, four sides and two offsets (FairMOT)."""
     site = site_of(centre_points(4, sigmoid=False))
+    assert not site and "4 classes" in site.reason and "2 classes" in site.reason, site
+    site = site_of(centre_points(4, sigmoid=False), num_classes=4)
     assert site and site.classes == 4 and site.levels[0].port.get_node().get_friendly_name() == "heat", site
 
 
@@ -225,7 +228,7 @@ FORMS = {
     "raw-levels-beside": (lambda: with_raw_levels(), "yolo-v5"),
     "end-to-end": (lambda: picked_in_the_graph(), "boxes-table"),
     "apart": (lambda: apart(), "boxes-scores"),
-    "not-decoded": (lambda: raw_rows(5, 3), ""),
+    "not-decoded": (lambda: raw_rows(6, 3), ""),
 }
 
 

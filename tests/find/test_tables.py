@@ -8,13 +8,14 @@ from ovxai.find import site
 from ovxai.find.detector import maps, tracers, trail
 from ovxai.find.instances import outputs
 from ovxai.find.task import TASKS
-from ovxai.graph import surgery
+from ovxai.graph import sizes, surgery
 from ovxai.metadata import ACTIVATION_MAP, GRADIENT
 from ovxai.methods.registry import METHODS
 
 TABLES = {
     "rules": tracers.RULES, "ends": trail._ENDS, "suppressions": trail.NMS_SCORES, "regions": maps.REGION_POOLS,
-    "convolutions": maps.CONVOLUTIONS, "picking": outputs._PICKING, "parameters": surgery.PARAMETER_PORTS,
+    "counting": sizes.COUNTING, "picks": trail._PICKS, "convolutions": maps.CONVOLUTIONS,
+    "picking": outputs._PICKING, "parameters": surgery.PARAMETER_PORTS,
 }  # fmt: skip
 
 

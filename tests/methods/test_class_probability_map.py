@@ -10,7 +10,8 @@ import pytest
 import ovxai
 from helpers import detectors as toys
 from helpers.requests import request
-from ovxai.find.detector.search import find_detection, size_level
+from ovxai.find.detector.assemble import size_level
+from ovxai.find.detector.search import find_detection
 from ovxai.graph.surgery import attach_outputs
 from ovxai.methods import class_probability_map
 

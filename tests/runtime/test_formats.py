@@ -10,7 +10,7 @@ import ovxai
 from helpers.runtime_graphs import detector, f32, i64
 from ovxai.errors import UnsupportedModelError
 from ovxai.runtime.feed.geometry import fit
-from ovxai.runtime.predict.boxes import suppress
+from ovxai.runtime.predict.dense import suppress
 from ovxai.runtime.predict.facts import read_facts
 from ovxai.runtime.predict.formats import FORMATS, decodable, objects
 
@@ -165,6 +165,79 @@ def test_rows_that_are_finished():
     rows = f32([[4, 8, 8, 16, 0.5, 2], [0, 0, 32, 32, 0.9, 1]])
     got = found({"boxes": rows, "labels": LABELS}, detector(rows, LABELS, form="boxes-table"))
     assert [(p.class_index, p.box) for p in got] == [(1, (0, 0, 128, 64)), (2, (16, 16, 32, 32))]
+
+
+def test_rows_with_further_columns():
+    rows = np.concatenate([f32([[4, 8, 8, 16, 0.5, 2], [0, 0, 32, 32, 0.9, 1]]), np.full((2, 51), 7, np.float32)], axis=1)
+    got = found({"boxes": rows, "labels": LABELS}, detector(rows, LABELS, form="boxes-table"))
+    assert [(p.class_index, p.box) for p in got] == [(1, (0, 0, 128, 64)), (2, (16, 16, 32, 32))]
+
+
+@pytest.mark.parametrize("angle, box", [(0, (12, 14, 20, 18)), (np.pi / 2, (14, 12, 18, 20)), (-np.pi / 2, (14, 12, 18, 20))])
+def test_rows_with_an_angle_give_the_upright_box_around(angle, box):
+    rows = f32([[16, 16, 8, 4, 0.9, 1, angle]])
+    model = detector(rows, LABELS, form="boxes-angle-table")
+    got = objects({"boxes": rows, "labels": LABELS}, read_facts(model), fit((32, 32), (32, 32), "standard"))
+    assert got[0].class_index == 1 and got[0].box == pytest.approx(box, abs=1e-4)
+
+
+def test_rows_with_mask_coefficients():
+    rows = f32([[12, 12, 52, 52, 0.9, 1, 1, -1]])
+    prototypes = np.zeros((2, 16, 16), np.float32)
+    prototypes[0, :, :8], prototypes[1, :, 8:] = 1, 1
+    model = detector(rows, LABELS, masks=prototypes, form="boxes-table-masks", task="instance-segmentation")
+    outputs = {"boxes": rows, "labels": LABELS, "masks": prototypes}
+    got = objects(outputs, read_facts(model), fit((64, 64), (64, 64), "standard"))
+    assert [(p.class_index, p.box) for p in got] == [(1, (12, 12, 52, 52))] and got[0].mask is not None
+    assert got[0].mask[13:51, 13:30].all() and not got[0].mask[:, 34:].any() and not got[0].mask[:12].any()
+
+
+def test_mask_coefficients_apart():
+    prototypes = np.zeros((2, 16, 16), np.float32)
+    prototypes[0, :, :8], prototypes[1, :, 8:] = 1, 1
+    boxes, labels, scores = f32([[12, 12, 52, 52, 0.9]]), i64([1]), f32([[1, -1]])
+    model = detector(boxes, labels, scores=scores, masks=prototypes, form="boxes-labels-prototypes", task="instance-segmentation")
+    outputs = {"boxes": boxes, "labels": labels, "scores": scores, "masks": prototypes}
+    got = objects(outputs, read_facts(model), fit((64, 64), (64, 64), "standard"))
+    assert [(p.class_index, p.box) for p in got] == [(1, (12, 12, 52, 52))] and got[0].mask is not None
+    assert got[0].mask[13:51, 13:30].all() and not got[0].mask[:, 34:].any()
+
+
+@pytest.mark.parametrize("due", ["sigmoid", "none"])
+def test_queries_are_not_suppressed(due):
+    """Two boxes in one place are two answers; boxes are shares of the input."""
+    boxes = f32([[0.5, 0.5, 0.5, 0.25], [0.5, 0.5, 0.5, 0.25], [0.1, 0.1, 0.1, 0.1]])
+    scores = f32([[0, 0, 9], [0, 3, 0], [-9, -9, -9]])
+    scores = scores if due == "sigmoid" else 1 / (1 + np.exp(-scores))
+    model = detector(boxes, LABELS, scores=scores, form="queries")
+    for key, value in (("score_output", "scores"), ("score_activation", due)):
+        model.set_rt_info(value, ["ovxai", key])
+    got = objects({"boxes": boxes, "labels": LABELS, "scores": scores}, read_facts(model), GEOMETRY, 0.3)
+    assert [(p.class_index, p.box) for p in got] == [(2, (32, 24, 96, 40)), (1, (32, 24, 96, 40))]
+
+
+def test_east():
+    """A box of 12 x 6 around the cell in row 4, column 3: distances to its top, right, bottom and left side, and no angle."""
+    scores, sides = np.zeros((1, 8, 8), np.float32), np.zeros((5, 8, 8), np.float32)
+    scores[0, 4, 3], sides[:, 4, 3] = 0.9, (2, 9, 4, 3, 0)
+    model = detector(scores[None], LABELS[None], masks=sides[None], form="east")
+    got = objects({"boxes": scores, "labels": LABELS, "masks": sides}, read_facts(model), fit((32, 32), (32, 32), "standard"))
+    assert [(p.class_index, p.box) for p in got] == [(0, (9, 14, 21, 20))]
+
+
+@pytest.mark.parametrize("form, turned", [("yolo-v8", False), ("yolo-v8", True), ("yolo-v5", True)])
+def test_candidates_as_shares_of_the_input(form, turned):
+    """One of them is far out, as candidates may be."""
+    random = np.random.default_rng(0)
+    front = 5 if form == "yolo-v5" else 4
+    table = np.zeros((front + 3, 84), np.float32)
+    table[:4] = random.uniform(0.1, 0.9, (4, 84))
+    table[:4, 3], table[front:, 3] = [20 / 64, 30 / 64, 10 / 64, 4 / 64], [0.1, 0.2, 0.8]
+    table[:4, 7] = 40
+    table[4:front] = 1
+    got = one_output(table.T if turned else table, form)
+    assert [(p.class_index, round(p.score, 2)) for p in got] == [(2, 0.8)]
+    assert got[0].box == pytest.approx((15, 28, 25, 32), abs=1e-4)
 
 
 def test_rows_of_detection_output_end_at_the_first_empty_one():

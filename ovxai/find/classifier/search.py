@@ -54,6 +54,8 @@ def _trunk(graph: Graph, readout: Readout) -> Trunk | No:
             f"output {readout.index} holds {answers} answer(s) for {traced.batch} pictures fed at once (frames of a video?): "
             "no map belongs to one picture"
         )
+    if traced.sides_of(graph.port_of(readout.logits)):
+        return No(f"output {readout.index} holds a number per position of the picture (a detector's boxes?), not one per class")
     return Trunk(graph, picture, readout.logits, traced, dominators(graph, picture, goal))
 
 

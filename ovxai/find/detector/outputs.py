@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import openvino as ov
 
+from ovxai.find.detector.finished import LABEL, activation_of, columns_of, query_outputs, table_form
 from ovxai.find.detector.tracers import ACTIVATED, PLACED
 from ovxai.find.detector.trail import ClassTable, Trail, channel_axes, tracers_of
 from ovxai.graph.graph import Extents, Graph, Port
@@ -27,10 +28,14 @@ def is_integer(output: ov.Output) -> bool:
 
 @dataclass(frozen=True)
 class Form:
-    """name: as in `prediction_format`, "" for none that is known. scores: number of the output that holds them."""
+    """name: as in `prediction_format`, "" for none that is known. scores: number of the output that holds them.
+
+    due: the activation that they still need; None where that is the one of the class logits.
+    """
 
     name: str
     scores: int | None
+    due: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Columns:
 class Ingredients:
     """What the outputs are made from.
 
-    cells: candidates over all levels, None where that is not known. columns: by output number.
+    cells: candidates over all levels, None where that is not known. columns: by output number. queries: whether some
+    positions are picked to be looked at again.
     decoded: box columns have met strides or anchors inside the graph. bare: and no activation either.
     """
 
@@ -56,14 +62,16 @@ class Ingredients:
     decoded: bool = False
     bare: bool = False
     cells: int | None = None
+    queries: bool = False
     columns: dict[int, Columns] = field(default_factory=dict)
 
 
-def prediction_form(outputs: list[ov.Output], made_from: Ingredients) -> Form:
+def prediction_form(graph: Graph, made_from: Ingredients) -> Form:
     """In which of the known forms the outputs are, and which of them has the scores."""
-    boxed = boxes_and_labels(outputs)
-    if boxed is not None:
-        return boxed
+    outputs = graph.model.outputs
+    picked = boxes_and_labels(outputs) or _picked(graph, made_from)
+    if picked is not None:
+        return picked
     for number, columns in made_from.columns.items():
         name = _joint_form(sizes(outputs[number]), columns, made_from)
         if name:
@@ -71,6 +79,9 @@ def prediction_form(outputs: list[ov.Output], made_from: Ingredients) -> Form:
     finest = _level_rows(outputs, made_from) if made_from.levels > 1 else None
     if finest is not None:
         return Form("nanodet", finest)
+    east = _east(outputs) if made_from.heatmap and made_from.classes == 1 else None
+    if east is not None:
+        return Form("east", east)
     if made_from.heatmap:
         maps = [i for i, output in enumerate(outputs) if len(sizes(output)) == 4 and sizes(output)[1] == made_from.classes]
         if maps:
@@ -79,9 +90,29 @@ def prediction_form(outputs: list[ov.Output], made_from: Ingredients) -> Form:
         number = next(iter(made_from.columns))
         return Form("boxes-scores" if _beside_boxes(outputs, number, made_from) else "", number)
     if len(outputs) == 1:
-        return Form(_finished_table(sizes(outputs[0]), made_from.cells), 0)
+        told = LABEL in columns_of(graph, graph.results[0])
+        return Form("" if told else _finished_table(sizes(outputs[0]), made_from.cells), 0)
     scores = _tables_of(made_from.classes, outputs)
     return Form("", scores[0] if len(scores) == 1 else None)
+
+
+def _picked(graph: Graph, made_from: Ingredients) -> Form | None:
+    """Rows that were picked among all candidates, joined of box, score and label; or the answers of queries."""
+    for number, port in enumerate(graph.results):
+        name = table_form(graph, port) if len(sizes(graph.model.outputs[number])) == 3 else ""
+        if name:
+            return Form(name, number, "none")
+    answers = query_outputs(graph, made_from.classes) if made_from.queries else None
+    if answers is None:
+        return None
+    scores = graph.results[answers[0]]
+    return Form("queries", answers[0], "none" if activation_of(graph, scores) else "sigmoid")
+
+
+def _east(outputs: list[ov.Output]) -> int | None:
+    """EAST: a map of scores and one of four sides and an angle; the number of the scores."""
+    channels = [sizes(output)[1] if len(sizes(output)) == 4 else None for output in outputs]
+    return channels.index(1) if sorted(count or 0 for count in channels) == [1, 5] else None
 
 
 def _joint_form(shape: Extents, columns: Columns, made_from: Ingredients) -> str:

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ovxai.find.detector.maps import HeadMap
-from ovxai.find.detector.tracers import BENT, SOFTMAX
-from ovxai.find.detector.trail import (
-    ClassTable,
-    Trail,
-    box_anchors_by_grid,
-    class_tables,
-    melts,
-    score_channels,
-    shared_axis,
-    single,
-    tabulated,
-)
+from ovxai.find.detector.boxes import box_anchors_by_grid, box_evidence, holds_boxes
+from ovxai.find.detector.raw import raw_tables
+from ovxai.find.detector.tracers import ACTIVATED, SOFTMAX
+from ovxai.find.detector.trail import ClassTable, Trail, class_tables, score_channels
 from ovxai.find.site import No
 from ovxai.graph.dims import Grid
 
@@ -43,16 +33,34 @@ class ClassScores:
         return next(iter(self.tables.values())).classes
 
 
-def choose(trail: Trail, count: int | None) -> ClassScores | No:
-    """The class scores among the head maps; `count` is the number of labels, where anybody gave one."""
-    scores = _choose(trail, count)
-    if isinstance(scores, No) and trail.missing:
-        rules = ", ".join(sorted(trail.missing))
-        return No(f"{scores.reason} (channels can't be followed further: no rule for {rules})", scores.near, scores.final)
-    return scores
+def choose(trail: Trail, count: int | None, among: frozenset[int] | None = None) -> ClassScores | No:
+    """The class scores among the head maps.
+
+    count: the number of labels, where anybody gave one; it is held against every way to read the maps. among: origins of
+    the maps from which the output that somebody named is made; None where nobody did.
+    """
+    within = frozenset(range(len(trail.maps))) if among is None else among
+    scores = _choose_activated(trail, count, within)
+    if count is not None and not (isinstance(scores, ClassScores) and _agrees(scores, count)):
+        # A model may activate its objectness, and leave its classes as they are.
+        raw = _choose_raw(trail, count, within, frozenset(i for i in range(len(trail.maps)) if score_channels(trail, i)))
+        scores = raw if scores is None or isinstance(raw, ClassScores) else scores
+    if scores is None:
+        scores = _choose_raw(trail, count, within, frozenset())
+    if not trail.missing:
+        return scores
+    ends = f"channels can't be followed further: no rule for {', '.join(sorted(trail.missing))}"
+    if isinstance(scores, No):
+        return replace(scores, reason=f"{scores.reason} ({ends})")
+    return replace(scores, notes=(*scores.notes, f"{ends}; what stands behind it was not looked at"))
 
 
-def _choose(trail: Trail, count: int | None) -> ClassScores | No:
+def _agrees(scores: ClassScores, count: int) -> bool:
+    return scores.classes == count or (scores.activation != "sigmoid" and scores.classes == count + 1)
+
+
+def _choose_activated(trail: Trail, count: int | None, among: frozenset[int]) -> ClassScores | No | None:
+    """Class scores behind a sigmoid or softmax; None where nothing is activated."""
     scores: dict[int, frozenset[int]] = {}
     for origin in range(len(trail.maps)):
         declared = trail.declared.get(origin)
@@ -60,10 +68,10 @@ def _choose(trail: Trail, count: int | None) -> ClassScores | No:
         if channels and origin not in trail.integrated:
             scores[origin] = channels
     if not scores:
-        return _choose_raw(trail, count)
+        return None
     tables: Tables = {}
     notes: list[str] = []
-    for origin, table in class_tables(trail, scores, count).items():
+    for origin, table in class_tables(trail, scores, box_anchors_by_grid(trail, scores), count).items():
         if _together(trail, origin, table):
             kept = _without_objectness(trail, origin, _behind_the_box(trail, origin, table, count), count, notes)
             if kept is not None:
@@ -71,14 +79,14 @@ def _choose(trail: Trail, count: int | None) -> ClassScores | No:
     if not tables:
         objectness = next(iter(notes), "scores were found, but not how their channels split into anchors and classes")
         return No(f"{objectness}; give --num-classes, or {TARGET_HINT}", near=True, final=bool(notes))
-    return _pick(trail, tables, count, notes)
+    return _pick(trail, tables, count, among, notes)
 
 
-def _choose_raw(trail: Trail, count: int | None) -> ClassScores | No:
+def _choose_raw(trail: Trail, count: int | None, among: frozenset[int], without: frozenset[int]) -> ClassScores | No:
     """Heads that hand out logits: classes and boxes are told apart by what the boxes can't be."""
-    tables = raw_tables(trail, count)
+    tables = raw_tables(trail, count, among, without)
     if isinstance(tables, No):
-        return No(f"{tables.reason}, or {TARGET_HINT}", near=tables.near)
+        return replace(tables, reason=f"{tables.reason}, or {TARGET_HINT}")
     return ClassScores(tables, "none")
 
 
@@ -107,7 +115,7 @@ def _behind_the_box(trail: Trail, origin: int, table: ClassTable, count: int | N
 
 
 def _without_objectness(trail: Trail, origin: int, table: ClassTable, count: int | None, notes: list[str]) -> ClassTable | None:
-    """In a tensor that holds boxes too, the score right behind the box columns is the objectness, not a class."""
+    """In a tensor that holds boxes too, the first score behind them may be the objectness: told by how it is used."""
     rest = set(range(trail.maps[origin].channels)) - table.flat
     boxes_before = any(channel < table.channels[0][0] for channel in rest)
     if _is_stated(trail, origin) or not boxes_before or table.classes == count:
@@ -115,28 +123,79 @@ def _without_objectness(trail: Trail, origin: int, table: ClassTable, count: int
     if table.classes == 1:
         notes.append("boxes and one score come out of one convolution: objectness only, no class scores")
         return None
+    if not _has_objectness(trail, origin, table) and table.classes - 1 != count:
+        every, fewer = table.classes, table.classes - 1
+        notes.append(
+            f"boxes and {every} scores come out of one convolution: {every} classes, or objectness and {fewer} class"
+            f"{'es' if fewer > 1 else ''}; --num-classes {every} or {fewer} says which"
+        )
+        return None
     notes.append("boxes, objectness and classes come out of one convolution; the first score per box is taken as objectness")
     return ClassTable(tuple(row[1:] for row in table.channels), table.node)
+
+
+def _has_objectness(trail: Trail, origin: int, table: ClassTable) -> bool:
+    """Whether the first score is multiplied with the others, or the box is activated along with them, as YOLO does it."""
+    first = {row[0] for row in table.channels}
+    activated = {
+        channel
+        for tracers in trail.known.values()
+        for channel in tracers.channel[(tracers.origin == origin) & (tracers.flags & ACTIVATED != 0)].tolist()
+    }
+    return first <= trail.factors.get(origin, set()) or len(activated - table.flat) >= 2 * table.anchors
 
 
 def _activation(trail: Trail, origin: int) -> str:
     return "softmax" if origin in trail.softmaxed or trail.is_flagged(origin, SOFTMAX) else "sigmoid"
 
 
-def _pick(trail: Trail, tables: Tables, count: int | None, notes: list[str]) -> ClassScores | No:
+def _pick(trail: Trail, tables: Tables, count: int | None, among: frozenset[int], notes: list[str]) -> ClassScores | No:
     groups: Groups = defaultdict(dict)
     for origin, table in tables.items():
         groups[(table.classes, _activation(trail, origin))][origin] = table
+    # Where a model does more than detect, what stands beside boxes is of its detector.
+    held = {key: {o: group[o] for o in box_evidence(trail, group)} for key, group in groups.items()}
+    boxed = {key: group for key, group in held.items() if group}
+    # Of an output that somebody named, all levels count: each may be an output of its own.
+    named = {key: group for key, group in (boxed or groups).items() if among & set(group)}
+    if not named:
+        return No(f"the output that was named holds no class scores beside boxes (segmentation?); {TARGET_HINT}", near=True)
+    groups = _fitting(named, count)
     many = {key: group for key, group in groups.items() if key[0] > 1}
     if len(many) > 1:
         many = _preferred(trail, many, count)
     if len(many) > 1:
         sizes = " and ".join(f"{key[0]} ({key[1]}, {len(group)} tensors)" for key, group in many.items())
-        return No(f"several sets of tensors could be the class scores: {sizes} channels; {TARGET_HINT}")
+        return No(f"several sets of tensors could be the class scores: {sizes} channels; {TARGET_HINT}", near=bool(boxed))
     if many:
-        (_, activation), group = next(iter(many.items()))
-        return ClassScores(group, activation, tuple(notes))
-    return _one_class(trail, {origin: table for group in groups.values() for origin, table in group.items()}, notes)
+        (classes, activation), group = next(iter(many.items()))
+        twice = _twice(trail, group, among)
+        if twice is None:
+            return No(
+                f"{len(group)} tensors hold {classes} scores per box, several on one grid, and which are the classes can't be "
+                f"told; name an output that holds them with --output, or {TARGET_HINT}",
+                near=True,
+            )
+        return ClassScores(twice, activation, tuple(notes))
+    group = {origin: table for group in groups.values() for origin, table in group.items()}
+    return _one_class(trail, group, among, notes)
+
+
+def _fitting(groups: Groups, count: int | None) -> Groups:
+    """Those with as many classes as are known to be, with a background that labels leave out; else all of them."""
+    exact = {key: group for key, group in groups.items() if key[0] == count}
+    behind = {key: group for key, group in groups.items() if count and key == (count + 1, "softmax")}
+    return exact or behind or groups
+
+
+def _twice(trail: Trail, group: Tables, among: frozenset[int]) -> Tables | None:
+    """One tensor per grid: of several on one, those that the named output is made of; None where that settles nothing."""
+    kept = {
+        origin: table
+        for origin, table in group.items()
+        if origin in among or not any(o in among and trail.maps[o].grid == trail.maps[origin].grid for o in group)
+    }
+    return kept if max(Counter(trail.maps[origin].grid for origin in kept).values()) == 1 else None
 
 
 def _preferred(trail: Trail, groups: Groups, count: int | None) -> Groups:
@@ -148,7 +207,7 @@ def _preferred(trail: Trail, groups: Groups, count: int | None) -> Groups:
     return fitting if len(fitting) == 1 else groups
 
 
-def _one_class(trail: Trail, group: Tables, notes: list[str]) -> ClassScores | No:
+def _one_class(trail: Trail, group: Tables, among: frozenset[int], notes: list[str]) -> ClassScores | No:
     """One score per box: where there are two such tensors, the one that grows on the box tower is the objectness."""
     by_grid: dict[Grid, list[int]] = defaultdict(list)
     for origin in group:
@@ -157,190 +216,13 @@ def _one_class(trail: Trail, group: Tables, notes: list[str]) -> ClassScores | N
     for grid, origins in by_grid.items():
         sources = {head.source for i, head in enumerate(trail.maps) if head.grid == grid and i not in group}
         own = [origin for origin in origins if trail.maps[origin].source not in sources] or origins
+        if len(own) > 1 and len(among) < len(trail.maps):
+            own = [origin for origin in origins if origin in among] or own
         if len(own) != 1:
             return No(
                 f"{len(own)} scores per box at {grid[0]} x {grid[1]}, and nothing tells class from objectness; {TARGET_HINT}",
-                final=any(head.grid == grid and head.channels % 4 == 0 for head in trail.maps),
+                final=any(head.grid == grid and holds_boxes(head, 1) for head in trail.maps),
             )
         kept[own[0]] = group[own[0]]
     notes.append("one score per box: a detector of a single class")
     return ClassScores(kept, _activation(trail, next(iter(kept))), tuple(notes))
-
-
-def box_evidence(trail: Trail, scores: ClassScores) -> str:
-    """Why this is a detector and not a segmentation model: beside the scores stand boxes; '' when nothing does."""
-    for origin, table in scores.tables.items():
-        head = trail.maps[origin]
-        rest = head.channels - table.anchors * table.classes
-        if rest >= 4 * table.anchors:
-            return f"{rest} more channels in the same tensor hold boxes"
-        beside = [other.channels for i, other in enumerate(trail.maps) if i not in scores.tables and other.grid == head.grid]
-        boxes = [channels for channels in beside if channels % 4 == 0]
-        if boxes:
-            return f"a tensor of {boxes[0]} channels on the same {head.grid[0]} x {head.grid[1]} grid holds boxes"
-        # Centre points: sizes and offsets are a tensor of two channels each.
-        if len(scores.tables) == 1 and beside.count(2) >= 2:
-            return f"tensors of two channels on the same {head.grid[0]} x {head.grid[1]} grid hold sizes and offsets"
-    return ""
-
-
-# Heads whose class logits leave the graph without any activation: what is left when the boxes are taken out.
-#
-# Where the graph lays a tensor out as rows, the columns of a row speak (4 are a box's); else the channels do. Whatever
-# fits two readings is refused: `--num-classes` or the labels settle it.
-
-#: Columns in front of the classes in a row that holds everything: none; box and objectness; a box alone.
-IN_FRONT = (0, 5, 4)
-#: Channels of four sides as distributions over 8, 16 or 17 bins, the numbers in use.
-DISTRIBUTIONS = (32, 64, 68)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A head map as the graph reads it. width: columns of a row, or channels where nothing makes rows of it.
-
-    table: None where nothing makes rows. box: whether its values are bent (exp) or summed over bins, as sides are.
-    """
-
-    origin: int
-    width: int
-    table: ClassTable | None
-    box: bool
-
-
-#: By width.
-Readings = dict[int, list[Reading]]
-
-
-def raw_tables(trail: Trail, count: int | None) -> Tables | No:
-    """The tables of the class logits, told from boxes by NMS, by the number of labels, or by elimination."""
-    anchors = box_anchors_by_grid(trail, {})
-    hints = shared_axis(trail, dict(enumerate(map(_whole, trail.maps))))
-    readings = [_reading(trail, i, anchors.get(head.grid), hints.get(i), count) for i, head in enumerate(trail.maps)]
-    groups: Readings = defaultdict(list)
-    for reading in readings:
-        if not reading.box:
-            groups[reading.width].append(reading)
-    width = _class_width(trail, groups, any(reading.box for reading in readings), count)
-    if isinstance(width, No):
-        return width
-    tables: Tables = {}
-    for reading in groups[width]:
-        table = _raw_table(trail, reading, readings, count)
-        if isinstance(table, No):
-            return table
-        tables[reading.origin] = table
-    return tables
-
-
-def _whole(head: HeadMap) -> frozenset[int]:
-    return frozenset(range(head.channels))
-
-
-def _reading(trail: Trail, origin: int, anchors: int | None, hint: int | None, count: int | None) -> Reading:
-    """anchors: of the boxes on the map's grid, where the graph makes rows of them. hint: see `tabulated`."""
-    head = trail.maps[origin]
-    total, whole = head.channels, _whole(head)
-    box = origin in trail.integrated or trail.is_flagged(origin, BENT)
-    if total == anchors and melts(trail, origin, whole):
-        return Reading(origin, 1, single(whole), box)
-    table = tabulated(trail, origin, whole, hint, count)
-    in_rows = table is not None and table.node != head.port[0]  # seen further down than on the map itself
-    if table is None or (table.anchors == 1 and not in_rows):
-        return Reading(origin, total, None, box)
-    return Reading(origin, table.classes, table, box)
-
-
-def _class_width(trail: Trail, groups: Readings, boxes: bool, count: int | None) -> int | No:
-    """The width of the group that holds classes. boxes: whether other maps are known to be boxes."""
-    if not groups:
-        return No("no tensor holds one score per position and class")
-    read = {width for width, group in groups.items() if any(reading.origin in trail.nms for reading in group)}
-    if len(read) == 1:
-        return read.pop()
-    once = {width: group for width, group in groups.items() if _one_per_grid(trail, group)}
-    if count is not None:
-        fitting = _fitting(once, count)
-        joint = len(groups) == 1 and all(width % (count + 5) == 0 for width in fitting)
-        if len(fitting) == 1 and (count > 1 or len(groups) == 2 or boxes or joint):
-            return fitting[0]
-    left = _without_boxes(groups, once, boxes)
-    several = [width for width in left if width > 1]
-    if len(several) == 1:
-        return several[0]
-    if left == [1]:
-        return 1
-    if len(groups) == 1 and not boxes and _one_per_grid(trail, next(iter(groups.values()))):
-        return No(
-            f"one tensor of {next(iter(groups))} channels per level and no activation: no boxes beside it (a "
-            "segmentation model?), or boxes in it, then give --num-classes",
-            near=True,
-        )
-    widths = " and ".join(str(width) for width in sorted(groups))
-    return No(
-        f"tensors of {widths} channels leave the graph without an activation, and which are classes can't be "
-        "told; give --num-classes",
-        near=True,
-    )
-
-
-def _one_per_grid(trail: Trail, group: list[Reading]) -> bool:
-    """Classes are one tensor per level; two alike on one grid are sizes and offsets, or classes and boxes."""
-    return max(Counter(trail.maps[reading.origin].grid for reading in group).values()) == 1
-
-
-def _fitting(groups: Readings, count: int) -> list[int]:
-    """Widths that `count` classes explain, the plainest explanation first."""
-    rules: tuple[Callable[[int], bool], ...] = (
-        lambda width: width == count,
-        lambda width: _tables({width: groups[width]}) and width == count + 1,
-        lambda width: width in (count + 5, count + 4),
-        lambda width: width % (count + 5) == 0 and len(groups) == 1,
-        lambda width: width % count == 0 and width != 4 and not _tables({width: groups[width]}),
-    )
-    for fits in rules:
-        widths = [width for width in groups if fits(width)]
-        if widths:
-            return widths
-    return []
-
-
-def _tables(groups: Readings) -> bool:
-    return any(reading.table is not None for group in groups.values() for reading in group)
-
-
-def _without_boxes(groups: Readings, once: Readings, boxes: bool) -> list[int]:
-    """Widths that may be classes once the boxes are known; none where nothing says which are boxes."""
-    if boxes or (len(groups.get(2, [])) == 2 and 2 not in once):  # centre points: sizes and offsets
-        return list(once)
-    if 4 in once and len(once) > 1:
-        # Four classes beside sides as distributions look just like many classes beside four sides.
-        unclear = not _tables(once) and any(width in DISTRIBUTIONS for width in once)
-        return [] if unclear else [width for width in once if width != 4]
-    return [width for width in once if width % 4]
-
-
-def _raw_table(trail: Trail, reading: Reading, readings: list[Reading], count: int | None) -> ClassTable | No:
-    head, table = trail.maps[reading.origin], reading.table
-    total, others = head.channels, [r for r in readings if r.origin != reading.origin and trail.maps[r.origin].grid == head.grid]
-    if count is not None:
-        front = next((front for front in IN_FRONT if reading.width == count + front), None)
-        if front is not None:
-            rows = table.channels if table is not None else (tuple(range(total)),)
-            return ClassTable(tuple(row[front:] for row in rows), -1)
-        if table is None and total % (count + 5) == 0 and not others:
-            return _blocks(total, count + 5, 5)
-        if table is None and total % count == 0:
-            return _blocks(total, count, 0)
-    if table is not None:
-        return table
-    sides = {trail.maps[r.origin].channels for r in others}
-    anchors = {side // 4 for side in sides if side % 4 == 0}
-    if any(number > 1 and total % number == 0 for number in anchors) and 1 not in anchors:
-        return No(f"{total} channels may be classes of several anchors; give --num-classes", near=True)
-    return ClassTable((tuple(range(total)),), -1)
-
-
-def _blocks(total: int, width: int, front: int) -> ClassTable:
-    """Anchor by anchor, `width` channels each, of which the first `front` are box and objectness."""
-    return ClassTable(tuple(tuple(range(a * width + front, (a + 1) * width)) for a in range(total // width)), -1)

@@ -23,6 +23,8 @@ _ENDS = frozenset({
     "LessEqual", "Equal", "NotEqual", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceMean", "MaxPool", "AvgPool", "Interpolate",
     "ExperimentalDetectronDetectionOutput", "ExperimentalDetectronGenerateProposalsSingleImage", "Proposal",
 })  # fmt: skip
+#: Pick elements by their second input.
+_PICKS = frozenset({"GatherND", "GatherElements"})
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Trail:
 
     known: tracers by port, in topological order. nms: origins whose values a suppression reads as scores.
     declared: origin -> table that an operation with the head's sizes as attributes states. integrated: origins whose
-    values are summed over distance bins (boxes). softmaxed: origin -> (port, axis) of its softmax. missing: types of
-    operations at which the trail ends because there is no rule for them.
+    values are summed over distance bins (boxes). softmaxed: origin -> (port, axis) of its softmax. factors: origin ->
+    channels each of which is multiplied with several others. missing: types of operations at which the trail ends
+    because there is no rule for them.
     """
 
     maps: list[HeadMap]
@@ -64,6 +67,7 @@ class Trail:
     nms: set[int] = field(default_factory=set)
     softmaxed: dict[int, tuple[Port, int]] = field(default_factory=dict)
     declared: dict[int, ClassTable] = field(default_factory=dict)
+    factors: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     missing: set[str] = field(default_factory=set)
 
     def ports_of(self, origin: int) -> list[Port]:
@@ -88,7 +92,9 @@ def follow(graph: Graph, maps: list[HeadMap]) -> Trail:
 
 def _note(graph: Graph, node: int, trail: Trail) -> None:
     kind = graph.kinds[node]
-    if kind not in RULES and kind not in _ENDS:
+    # What a picture's own values pick out of the candidates is no single one of them.
+    picks = kind in _PICKS and graph.live[graph.inputs[node][1][0]]
+    if kind not in RULES and kind not in _ENDS and not picks:
         trail.missing.add(kind)
     for position, feed in enumerate(graph.inputs[node]):
         if feed not in trail.known:
@@ -100,10 +106,18 @@ def _note(graph: Graph, node: int, trail: Trail) -> None:
             trail.nms.update(origins)
         elif kind == "RegionYolo":
             trail.declared.update({origin: _region_table(graph, node) for origin in origins})
+        elif kind == "Multiply" and len(graph.live_inputs(node)) == 2 and _is_spread(graph, node, feed):
+            for origin in origins:
+                trail.factors[origin].update(trail.known[feed].channel[trail.known[feed].origin == origin].tolist())
         elif kind in ("Softmax", "LogSoftmax"):
             axis = graph.ops[node].get_attributes()["axis"] % len(graph.extents[feed[0]][feed[1]] or (0,))
             for origin in origins:
                 trail.softmaxed.setdefault(origin, (feed, axis))
+
+
+def _is_spread(graph: Graph, node: int, feed: Port) -> bool:
+    own, out = graph.shape(feed), graph.shape((node, 0))
+    return own is not None and out is not None and own != out
 
 
 def _region_table(graph: Graph, node: int) -> ClassTable:
@@ -240,12 +254,13 @@ def shared_axis(trail: Trail, channels: dict[int, frozenset[int]]) -> dict[int, 
     return hints
 
 
-def class_tables(trail: Trail, scores: dict[int, frozenset[int]], count: int | None = None) -> dict[int, ClassTable]:
+def class_tables(
+    trail: Trail, scores: dict[int, frozenset[int]], boxes: dict[Grid, int], count: int | None = None
+) -> dict[int, ClassTable]:
     """The table of every map that carries scores; boxes of the same grid settle what the scores alone leave open.
 
-    scores: channels by origin.
+    scores: channels by origin. boxes: how many anchors those on each grid have, where the graph makes rows of them.
     """
-    boxes = box_anchors_by_grid(trail, scores)
     hints = shared_axis(trail, scores)
     tables: dict[int, ClassTable] = {}
     for origin, channels in scores.items():
@@ -270,14 +285,3 @@ def _own_anchors(trail: Trail, origin: int, channels: frozenset[int]) -> int | N
     whole = frozenset(range(trail.maps[origin].channels))
     table = tabulated(trail, origin, whole) if whole != channels else None
     return table.anchors if table else None
-
-
-def box_anchors_by_grid(trail: Trail, scores: dict[int, frozenset[int]]) -> dict[Grid, int]:
-    """Anchors of the boxes on each grid: their channels over the four columns that each row of their last table keeps."""
-    anchors: dict[Grid, int] = {}
-    for origin, head in enumerate(trail.maps):
-        if origin not in scores:
-            table = tabulated(trail, origin, frozenset(range(head.channels)))
-            if table is not None and table.classes == 4:
-                anchors[head.grid] = table.anchors
-    return anchors

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import openvino as ov
 
+from ovxai.find.detector.features import last_map
 from ovxai.find.detector.maps import REGION_POOLS, HeadMap, behind_regions, head_maps, is_linear
 from ovxai.find.detector.scores import choose
-from ovxai.find.detector.search import last_map
 from ovxai.find.detector.trail import follow
 from ovxai.find.instances.outputs import count_classes, instances_of, lacks_sigmoid, roles
 from ovxai.find.site import FULL, PROTOTYPES, Candidates, InstanceSite, No, Request
@@ -61,7 +61,11 @@ def find_instances(request: Request) -> InstanceSite | No:
         pyramid=tuple(graph.output_of(port) for port in pyramid(graph)),
         score_output=scores,
         output=parts.scores,
-        prediction_format="" if parts.kind == PROTOTYPES else "boxes-labels-masks",
+        prediction_format="boxes-table-masks"
+        if parts.table
+        else "boxes-labels-prototypes"
+        if parts.kind == PROTOTYPES
+        else "boxes-labels-masks",
         why=f"boxes {boxes}, labels {labels}, scores {scores}, {parts.kind} masks {masks}; {where}",
         candidates=tuple(_fact(model, number) for number in range(len(results))),
         notes=(f"full-size masks are read as the model hands them out ({masks})",) if parts.kind == FULL else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -60,6 +60,12 @@ class Geometry:
             (x + (begin[0] - left) * across, y + (begin[1] - top) * down, size[0] * across, size[1] * down),
             ((begin[0] - x1) * wide, (begin[1] - y1) * tall, size[0] * wide, size[1] * tall),
         )
+
+    def at_size(self, size: Size) -> Geometry:
+        """The same with a canvas of so many pixels: a network's own, where the graph resizes what it is fed."""
+        x, y, width, height = self.content
+        down, across = size[0] / self.canvas[0], size[1] / self.canvas[1]
+        return replace(self, canvas=size, content=(x * across, y * down, width * across, height * down))
 
     def boxes_to_source(self, boxes: np.ndarray) -> np.ndarray:
         """[K, 4] x1, y1, x2, y2 in canvas pixels -> the same in pixels of the picture, cut at its edges."""

@@ -1,4 +1,4 @@
-"""Outputs of detectors and instance segmenters -> boxes, labels, scores and masks, one decoder per format.
+"""Outputs of detectors and instance segmenters -> boxes, labels, scores and masks: those that finish their boxes themselves.
 
 Which format has which decoder stands in `ovxai.runtime.predict.formats`.
 """
@@ -6,7 +6,6 @@ Which format has which decoder stands in `ovxai.runtime.predict.formats`.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,10 +19,6 @@ from ovxai.runtime.predict.facts import ModelFacts
 Outputs = Mapping[str, np.ndarray]
 Fits = Callable[[np.ndarray], bool]
 Paint = Callable[[int], np.ndarray]
-#: Below this a candidate is not worth the suppression; every threshold in use lies above.
-_FLOOR = 0.05
-_IOU = 0.5
-_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (8, 16, 32, 64, 128), (4, 8, 16, 32), (16, 32), (8,), (16,), (32,))
 
 
 @dataclass(frozen=True)
@@ -122,24 +117,61 @@ def boxes_labels_masks(raw: Raw) -> Instances:
 
 
 def boxes_table(raw: Raw) -> Instances:
-    rows = raw.called("boxes", lambda a: a.ndim == 2 and a.shape[1] == 6).astype(np.float32)
+    rows = raw.scored(lambda a: a.ndim == 2 and a.shape[1] >= 6)
     return Instances(in_pixels(rows[:, :4], raw.geometry), rows[:, 5].astype(int), rows[:, 4])
+
+
+def boxes_angle_table(raw: Raw) -> Instances:
+    """Boxes that are turned, as the upright ones around them."""
+    rows = raw.scored(lambda a: a.ndim == 2 and a.shape[1] == 7)
+    boxes = in_pixels(rows[:, :4], raw.geometry)
+    return Instances(around(boxes[:, :2], boxes[:, 2:4], rows[:, 6]), rows[:, 5].astype(int), rows[:, 4])
+
+
+def boxes_table_masks(raw: Raw) -> Instances:
+    rows, prototypes = raw.scored(lambda a: a.ndim == 2 and a.shape[1] > 6), raw.first(lambda a: a.ndim == 3)
+    found = boxes_table(raw)
+    return replace(found, masks=mixer(found, rows[:, -len(prototypes) :], prototypes, raw))
+
+
+def boxes_labels_prototypes(raw: Raw) -> Instances:
+    prototypes = raw.first(lambda a: a.ndim == 3)
+    coefficients = raw.first(lambda a: a.ndim == 2 and a.shape[1] == len(prototypes))
+    boxes = raw.called("boxes", lambda a: a.ndim == 2 and a.shape[1] in (4, 5) and a.shape[1] != len(prototypes))
+    found = boxes_labels(raw) if boxes.shape[1] == 5 else boxes_labels_scores(raw)
+    return replace(found, masks=mixer(found, coefficients, prototypes, raw))
+
+
+def queries(raw: Raw) -> Instances:
+    given = raw.outputs[raw.facts.explained.score_output]
+    scores = raw.activated(np.asarray(given, np.float32))
+    boxes = raw.first(lambda a: a.ndim == 2 and a is not given and a.shape == (len(scores), 4))
+    corners = corners_of(boxes) * corner_sides(raw.geometry.canvas)
+    labels = scores.argmax(axis=1)
+    return Instances(corners, labels, scores[np.arange(len(labels)), labels])
 
 
 def detection_output(raw: Raw) -> Instances:
     rows = raw.called("boxes", lambda a: a.ndim == 3 and a.shape[2] == 7)[0].astype(np.float32)
     last = np.flatnonzero(rows[:, 0] < 0)  # picture -1: no more rows
     rows = rows[: last[0] if last.size else None]
-    return Instances(rows[:, 3:] * _corner_sides(raw.geometry.canvas), rows[:, 1].astype(int), rows[:, 2])
+    return Instances(rows[:, 3:] * corner_sides(raw.geometry.canvas), rows[:, 1].astype(int), rows[:, 2])
+
+
+def around(centre: np.ndarray, size: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """[K, 4] x1, y1, x2, y2 of the upright boxes around turned ones; angle [K] in radians."""
+    cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+    half = np.stack([size[:, 0] * cos + size[:, 1] * sin, size[:, 0] * sin + size[:, 1] * cos], axis=1) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
 
 
 def in_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Some exports give 0..1; a picture's boxes that all end within the first two pixels mean that."""
     boxes = np.asarray(boxes, np.float32)
-    return boxes * _corner_sides(geometry.canvas) if boxes.size and np.abs(boxes).max() <= 2.0 else boxes
+    return boxes * corner_sides(geometry.canvas) if boxes.size and np.abs(boxes).max() <= 2.0 else boxes
 
 
-def _corner_sides(canvas: Size) -> np.ndarray:
+def corner_sides(canvas: Size) -> np.ndarray:
     """f32 (width, height, width, height)."""
     return np.array([canvas[1], canvas[0]] * 2, np.float32)
 
@@ -175,61 +207,10 @@ def _paste(mask: np.ndarray, level: float, box: np.ndarray, size: Size) -> np.nd
     return whole
 
 
-# Detectors whose export stops before non-maximum suppression: YOLO of all kinds, NanoDet, FastestDet, CenterNet.
-
-
-def yolox(raw: Raw) -> Instances:
-    rows = raw.first(lambda a: a.ndim == 2 and a.shape[1] > 5)
-    grid = _pyramid(len(rows), raw)
-    scores = rows[:, 4:5] * rows[:, 5:]
-    centre = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
-    half = np.exp(np.clip(rows[:, 2:4], -20, 20)) * grid[:, 2:] / 2
-    return _best(np.concatenate([centre - half, centre + half], axis=1), scores, raw)
-
-
-def yolo_v8(raw: Raw) -> Instances:
-    table, classes = raw.scored(lambda a: a.ndim == 2), raw.classes
-    if (classes and table.shape[0] < 4 + classes) or table.shape[0] > table.shape[1] >= 4 + (classes or 1):  # [P, 4 + K]
-        table = table.T
-    scores = table[4 : 4 + classes if classes else None].T
-    return _best(_corners(table[:4].T), raw.activated(scores), raw)
-
-
-def yolo_v5(raw: Raw) -> Instances:
-    rows = raw.scored(lambda a: a.ndim == 2 and a.shape[1] > 5)
-    scores = rows[:, 5 : 5 + raw.classes if raw.classes else None]
-    return _best(_corners(rows[:, :4]), rows[:, 4:5] * scores, raw)
-
-
-def boxes_scores(raw: Raw) -> Instances:
-    given = raw.outputs[raw.facts.explained.score_output]
-    scores = np.asarray(given, np.float32)
-    if scores.shape[-1] != raw.classes:
-        scores = scores.T
-    boxes = raw.first(lambda a: a.ndim == 2 and a is not given and a.shape == (len(scores), 4))
-    # Corners are in order in every row; of centres and sizes some row breaks it.
-    ordered = bool((boxes[:, :2] <= boxes[:, 2:]).all())
-    corners = in_pixels(boxes if ordered else _corners(boxes), raw.geometry)
-    return _best(corners, raw.activated(scores), raw)
-
-
-def yolo_v8_seg(raw: Raw) -> Instances:
-    rows, prototypes = raw.first(lambda a: a.ndim == 2).T, raw.first(lambda a: a.ndim == 3)
-    return _with_prototypes(rows, rows[:, 4 : -len(prototypes)], prototypes, raw)
-
-
-def yolo_v5_seg(raw: Raw) -> Instances:
-    rows, prototypes = raw.first(lambda a: a.ndim == 2), raw.first(lambda a: a.ndim == 3)
-    return _with_prototypes(rows, rows[:, 5 : -len(prototypes)] * rows[:, 4:5], prototypes, raw)
-
-
-def _with_prototypes(rows: np.ndarray, scores: np.ndarray, prototypes: np.ndarray, raw: Raw) -> Instances:
-    """rows: a box first, mask coefficients last. prototypes: [M, h, w]."""
-    boxes = _corners(rows[:, :4])
-    kept = _kept(boxes, scores, raw)
-    coefficients = rows[kept, -len(prototypes) :]
-    paint = functools.partial(_mix, coefficients, prototypes, boxes[kept], raw.geometry)
-    return replace(_chosen(boxes, scores, kept), masks=paint)
+def mixer(found: Instances, coefficients: np.ndarray, prototypes: np.ndarray, raw: Raw) -> Paint:
+    """coefficients [K, M] of the prototypes [M, h, w]."""
+    boxes = np.zeros((len(found.scores), 4), np.float32) if found.boxes is None else found.boxes
+    return functools.partial(_mix, coefficients, prototypes, boxes, raw.geometry)
 
 
 def _mix(coefficients: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, geometry: Geometry, index: int) -> np.ndarray:
@@ -241,103 +222,12 @@ def _mix(coefficients: np.ndarray, prototypes: np.ndarray, boxes: np.ndarray, ge
     return inside & (geometry.map_to_source(values) > 0)
 
 
-def heatmap(raw: Raw) -> Instances:
-    table = np.asarray(raw.outputs[raw.facts.explained.score_output], np.float32)
-    scores = table.reshape(len(table), -1).max(axis=1)
-    return Instances(None, np.arange(len(scores)), raw.activated(scores))
-
-
-def nanodet(raw: Raw) -> Instances:
-    tables = [raw.outputs[name] for name in raw.facts.own if raw.outputs[name].ndim == 2]
-    scores = [table for table in tables if table.shape[1] == raw.classes]
-    sides = [table for table in tables if table.shape[1] != raw.classes]
-    if not scores or [len(table) for table in scores] != [len(table) for table in sides]:
-        raise UnsupportedModelError(f"{raw.facts.name}: its outputs are not pairs of class scores and boxes, one pair per level")
-    boxes = np.concatenate([_distances(side, raw.geometry.canvas) for side in sides])
-    values = np.concatenate(scores)
-    return _best(boxes, raw.activated(values), raw)
-
-
-def fastestdet(raw: Raw) -> Instances:
-    table = raw.first(lambda a: a.ndim == 3 and a.shape[0] > 5)
-    _, rows, columns = table.shape
-    height, width = raw.geometry.canvas
-    cells = table.reshape(len(table), -1).T
-    centre = (_cells(rows, columns, 1)[:, :2] + np.tanh(cells[:, 1:3])) * np.array([width / columns, height / rows], np.float32)
-    half = sigmoid(cells[:, 3:5]) * np.array([width, height], np.float32) / 2
-    scores = np.maximum(cells[:, :1], 0) ** 0.6 * np.maximum(cells[:, 5:], 0) ** 0.4
-    return _best(np.concatenate([centre - half, centre + half], axis=1), scores, raw)
-
-
-def _distances(sides: np.ndarray, canvas: Size) -> np.ndarray:
-    """Generalised focal loss: the expected bin of each side, in strides, from the cell's centre."""
-    stride = round(math.sqrt(canvas[0] * canvas[1] / len(sides)))
-    bins = sides.reshape(len(sides), 4, -1)
-    powers = np.exp(bins - bins.max(axis=2, keepdims=True))
-    reach = (powers / powers.sum(axis=2, keepdims=True)) @ np.arange(bins.shape[2], dtype=np.float32) * stride
-    rows, columns = np.divmod(np.arange(len(sides)), math.ceil(canvas[1] / stride))
-    # NanoDet's training puts a cell's centre half a pixel before the middle.
-    x, y = columns * stride + 0.5 * (stride - 1), rows * stride + 0.5 * (stride - 1)
-    return np.stack([x - reach[:, 0], y - reach[:, 1], x + reach[:, 2], y + reach[:, 3]], axis=1)
-
-
-def _corners(boxes: np.ndarray) -> np.ndarray:
+def corners_of(boxes: np.ndarray) -> np.ndarray:
     """Centre and size -> x1, y1, x2, y2."""
     centre, half = boxes[:, :2], boxes[:, 2:4] / 2
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _pyramid(count: int, raw: Raw) -> np.ndarray:
-    """[count, 3]: column, row and stride of every cell of all levels."""
-    height, width = raw.geometry.canvas
-    for strides in _STRIDES:
-        sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
-        if sum(rows * columns for rows, columns in sizes) == count:
-            return np.concatenate([_cells(rows, columns, stride) for (rows, columns), stride in zip(sizes, strides)])
-    raise UnsupportedModelError(f"{raw.facts.name}: {count} cells are no pyramid over {height}x{width}")
-
-
-def _cells(height: int, width: int, stride: int) -> np.ndarray:
-    rows, columns = np.divmod(np.arange(height * width), width)
-    return np.stack([columns, rows, np.full(height * width, stride)], axis=1).astype(np.float32)
-
-
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """Elementwise; large negative values don't overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * values)))
-
-
-# Suppression.
-
-
-def _best(boxes: np.ndarray, scores: np.ndarray, raw: Raw) -> Instances:
-    """boxes: [P, 4]. scores: [P, K]. What is left of them, the best class each."""
-    return _chosen(boxes, scores, _kept(boxes, scores, raw))
-
-
-def _kept(boxes: np.ndarray, scores: np.ndarray, raw: Raw) -> np.ndarray:
-    """Rows that survive."""
-    if not scores.size:
-        return np.zeros(0, int)
-    return suppress(boxes, scores.argmax(axis=1), scores.max(axis=1), _FLOOR, raw.facts.info.iou_threshold or _IOU)
-
-
-def _chosen(boxes: np.ndarray, scores: np.ndarray, rows: np.ndarray) -> Instances:
-    if not rows.size:
-        return Instances(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, np.float32), origin=rows)
-    labels = scores[rows].argmax(axis=1)
-    return Instances(boxes[rows], labels, scores[rows, labels], origin=rows)
-
-
-def suppress(boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, floor: float, iou: float) -> np.ndarray:
-    """Indices that survive non-maximum suppression within each class; scores below `floor` go first."""
-    candidates = np.flatnonzero(scores >= floor)
-    if not candidates.size:
-        return candidates
-    chosen = boxes[candidates]
-    corners = np.concatenate([chosen[:, :2], chosen[:, 2:] - chosen[:, :2]], axis=1)
-    # cv2 has NMSBoxesBatched only since 4.7 and with other rules for ties: boxes moved far apart by
-    # class never overlap, which is the same.
-    corners[:, :2] += labels[candidates, None] * (float(np.abs(chosen).max()) * 2 + 1)
-    kept = cv2.dnn.NMSBoxes(corners.astype(float).tolist(), scores[candidates].astype(float).tolist(), floor, iou)
-    return candidates[np.asarray(kept, int).reshape(-1)]

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ovxai.metadata import MapFrame
 from ovxai.runtime.feed.geometry import Geometry
-from ovxai.runtime.predict import boxes
+from ovxai.runtime.predict import boxes, dense
 from ovxai.runtime.predict.boxes import Instances, Outputs, Raw, sigmoid
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.labels import Hierarchy
@@ -42,19 +43,28 @@ FORMATS = MappingProxyType({one.name: one for one in (
     Format("boxes-labels-scores", "boxes [I, 4], labels [I], scores [I] (torchvision)", boxes.boxes_labels_scores),
     Format("boxes-labels-masks", "boxes [I, 5] (or [I, 4] and scores [I]), labels [I], masks [I, h, w] or [I, 1, h, w] of "
            "the box or of the picture", boxes.boxes_labels_masks),
-    Format("boxes-table", "rows [I, 6]: corners, score, class (end-to-end YOLO)", boxes.boxes_table),
+    Format("boxes-table", "rows [I, 6 or more]: corners, score, class, further values (end-to-end YOLO, also with keypoints)",
+           boxes.boxes_table),
+    Format("boxes-angle-table", "rows [I, 7]: centre and size, score, class, angle (end-to-end YOLO)", boxes.boxes_angle_table),
+    Format("boxes-table-masks", "rows [I, 6 + M]: corners, score, class, mask coefficients; prototypes [M, h, w]",
+           boxes.boxes_table_masks),
+    Format("boxes-labels-prototypes", "boxes [I, 5] (or [I, 4] and scores [I]), labels [I], mask coefficients [I, M], prototypes "
+           "[M, h, w]", boxes.boxes_labels_prototypes),
     Format("detection-output", "rows [1, I, 7]: picture (-1: no more), class, score, corners as shares of the input "
            "(OpenVINO's DetectionOutput)", boxes.detection_output),
-    Format("boxes-scores", "boxes [P, 4] in pixels, class scores [P, K] or [K, P]", boxes.boxes_scores),
-    Format("yolox", "rows [P, 5 + K], level after level: centre offset, log size, objectness, class scores", boxes.yolox),
-    Format("yolo-v5", "rows [P, 5 + K]: centre and size in pixels, objectness, class scores", boxes.yolo_v5),
-    Format("yolo-v8", "columns [4 + K (+ more), P], or rows: centre and size in pixels, class scores", boxes.yolo_v8),
-    Format("yolo-v5-seg", "rows [P, 5 + K + M] as yolo-v5 with M mask coefficients, prototypes [M, h, w]", boxes.yolo_v5_seg),
+    Format("boxes-scores", "boxes [P, 4], class scores [P, K] or [K, P]", dense.boxes_scores),
+    Format("queries", "class scores [Q, K] and boxes [Q, 4]: centre and size as shares of the input; nothing to suppress (DETR)",
+           boxes.queries),
+    Format("yolox", "rows [P, 5 + K], level after level: centre offset, log size, objectness, class scores", dense.yolox),
+    Format("yolo-v5", "rows [P, 5 + K]: centre and size in pixels, objectness, class scores", dense.yolo_v5),
+    Format("yolo-v8", "columns [4 + K (+ more), P], or rows: centre and size in pixels, class scores", dense.yolo_v8),
+    Format("yolo-v5-seg", "rows [P, 5 + K + M] as yolo-v5 with M mask coefficients, prototypes [M, h, w]", dense.yolo_v5_seg),
     Format("yolo-v8-seg", "columns [4 + K + M, P] as yolo-v8 with M mask coefficients, prototypes [M, h, w]",
-           boxes.yolo_v8_seg),
-    Format("nanodet", "per level, fine to coarse: class scores [P, K] and box-side distributions [P, 4 * bins]", boxes.nanodet),
-    Format("fastestdet", "one map [1 + 4 + K, h, w]: objectness, box against its cell, class probabilities", boxes.fastestdet),
-    Format("heatmap", "class heat maps [K, h, w]: how sure each class is anywhere; no boxes are read (CenterNet)", boxes.heatmap),
+           dense.yolo_v8_seg),
+    Format("nanodet", "per level, fine to coarse: class scores [P, K] and box-side distributions [P, 4 * bins]", dense.nanodet),
+    Format("fastestdet", "one map [1 + 4 + K, h, w]: objectness, box against its cell, class probabilities", dense.fastestdet),
+    Format("east", "a map of scores [1, h, w] and one of distances to four sides and an angle [5, h, w] (EAST)", dense.east),
+    Format("heatmap", "class heat maps [K, h, w]: how sure each class is anywhere; no boxes are read (CenterNet)", dense.heatmap),
 )})  # fmt: skip
 
 
@@ -102,6 +112,9 @@ def objects(outputs: Outputs, facts: ModelFacts, geometry: Geometry, threshold: 
     form = FORMATS[facts.explained.prediction_format]
     if form.objects is None:
         return ()
+    explained = facts.explained
+    if explained.network_size is not None:
+        geometry = geometry.within(MapFrame(explained.network_frame)).at_size(explained.network_size)
     found = form.objects(Raw(outputs, facts, geometry, form.columns))
     corners = None if found.boxes is None else geometry.boxes_to_source(found.boxes)
     order = np.argsort(-found.scores, kind="stable")
