@@ -196,9 +196,12 @@ def _from_text(kind: str, text: str) -> Any:
     if kind.startswith("int"):
         return int(text)
     if kind.startswith(("tuple[int", "tuple[float")):
-        first, second = text.split(",")
         number = int if kind.startswith("tuple[int") else _number
-        return number(first), number(second)
+        found = tuple(number(word) for word in text.split(","))
+        # The sides of a part of the picture, or a pair.
+        if len(found) != (4 if "..." in kind else 2):
+            raise ValueError(text)
+        return found
     if kind.startswith("tuple"):
         # A name that holds a comma has a backslash before it.
         return tuple(re.sub(r"\\([\\,])", r"\1", item) for item in re.findall(r"(?:\\[\\,]|[^,])+", text))

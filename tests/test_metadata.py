@@ -69,3 +69,18 @@ def test_a_hierarchy_of_another_form(tmp_path):
     ov.save_model(model, tmp_path / "m.xml")
     (tmp_path / "a.png").write_bytes(encoded(picture()))
     assert is_one_line(call("run", tmp_path / "m.xml", tmp_path / "a.png", "-o", tmp_path / "out"), "hierarchical_config")
+
+
+def test_every_field_is_read_as_it_was_written():
+    wanted = ExplainedInfo(
+        "1", "detection", "m", ("a", "b"), grid=(3, 4), picture_range=(0.0, 255.0), map_frame=(0.0, 0.25, 1.0, 0.5),
+        network_size=(32, 48), network_frame=(-0.5, 0.0, 1.5, 1.0), map_axes="xy", extra_outputs=("saliency_map",),
+    )  # fmt: skip
+    model = classifier()
+    wanted.write(model)
+    found = ExplainedInfo.read(model)
+    assert found is not None and (found.map_frame, found.network_frame) == (wanted.map_frame, wanted.network_frame)
+    assert (found.grid, found.network_size, found.picture_range) == ((3, 4), (32, 48), (0.0, 255.0))
+    model.set_rt_info("0,0,1", ["ovxai", "map_frame"])
+    with pytest.raises(ModelReadError, match="map_frame"):
+        ExplainedInfo.read(model)
