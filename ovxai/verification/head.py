@@ -47,7 +47,7 @@ def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, r
     model = plain.clone()
     taps = [port_named(model, name) for name in names]
     logits = logits_port(model, output)
-    below = _below(taps, logits)
+    below = nodes_between(taps, logits)
     bypass = _entries(below, taps)
     values = values_of(model, [*taps, *bypass], feeds)
     parameters = [_replace(port, value, below) for port, value in zip([*taps, *bypass], values, strict=True)]
@@ -62,7 +62,7 @@ def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, r
     return Head(Engine(head), tuple(values[: len(taps)]), tuple(values[len(taps) :]), bool(quantisers), shapes)
 
 
-def _below(taps: Sequence[ov.Output], logits: ov.Output) -> dict[str, ov.Node]:
+def nodes_between(taps: Sequence[ov.Output], logits: ov.Output) -> dict[str, ov.Node]:
     """Nodes that both depend on a tap and are needed by the logits when the taps are given, by name."""
     cut = {_key(tap) for tap in taps}
     depends: dict[str, bool] = {}

@@ -166,6 +166,8 @@ def read_instances(plain: ov.Model, info: ExplainedInfo, classes: int, feeds: Fe
     model = plain.clone()
     ports = [port_named(model, name) for name in info.target_layers]
     of_region = [comes_from(port.get_node(), REGION_OPS) for port in ports]
+    if not 0 <= info.explained_output < len(model.get_results()):
+        raise UnsupportedModelError(f"rt_info says output {info.explained_output} is explained; the plain part has none")
     result = model.get_results()[info.explained_output].input(0).get_source_output()
     *values, scores = values_of(model, [*ports, result], feeds)
     if len(values) == 2 and values[0].ndim == 3 and values[1].ndim == 4:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import UnsupportedModelError
+from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.read import read_model
 from ovxai.metadata import DETECTION, GRADIENT, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.verification.beside import check_beside, classes_of
@@ -18,7 +18,7 @@ from ovxai.verification.detection import detection
 from ovxai.verification.engine import Engine, Feeds, is_quantised
 from ovxai.verification.gradient import gradient
 from ovxai.verification.instances import instance_segmentation
-from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values
+from ovxai.verification.keeping import check_loops, check_metadata, check_order, check_values, check_weights
 from ovxai.verification.maps import (
     NO_EVIDENCE,
     QUIET,
@@ -36,6 +36,7 @@ from ovxai.verification.places import check_places
 from ovxai.verification.plain import Case, take_apart
 from ovxai.verification.precision import PrecisionReport, measure_precision
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
+from ovxai.verification.statements import check_statements
 
 ACTIVATION_MAP = "activation-map"
 
@@ -118,9 +119,21 @@ def definition_of(case: Case, feeds: Feeds, progress: Progress | None) -> Defini
     Raises:
         UnsupportedModelError: no definition for this task, or rt_info leaves something open.
     """
-    plain, info = case.plain, case.info
-    if not info.target_layers:
+    if not case.info.target_layers:
         raise UnsupportedModelError("rt_info names no target_layers; verify can't tell what the map is of")
+    if case.info.num_classes is not None and case.info.num_classes < 1:
+        raise UnsupportedModelError(f"rt_info says num_classes {case.info.num_classes}; maps are of one class at least")
+    try:
+        return _definition(case, feeds, progress)
+    except OvxaiError:
+        raise
+    except (IndexError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UnsupportedModelError(f"what rt_info says does not fit the plain part of the model: {reason}") from error
+
+
+def _definition(case: Case, feeds: Feeds, progress: Progress | None) -> Definition:
+    plain, info = case.plain, case.info
     if info.method == ACTIVATION_MAP:
         return activation_map(plain, info, feeds)
     if info.method == GRADIENT:
@@ -147,6 +160,7 @@ def _check_outputs(case: Case, batches: list[Batch], source: ov.Model | None, fi
         check_order(case.explained, case.plain, case.info),
         check_metadata(case.explained, case.plain),
         check_loops(case.explained, case.plain),
+        check_statements(case, own[0], len(batches[0].ids)),
     ]
     if source is not None:
         findings.checks += _check_source(case, source, feeds, [arrays[:count] for arrays in ours], names)
@@ -165,6 +179,7 @@ def _check_source(
         _worst(check_values(a, b, names) for a, b in zip(ours, theirs, strict=True)),
         check_order(case.explained, source, case.info),
         check_metadata(case.explained, source),
+        check_weights(case.plain, source),
     )
     return [Check(f"{check.name} against the source model", check.ok, check.detail) for check in checks]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -12,6 +13,11 @@ from ovxai.verification.report import Check
 
 #: Rounding that another fusion order of the same operations may bring, relative to the tensor's largest value.
 SAME = 1e-4
+#: The columns of a table (boxes beside scores) are of different sizes: each is held by its own, down to what rounding of
+#: the largest makes of it. A vector's values are all of one kind, and so may those of one row be.
+COLUMN, ROW = 2e-6, 1e-5
+#: So many values a row of a finished table has at most.
+NARROW = 8
 LOOPS = ("Loop", "TensorIterator", "If")
 
 
@@ -34,11 +40,56 @@ def check_values(explained: list[np.ndarray], plain: list[np.ndarray], names: li
     for name, ours, own in zip(names, explained, plain, strict=True):
         if ours.shape != own.shape:
             return Check(title, False, f"{name} has the shape {list(ours.shape)}, in the plain model {list(own.shape)}")
-        if ours.size and (off := difference(ours, own)) > worst:
+        if ours.size and (off := max(difference(ours, own), _in_columns(ours, own))) > worst:
             worst, where = off, name
     if worst > SAME:
         return Check(title, False, f"{where} moved by {worst:.2g} of its largest value")
     return Check(title, True, f"{len(plain)} kept, largest difference {worst:.2g} of the value")
+
+
+def _in_columns(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference in a column of a table, over the column's largest; tables have two axes, or a batch in front."""
+    if wanted.ndim not in (2, 3) or wanted.dtype.kind != "f":
+        return 0.0
+    found, wanted = found.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(wanted) & np.isfinite(found)
+    found, wanted = (np.where(finite, values, 0) for values in (found, wanted))
+    size, off = np.abs(wanted), np.abs(found - wanted)
+    worst = 0.0
+    for axis in (wanted.ndim - 1, *([1] if wanted.ndim == 3 else [])):
+        others = tuple(other for other in range(wanted.ndim) if other != axis)
+        rows = wanted.size // wanted.shape[axis]
+        if rows < 2 and wanted.ndim == 2:
+            continue
+        floor = (COLUMN if rows > 1 and wanted.shape[axis] <= NARROW else ROW) * size.max() / SAME
+        column = np.maximum(size.max(axis=others), max(floor, 1e-30))
+        worst = max(worst, float((off.max(axis=others) / column).max()))
+    return worst
+
+
+def check_weights(plain: ov.Model, source: ov.Model) -> Check:
+    """The source's float constants stand in the plain part, as far as half precision tells them apart."""
+    title = "weights"
+    ours = {value for _, value in _weights(plain)}
+    theirs = _weights(source)
+    lost = [name for name, value in theirs if value not in ours]
+    if lost:
+        return Check(title, False, f"{lost[0]} of the source is not in the plain part ({len(lost)} of {len(theirs)} constants)")
+    return Check(title, True, f"{len(theirs)} constants kept")
+
+
+def _weights(model: ov.Model) -> list[tuple[str, bytes]]:
+    """Names and values of the constants that hold more than one float, in the form that compression to f16 leaves."""
+    found = []
+    for node in model.get_ops():
+        if not isinstance(node, ov.op.Constant) or node.get_element_type().get_type_name() not in ("f16", "f32"):
+            continue
+        if (values := np.asarray(node.data)).size < 2:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            half = np.ascontiguousarray(values, np.float16)
+        found.append((node.get_friendly_name(), hashlib.sha256(half.tobytes()).digest()))
+    return found
 
 
 def check_order(explained: ov.Model, plain: ov.Model, info: ExplainedInfo) -> Check:

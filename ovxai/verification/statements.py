@@ -1,0 +1,221 @@
+"""What rt_info says beside the definition, held against the plain model's own outputs: format, scores, features, collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import TargetLayerError
+from ovxai.metadata import (  # fmt: skip
+    ACTIVATION_MAP,
+    CLASSIFICATION,
+    DETECTION,
+    FEATURE_MAP,
+    FEATURES,
+    GRADIENT,
+    INSTANCE_SEGMENTATION,
+    REGRESSION,
+    VECTOR_TASKS,
+    ExplainedInfo,
+)
+from ovxai.verification.head import nodes_between
+from ovxai.verification.plain import ACTIVATIONS, Case, logits_port, port_named
+from ovxai.verification.report import Check
+
+_CAMS = ("reciprocam", "vit-reciprocam", GRADIENT, ACTIVATION_MAP)
+METHODS = {
+    CLASSIFICATION: _CAMS, REGRESSION: _CAMS, DETECTION: ("det-class-probability-map", ACTIVATION_MAP),
+    INSTANCE_SEGMENTATION: ("inst-seg", ACTIVATION_MAP), FEATURES: (ACTIVATION_MAP,),
+}  # fmt: skip
+#: Words of `collapse`; the first needs no reason, the others have one.
+EXACT, REASONED = "exact", ("partial", "dense")
+#: Scores leave 0..1 by no more than rounding.
+SLACK = 1e-3
+#: Activations that the scores of a task may still need; of a finished list of instances none.
+WORDS = {INSTANCE_SEGMENTATION: ("none",), **dict.fromkeys(VECTOR_TASKS, ("none", "sigmoid", "softmax"))}
+#: Any extent.
+ANY = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """arrays: the plain model's outputs. score: the one with the scores. classes: how many. batch: pictures in them."""
+
+    arrays: Sequence[np.ndarray]
+    score: np.ndarray
+    classes: int
+    batch: int
+
+    def is_score(self, *shape: int | None) -> bool:
+        return self._fits(self.score, shape)
+
+    def has(self, *shape: int | None) -> bool:
+        return any(self._fits(array, shape) for array in self.arrays)
+
+    def _fits(self, array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+        batched = array.ndim == len(shape) + 1 and array.shape[0] == self.batch
+        found = array.shape[1:] if batched else array.shape
+        return len(found) == len(shape) and all(want in (ANY, have) for want, have in zip(shape, found, strict=True))
+
+    @property
+    def tables(self) -> list[int]:
+        """Of outputs that hold maps [M, h, w]: how many."""
+        return [array.shape[-3] for array in self.arrays if array.ndim >= 3]
+
+    def score_rows(self, front: int) -> bool:
+        """Whether the scores are rows of at least `front` values and the classes, the classes last or further values behind."""
+        sides = self.score.shape[-2:] if self.score.ndim >= 2 else ()
+        return any(side >= front + self.classes for side in sides)
+
+
+def _boxes(o: Outputs) -> bool:
+    return o.has(ANY, 5) or (o.has(ANY, 4) and o.has(ANY))
+
+
+def _prototypes(o: Outputs, front: int, axis: int) -> bool:
+    return o.score.ndim >= 2 and any(o.score.shape[axis] == front + count for count in o.tables)
+
+
+#: What the outputs have to hold for each prediction format.
+FORMS: dict[str, Callable[[Outputs], bool]] = {
+    "boxes-labels": lambda o: o.is_score(ANY, 5) and o.has(ANY),
+    "boxes-labels-scores": lambda o: o.has(ANY, 4) and o.is_score(ANY),
+    "boxes-labels-masks": lambda o: _boxes(o) and any(array.ndim >= 3 for array in o.arrays),
+    "boxes-table": lambda o: o.score.ndim >= 2 and o.score.shape[-1] >= 6,
+    "boxes-angle-table": lambda o: o.is_score(ANY, 7),
+    "boxes-table-masks": lambda o: _prototypes(o, 6, -1),
+    "boxes-labels-prototypes": lambda o: _boxes(o) and any(o.has(ANY, count) for count in o.tables),
+    "detection-output": lambda o: o.score.ndim >= 2 and o.score.shape[-1] == 7,
+    "boxes-scores": lambda o: any(array.shape[-1] == 4 for array in o.arrays if array.ndim) and o.score_rows(0),
+    "queries": lambda o: any(array.shape[-1] == 4 for array in o.arrays if array.ndim) and o.score_rows(0),
+    "yolox": lambda o: o.is_score(ANY, 5 + o.classes),
+    "yolo-v5": lambda o: o.is_score(ANY, 5 + o.classes),
+    "yolo-v8": lambda o: len(o.score.shape) in (2, 3) and o.score_rows(4),
+    "yolo-v5-seg": lambda o: _prototypes(o, 5 + o.classes, -1),
+    "yolo-v8-seg": lambda o: _prototypes(o, 4 + o.classes, -2),
+    "nanodet": lambda o: len(o.arrays) > 1 and o.score_rows(0),
+    "fastestdet": lambda o: o.is_score(5 + o.classes, ANY, ANY),
+    "east": lambda o: o.is_score(1, ANY, ANY) and o.has(5, ANY, ANY),
+    "heatmap": lambda o: o.is_score(o.classes, ANY, ANY),
+}
+WITH_MASKS = ("boxes-labels-masks", "boxes-table-masks", "boxes-labels-prototypes", "yolo-v5-seg", "yolo-v8-seg")
+#: Of formats whose scores stand in known columns: those.
+SCORES: dict[str, Callable[[Outputs], np.ndarray]] = {
+    "boxes-labels": lambda o: o.score[..., 4], "boxes-scores": lambda o: o.score, "queries": lambda o: o.score,
+    "yolox": lambda o: o.score[..., 4:], "yolo-v5": lambda o: o.score[..., 4:], "heatmap": lambda o: o.score,
+    "scores": lambda o: o.score,
+}  # fmt: skip
+
+
+def check_statements(case: Case, outputs: Sequence[np.ndarray], batch: int) -> Check:
+    """One check for all of them; the first that does not hold is told. outputs: of the plain model, `batch` pictures."""
+    problem = _method(case.info) or _collapse(case.info) or _features(case) or _scores(case, outputs, batch)
+    return Check("rt_info", not problem, problem or "method, collapse, feature layer, scores and format fit the plain model")
+
+
+def _method(info: ExplainedInfo) -> str:
+    known = METHODS.get(info.task)
+    if known is None or info.method in known:
+        return ""
+    return f"method is {info.method!r}, which is none for {info.task}: {', '.join(known)}"
+
+
+def _collapse(info: ExplainedInfo) -> str:
+    said, reason = info.collapse, info.collapse_reason
+    if said not in ("", EXACT, *REASONED):
+        return f"collapse is {said!r}, which is none of {', '.join((EXACT, *REASONED))}"
+    if said in REASONED and not reason:
+        return f"collapse is {said!r} without a collapse_reason"
+    if said in REASONED and (info.task not in VECTOR_TASKS or info.method in (GRADIENT, ACTIVATION_MAP)):
+        return f"collapse is {said!r}, but {info.method} lays nothing out"
+    return f"collapse is {said!r} with a collapse_reason" if reason and said not in REASONED else ""
+
+
+def _features(case: Case) -> str:
+    """What `feature_layer` says where no `feature_map` shows it."""
+    info, name = case.info, case.info.feature_layer
+    if not name:
+        shown = FEATURE_MAP in info.extra_outputs and info.task not in (*VECTOR_TASKS, FEATURES)
+        return "there is a feature_map, but no feature_layer" if shown else ""
+    if info.task in (*VECTOR_TASKS, FEATURES):
+        first = info.target_layers[0] if info.target_layers else ""
+        return "" if name == first else f"feature_layer is {name!r}, the first target layer {first!r}"
+    port = port_named(case.plain, name)
+    rank = port.get_partial_shape().rank
+    if rank.is_static and rank.get_length() != 4:
+        return f"feature_layer is {name!r}, which has {rank.get_length()} axes: no map"
+    goals = [port_named(case.plain, layer) for layer in info.target_layers]
+    if not any(_leads(port_named(case.plain, name), goal) for goal in goals):
+        return f"feature_layer is {name!r}, from which nothing leads to the target layers"
+    return ""
+
+
+def _leads(start: ov.Output, goal: ov.Output) -> bool:
+    try:
+        nodes_between([start], goal)
+    except TargetLayerError:
+        return False
+    return True
+
+
+def _scores(case: Case, arrays: Sequence[np.ndarray], batch: int) -> str:
+    """`explained_output`, `score_output`, `prediction_format` and `score_activation`."""
+    info = case.info
+    if not 0 <= info.explained_output < len(arrays):
+        return f"explained_output is {info.explained_output}, but the plain part has {len(arrays)} outputs"
+    form = info.prediction_format
+    if not info.score_output:
+        return f"prediction_format is {form!r}, but no score_output is named" if form else ""
+    names = [port.get_names() or {f"output_{index}"} for index, port in enumerate(case.plain.outputs)]
+    index = next((number for number, own in enumerate(names) if info.score_output in own), None)
+    if index is None:
+        return f"score_output is {info.score_output!r}, which is no output of the plain part"
+    outputs = Outputs(arrays, arrays[index], info.num_classes or 1, batch)
+    if info.task in VECTOR_TASKS:
+        if index != info.explained_output:
+            return f"score_output is {info.score_output!r}, the explained output is number {info.explained_output}"
+        wanted = "best-scores" if info.number_output else "scores"
+        if form and form != wanted:
+            return f"prediction_format is {form!r}; a classifier's outputs are {wanted}"
+    elif form:
+        if form not in FORMS or (form in WITH_MASKS) != (info.task == INSTANCE_SEGMENTATION):
+            return f"prediction_format is {form!r}, which is none for {info.task}"
+        if not FORMS[form](outputs):
+            shapes = ", ".join(str(list(array.shape)) for array in arrays)
+            return f"prediction_format is {form!r}, with the scores in {info.score_output}; outputs of {shapes} don't hold that"
+    return _activation(case, outputs, index)
+
+
+def _activation(case: Case, outputs: Outputs, index: int) -> str:
+    """Scores that need no activation lie in 0..1; those that need one have none yet."""
+    info, said = case.info, case.info.score_activation
+    words = WORDS.get(info.task, ("none", "sigmoid"))
+    if said not in words:
+        return f"score_activation is {said!r}, which is none of {', '.join(words)}"
+    values = SCORES[info.prediction_format](outputs) if info.prediction_format in SCORES else np.zeros(0)
+    numbers = info.task == REGRESSION or (info.task in VECTOR_TASKS and outputs.classes == 1)
+    if numbers and said != "none":
+        return f"score_activation is {said!r}, but the output holds values as they are"
+    if said == "none":
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" and not numbers else np.zeros(0)
+        if finite.size and (finite.min() < -SLACK or finite.max() > 1 + SLACK):
+            return f"score_activation is 'none', but scores lie between {finite.min():.3g} and {finite.max():.3g}"
+        return ""
+    return f"score_activation is {said!r}, but {done} stands in the graph" if (done := _activated(case, index)) else ""
+
+
+def _activated(case: Case, index: int) -> str:
+    """The activation between the target layers and output `index`; empty where there is none."""
+    goal = case.plain.get_results()[index].input(0).get_source_output()
+    if case.info.task in VECTOR_TASKS:
+        logits = logits_port(case.plain, index)
+        nodes = [reader.get_node() for reader in logits.get_target_inputs()] if logits != goal else []
+    else:
+        try:
+            nodes = list(nodes_between([port_named(case.plain, name) for name in case.info.target_layers], goal).values())
+        except TargetLayerError:
+            return ""
+    return next((node.get_type_name() for node in nodes if node.get_type_name() in ACTIVATIONS), "")

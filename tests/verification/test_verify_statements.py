@@ -1,0 +1,131 @@
+"""What rt_info says beside the maps must be so; tables are held column by column, weights one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+from helpers import detectors
+from helpers.detectors import yolo_v8
+from helpers.instances import yolo_seg
+from helpers.tiny_detector import Detector
+from helpers.tiny_models import Pooled
+from ovxai.errors import OvxaiError, UnsupportedModelError
+from ovxai.graph.surgery import strip_model as strip
+from ovxai.insertion import insert
+from ovxai.verification import verify
+from ovxai.verification.keeping import check_values, check_weights
+
+
+def holds(model: ov.Model, **entries: str) -> bool:
+    changed = model.clone()
+    for key, text in entries.items():
+        changed.set_rt_info(text, ["ovxai", key])
+    try:
+        return verify(changed, places=False).ok
+    except OvxaiError as error:
+        assert "\n" not in str(error)
+        return False
+
+
+@pytest.fixture(scope="module")
+def seeded():
+    """The same random heads whichever tests ran before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detectors, "RNG", np.random.default_rng(3))
+        yield
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return insert(Pooled().model)
+
+
+@pytest.fixture(scope="module")
+def detector(seeded):
+    return insert(yolo_v8(), task="detection")
+
+
+@pytest.fixture(scope="module")
+def segmenter(seeded):
+    return insert(yolo_seg(), task="instance-segmentation")
+
+
+@pytest.mark.parametrize("entry", [
+    "prediction_format=yolo-v8", "prediction_format=x", "score_activation=softmax", "score_activation=x", "score_output=x",
+    "feature_layer=x", "feature_layer=logits", "collapse=x", "collapse=dense", "explained_output=7", "method=x", "num_classes=-1",
+])  # fmt: skip
+def test_classifier(classifier, entry):
+    assert holds(classifier) and not holds(classifier, **dict([entry.split("=")]))
+
+
+@pytest.mark.parametrize("entry", [
+    "prediction_format=yolo-v5", "prediction_format=boxes-labels", "prediction_format=boxes-labels-masks",
+    "prediction_format=x", "score_activation=sigmoid", "score_activation=x", "score_output=x", "feature_layer=x",
+    "feature_layer=image", "feature_layer=", "collapse=partial", "collapse=x", "explained_output=7",
+    "explained_output=-1", "method=x", "num_classes=-1", "num_classes=0",
+])  # fmt: skip
+def test_detector(detector, entry):
+    key, _, text = entry.partition("=")
+    if key != "explained_output":
+        assert holds(detector)
+    assert not holds(detector, **{key: text})
+
+
+@pytest.mark.parametrize("entry", [
+    "prediction_format=boxes-labels", "prediction_format=yolo-v5-seg", "prediction_format=x", "score_activation=sigmoid",
+    "score_output=x", "feature_layer=x", "collapse=dense", "explained_output=7", "method=x", "num_classes=-1",
+])  # fmt: skip
+def test_segmenter(segmenter, entry):
+    assert holds(segmenter) and not holds(segmenter, **dict([entry.split("=")]))
+
+
+def test_channels_that_the_tensor_does_not_have():
+    tiny = Detector()
+    tiny.model = ov.Model([op.result(logits) for logits in tiny.logits], [tiny.image], "bare")
+    with pytest.raises(UnsupportedModelError, match="does not fit"):
+        verify(tiny.explained(class_channels="0,1,2;3,4,99"))
+
+
+def test_scores_without_their_activation_are_not_called_done():
+    tiny = Pooled()
+    bare = ov.Model([op.result(tiny.logits)], [tiny.image], "bare")
+    bare.outputs[0].get_tensor().set_names({"logits"})
+    explained = insert(bare)
+    assert holds(explained) and not holds(explained, score_activation="none")
+
+
+def test_columns_of_a_table_are_held_one_by_one():
+    boxes = np.random.default_rng(0).uniform(0, 640, (6, 5)).astype(np.float32)
+    boxes[:, 4] = np.linspace(0.9, 0.2, 6)
+    small = boxes * np.array([1, 1, 1, 1, 0.9], np.float32)
+    for lead in ((), (1,)):
+        table, moved = boxes.reshape(*lead, 6, 5), small.reshape(*lead, 6, 5)
+        assert check_values([table * np.float32(1 + 1e-6)], [table], ["boxes"]).ok
+        assert not check_values([moved], [table], ["boxes"]).ok
+    logits = np.array([[1e-7, 5.0, -3.0]], np.float32)
+    assert check_values([logits + np.float32(2e-6)], [logits], ["logits"]).ok
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_changed_weight_shows_where_no_output_does(segmenter, half, tmp_path):
+    """No instance on the probe picture: nothing that comes out tells the two apart."""
+    ov.save_model(segmenter, tmp_path / "m.xml", compress_to_fp16=half)
+    saved = ov.Core().read_model(tmp_path / "m.xml")
+    source = strip(segmenter)
+    assert check_weights(strip(saved), source).ok
+    kernel = first_kernel(saved)
+    changed = op.constant(np.asarray(kernel.data) * np.asarray(1.001, kernel.data.dtype))
+    for reader in list(kernel.output(0).get_target_inputs()):
+        reader.replace_source_output(changed.output(0))
+    report = verify(saved, plain=source, places=False)
+    assert [check.name for check in report.checks if check.ok is False and check.name.startswith("weights")]
+
+
+def first_kernel(model: ov.Model) -> ov.Node:
+    node = next(one for one in model.get_ordered_ops() if one.get_type_name() == "Convolution")
+    while node.get_type_name() != "Constant":
+        node = node.input_value(1 if node.get_type_name() == "Convolution" else 0).get_node()
+    return node
