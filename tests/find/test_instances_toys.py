@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from openvino import opset13 as op
 
+import ovxai
 from helpers.detectors import RNG, anchored, centre_points, conv, model, pyramid, yolo_v8
 from helpers.instances import SIDES, end_to_end, listed, site_of, two_stage, yolo_seg
 from ovxai.find.site import BOX, FULL, PROTOTYPES
+from ovxai.verification import verify
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -111,3 +113,12 @@ def test_nothing_is_added_to_the_model():
     site_of(toy)
     assert [node.get_name() for node in toy.get_ordered_ops()] == before
     assert RNG is not None
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_boxes_as_shares_of_the_picture(shares):
+    site = site_of(yolo_seg(shares=shares))
+    assert site and site.shares is shares
+    explained = ovxai.insert(yolo_seg(shares=shares), probe=False)
+    assert explained.get_rt_info(["ovxai", "box_unit"]).astype(str) == ("share" if shares else "pixel")
+    assert verify(explained).ok
