@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import openvino as ov
 import pytest
 from openvino import opset13 as op
 
 import ovxai
+from helpers import detectors
 from helpers.detectors import RNG, anchored, centre_points, conv, model, pyramid, yolo_v8
 from helpers.instances import SIDES, end_to_end, listed, site_of, two_stage, yolo_seg
 from ovxai.find.site import BOX, FULL, PROTOTYPES
@@ -115,10 +117,15 @@ def test_nothing_is_added_to_the_model():
     assert RNG is not None
 
 
-@pytest.mark.parametrize("shares", [True, False])
-def test_boxes_as_shares_of_the_picture(shares):
-    site = site_of(yolo_seg(shares=shares))
-    assert site and site.shares is shares
-    explained = ovxai.insert(yolo_seg(shares=shares), probe=False)
-    assert explained.get_rt_info(["ovxai", "box_unit"]).astype(str) == ("share" if shares else "pixel")
-    assert verify(explained).ok
+def test_boxes_as_shares_of_the_picture(monkeypatch):
+    """The masks are those of the same boxes in pixels."""
+    noise, maps = np.random.default_rng(5).uniform(size=(1, 3, *SIDES)).astype(np.float32), []
+    for shares in (True, False):
+        monkeypatch.setattr(detectors, "RNG", np.random.default_rng(1))
+        toy = yolo_seg(shares=shares)
+        assert site_of(toy).shares is shares
+        explained = ovxai.insert(toy, probe=False)
+        assert explained.get_rt_info(["ovxai", "box_unit"]).astype(str) == ("share" if shares else "pixel")
+        assert verify(explained).ok
+        maps.append(ov.compile_model(explained, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(noise)["saliency_map"].astype(int))
+    assert maps[0].any() and (np.abs(maps[0] - maps[1]) > 1).mean() < 0.01
