@@ -198,9 +198,11 @@ def _from_text(kind: str, text: str) -> Any:
     if kind.startswith("int"):
         return int(text)
     if kind.startswith(("tuple[int", "tuple[float")):
-        first, second = text.split(",")
         number = int if kind.startswith("tuple[int") else _number
-        return number(first), number(second)
+        numbers = tuple(number(item) for item in text.split(","))
+        if len(numbers) != (len(WHOLE.box) if "..." in kind else 2):
+            raise ValueError(text)
+        return numbers
     if kind.startswith("tuple"):
         # A name that holds a comma has a backslash before it.
         return tuple(re.sub(r"\\([\\,])", r"\1", item) for item in re.findall(r"(?:\\[\\,]|[^,])+", text))
