@@ -85,7 +85,8 @@ class ExplainedInfo:
     `picture_input`: name of the input that takes the picture. `picture_range`: black and white as numbers that it
     takes, before mean and scale of `model_info`.
     `map_frame`, `map_axes`: see `MapFrame`. `network_size`, `network_frame`: (h, w) to which the graph resizes the
-    picture, in whose pixels boxes are counted, and which part of the picture that covers.
+    picture, in whose pixels boxes are counted, and which part of the picture that covers. `box_unit`: of instances, "pixel"
+    or "share" of the picture.
     `target`: what gradients are of: a class's `logit` or `log-odds`. `derivatives`: friendly names of the
     nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.
     `extra_outputs`: the outputs that insertion added, in order.
@@ -118,6 +119,7 @@ class ExplainedInfo:
     map_axes: str = "yx"
     network_size: tuple[int, int] | None = None
     network_frame: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
+    box_unit: str = ""
     score_output: str = ""
     score_activation: str = "none"
     number_output: str = ""
@@ -197,11 +199,11 @@ def _from_text(kind: str, text: str) -> Any:
         return int(text)
     if kind.startswith(("tuple[int", "tuple[float")):
         number = int if kind.startswith("tuple[int") else _number
-        found = tuple(number(word) for word in text.split(","))
+        numbers = tuple(number(item) for item in text.split(","))
         # The sides of a part of the picture, or a pair.
-        if len(found) != (4 if "..." in kind else 2):
+        if len(numbers) != (len(WHOLE.box) if "..." in kind else 2):
             raise ValueError(text)
-        return found
+        return numbers
     if kind.startswith("tuple"):
         # A name that holds a comma has a backslash before it.
         return tuple(re.sub(r"\\([\\,])", r"\1", item) for item in re.findall(r"(?:\\[\\,]|[^,])+", text))

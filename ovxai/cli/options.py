@@ -83,7 +83,7 @@ INSERTING = (
     click.option("--target-layer", multiple=True, metavar="NAME",
                  help="Gate this tensor (node name, name:port or tensor name); of detectors, it holds class logits. Repeatable."),
     click.option("--output", metavar="NAME|INDEX",
-                 help="Classifiers: which output is explained.  [default: the first that looks like scores]"),
+                 help="Classifiers and detectors: which output is explained.  [default: the first that looks like scores]"),
     click.option("--mask", type=click.Choice(MASKS), default=AUTO, show_default=True,
                  help="Classifiers: what is left of the feature map, one position or its neighbourhood too."),
     click.option("--blocks", "-k", type=int, default=1, show_default=True, metavar="K",

@@ -240,6 +240,7 @@ class InstanceSite:
     picture_axes: tuple[int, int]
     prototypes: ov.Output | None = None
     pyramid: tuple[ov.Output, ...] = ()
+    shares: bool = False
     score_output: str = ""
     output: int = 0
     prediction_format: str = "boxes-labels-masks"

@@ -11,7 +11,7 @@ import openvino as ov
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import PictureInput, picture_inputs
-from ovxai.graph.sizes import measured_sizes
+from ovxai.graph.sizes import measured_sizes, observed
 
 #: A port by its node's unique name: Python's wrapper objects are made anew at every call.
 Key = tuple[str, int]
@@ -70,13 +70,13 @@ class Graph:
         self.index: dict[str, int] = {node.get_name(): i for i, node in enumerate(self.ops)}
         self.inputs: list[list[Port]] = [[self.port_of(feed) for feed in sources(node)] for node in self.ops]
         self.results: list[Port] = [self.port_of(source(result, 0)) for result in model.get_results()]
-        witness = witness_of(model)
-        self._twins: list[ov.Node] = witness.get_ordered_ops()
+        self._witness = witness_of(model)
+        self._twins: list[ov.Node] = self._witness.get_ordered_ops()
         self.extents: list[list[Extents | None]] = [
             [_extents(output.get_partial_shape()) for output in twin.outputs()]
             for _, twin in zip(self.ops, self._twins, strict=True)
         ]
-        for (node, number), sizes in measured_sizes(witness).items():
+        for (node, number), sizes in measured_sizes(self._witness).items():
             self.extents[node][number] = sizes
         self._values: dict[Port, np.ndarray | None] = {}
 
@@ -144,6 +144,10 @@ class Graph:
         except RuntimeError:
             return None
         return result.data.copy() if done else None
+
+    def seen_at(self, port: Port) -> list[np.ndarray]:
+        """What stands at a port for two pictures of noise, by an inference; [] where the model does not run."""
+        return observed(self._witness, port)
 
     # What depends on the picture, and what does not.
 

@@ -41,18 +41,33 @@ def measured_sizes(model: ov.Model) -> dict[tuple[int, int], tuple[int, ...]]:
     ports = open_ports(model.get_ordered_ops())
     if not ports or any(parameter.get_partial_shape().is_dynamic for parameter in model.get_parameters()):
         return {}
+    runs = _runs(model, ports)
+    sizes = [[tuple(tensor.shape) for tensor in run] for run in runs]
+    pairs = zip(ports, *sizes, strict=True) if sizes else ()
+    return {port: first for port, first, second in pairs if first == second and 0 not in first}
+
+
+def observed(model: ov.Model, port: tuple[int, int]) -> list[np.ndarray]:
+    """What stands at a port for two pictures of noise; [] where the model does not run.
+
+    model: with static inputs; it is only read. port: (node, output) in topological order.
+    """
+    return [run[0] for run in _runs(model, [port])]
+
+
+def _runs(model: ov.Model, ports: list[tuple[int, int]]) -> list[list[np.ndarray]]:
+    """Per picture of noise what stands at the ports; [] where the model does not run."""
     copy = model.clone()
     nodes = copy.get_ordered_ops()
     results = [op.result(nodes[index].output(number)) for index, number in ports]
     try:
         request = ov.Core().compile_model(ov.Model(results, copy.get_parameters(), "sizes"), "CPU").create_infer_request()
-        runs = [_sizes(request, copy.get_parameters(), seed) for seed in range(_PICTURES)]
+        return [_values(request, copy.get_parameters(), seed) for seed in range(_PICTURES)]
     except RuntimeError:  # a model that can't run is found out later, where it matters
-        return {}
-    return {port: first for port, first, second in zip(ports, *runs, strict=True) if first == second and 0 not in first}
+        return []
 
 
-def _sizes(request: ov.InferRequest, parameters: list[ov.Node], seed: int) -> list[tuple[int, ...]]:
+def _values(request: ov.InferRequest, parameters: list[ov.Node], seed: int) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     feeds = {}
     for index, parameter in enumerate(parameters):
@@ -60,4 +75,4 @@ def _sizes(request: ov.InferRequest, parameters: list[ov.Node], seed: int) -> li
         values = random.random(parameter.get_partial_shape().to_shape())
         feeds[index] = (values * 255 if kind.is_integral() else values).astype(kind.to_dtype())
     request.infer(feeds)
-    return [tuple(tensor.shape) for tensor in request.output_tensors]
+    return [tensor.data.copy() for tensor in request.output_tensors]

@@ -29,7 +29,11 @@ def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
     """
     instances = site.instances
     grid = paste_grid(site, options)
-    table = unified(instances, grid) if isinstance(instances, Instances) else suppressed(instances, site.classes)
+    scale = picture_sides(site) if site.shares else None
+    if isinstance(instances, Instances):
+        table = unified(instances, grid, scale)
+    else:
+        table = suppressed(instances, site.classes, scale)
     threshold = number(0.5 if not site.logits or site.mask_kind == BOX else 0.0)
     # Less and not Greater wherever a NaN may stand: the CPU plugin (2026.4) holds NaN > x for true.
     inside = op.less(threshold, pasted(site, table, grid)).output(0)
@@ -47,8 +51,18 @@ def build(graph: Graph, site: InstanceSite, options: InsertOptions) -> Branch:
     )
 
 
-def unified(instances: Instances, grid: PasteGrid) -> Table:
-    """Every family in one form: a batch axis in front, boxes, labels, scores apart, masks [N, I, h, w] as f32."""
+def picture_sides(site: InstanceSite) -> ov.Output:
+    """f32 [4]: width, height, width, height of the picture in pixels."""
+    down, across = site.picture_axes
+    sides = op.gather(op.shape_of(site.picture, "i64"), ints([across, down, across, down]), whole_number(0))
+    return op.convert(sides, "f32").output(0)
+
+
+def unified(instances: Instances, grid: PasteGrid, scale: ov.Output | None = None) -> Table:
+    """Every family in one form: a batch axis in front, boxes, labels, scores apart, masks [N, I, h, w] as f32.
+
+    scale: what boxes are multiplied with to come in pixels.
+    """
 
     def batched(port: ov.Output) -> ov.Output:
         return port if instances.batched else op.unsqueeze(port, ints([0])).output(0)
@@ -60,7 +74,12 @@ def unified(instances: Instances, grid: PasteGrid) -> Table:
     def four(port: ov.Output) -> ov.Output:
         return op.slice(batched(port), ints([0]), ints([4]), ints([1]), ints([2])).output(0)
 
-    boxes = four(instances.boxes)
+    raw = instances.boxes
+    if scale is not None:
+        start, stop = ints([0]), ints([4])
+        raw = op.slice(raw, start, stop, ints([1]), ints([len(raw.get_partial_shape()) - 1])).output(0)
+        raw = op.multiply(op.convert(raw, "f32"), scale).output(0)
+    boxes = four(raw)
     masks = batched(instances.masks)
     if instances.mask_columns is not None:
         masks = op.slice(
@@ -73,7 +92,7 @@ def unified(instances: Instances, grid: PasteGrid) -> Table:
         op.convert(column(instances.labels, instances.label_column), "i64").output(0),
         op.convert(column(instances.scores, instances.score_column), "f32").output(0),
         op.convert(masks, "f32").output(0),
-        four(in_steps(instances.boxes, grid)),
+        four(in_steps(raw, grid)),
     )
 
 
@@ -168,6 +187,7 @@ def information(site: InstanceSite, options: InsertOptions) -> ExplainedInfo:
         feature_layer=name_of(features[len(features) // 2]) if features else "",
         layout="NCHW",
         collapse="exact",
+        box_unit="share" if site.shares else "pixel",
         classes=options.asked_classes,
         num_classes=site.classes,
         map_size=options.map_size or own,
@@ -184,14 +204,16 @@ def information(site: InstanceSite, options: InsertOptions) -> ExplainedInfo:
 BEST = 100
 
 
-def suppressed(raw: Candidates, classes: int) -> Table:
-    """The best 100 instances of each picture, in the form of `unified`; padding has score 0."""
+def suppressed(raw: Candidates, classes: int, scale: ov.Output | None = None) -> Table:
+    """The best 100 instances of each picture, in the form of `unified`, scale as there; padding has score 0."""
     table = as_float(raw.table)
     table = table if raw.rows_last else op.transpose(table, ints([0, 2, 1])).output(0)  # [N, C, P]
     centre, extent, scores, coefficients = _columns(table, raw, classes)
     half = op.multiply(extent, number(0.5))
     corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 1)
     boxes = op.transpose(corners, ints([0, 2, 1]))
+    if scale is not None:
+        boxes = op.multiply(boxes, scale)
     kept = _kept(boxes, scores, raw)
     flat = op.reshape(kept, ints([0, -1]), True)
     best = op.topk(flat, op.minimum(_length(flat), whole_number(BEST)), 1, "max", "value", index_element_type="i64")

@@ -6,7 +6,7 @@ The outputs that rt_info names become instances of one form, whatever the family
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import openvino as ov
@@ -72,6 +72,8 @@ def instance_segmentation(plain: ov.Model, info: ExplainedInfo, feeds: Feeds) ->
     height, width = info.network_size or place.sides(fed)
     grid = parse_size(info.map_size) if info.map_size else (max(height // STRIDE, 1), max(width // STRIDE, 1))
     found = read_instances(plain, info, info.num_classes, feeds, (height, width))
+    if info.box_unit == "share":
+        found = [replace(one, boxes=one.boxes * np.array([width, height, width, height], np.float32)) for one in found]
     if len(found) != fed[0]:
         raise UnsupportedModelError(f"instances of {len(found)} pictures came out for {fed[0]}")
     maps, doubtful = zip(*(_picture(one, info.num_classes, grid, (height, width)) for one in found), strict=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import openvino as ov
 import pytest
 from openvino import opset13 as op
 
+import ovxai
+from helpers import detectors
 from helpers.detectors import RNG, anchored, centre_points, conv, model, pyramid, yolo_v8
 from helpers.instances import SIDES, end_to_end, listed, site_of, two_stage, yolo_seg
 from ovxai.find.site import BOX, FULL, PROTOTYPES
+from ovxai.verification import verify
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -111,3 +115,17 @@ def test_nothing_is_added_to_the_model():
     site_of(toy)
     assert [node.get_name() for node in toy.get_ordered_ops()] == before
     assert RNG is not None
+
+
+def test_boxes_as_shares_of_the_picture(monkeypatch):
+    """The masks are those of the same boxes in pixels."""
+    noise, maps = np.random.default_rng(5).uniform(size=(1, 3, *SIDES)).astype(np.float32), []
+    for shares in (True, False):
+        monkeypatch.setattr(detectors, "RNG", np.random.default_rng(2))
+        toy = yolo_seg(shares=shares)
+        assert site_of(toy).shares is shares
+        explained = ovxai.insert(toy, probe=False)
+        assert explained.get_rt_info(["ovxai", "box_unit"]).astype(str) == ("share" if shares else "pixel")
+        assert verify(explained).ok
+        maps.append(ov.compile_model(explained, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(noise)["saliency_map"].astype(int))
+    assert maps[0].any() and (np.abs(maps[0] - maps[1]) > 1).mean() < 0.01

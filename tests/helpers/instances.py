@@ -77,8 +77,11 @@ def end_to_end(width=8):
     return toy
 
 
-def yolo_seg(classes=3, width=8, batch=1):
-    """YOLOv8-seg: boxes, sigmoid classes and coefficients of three levels, prototypes of the finest."""
+def yolo_seg(classes=3, width=8, batch=1, shares=False):
+    """YOLOv8-seg: boxes, sigmoid classes and coefficients of three levels, prototypes of the finest.
+
+    shares: boxes are divided by the picture's size, as in TFLite.
+    """
     x, features = pyramid(SIDES, batch=batch)
     tables = []
     for i, f in enumerate(features):
@@ -91,6 +94,9 @@ def yolo_seg(classes=3, width=8, batch=1):
             op.constant(np.float32(stride)),
         )
         extent = op.multiply(op.exp(op.slice(box, const(2), const(4), const(1), const(1))), op.constant(np.float32(2 * stride)))
+        if shares:
+            sides = op.constant(np.array(SIDES[::-1], np.float32).reshape(1, 2, 1, 1))
+            centre, extent = op.divide(centre, sides), op.divide(extent, sides)
         score, mix = conv(op.relu(conv(f, 8, 3)), classes, name=f"cls{i}"), conv(f, width)
         tables.append(op.reshape(op.concat([centre, extent, op.sigmoid(score), mix], 1), const(0, 4 + classes + width, -1), True))
     return model(x, [op.concat(tables, 2), conv(features[0], width)])

@@ -20,10 +20,12 @@ INNER = (32, 48)
 def detector(decoded=True, scale=None):
     """YOLOv8-like, boxes in pixels of 32 x 48; or YOLOX-like rows before decoding. scale: x and y factors of the boxes."""
     x, features = pyramid(INNER, levels=2)
-    scores = op.concat([rows(op.sigmoid(conv(f, 3)), 3) for f in features], 1)
+    scores = [rows(op.sigmoid(op.multiply(conv(f, 3), op.constant(np.float32(4)))), 3) for f in features]
+    scores = op.concat(scores, 1)
     boxes = op.concat([rows(conv(f, 4), 4) for f in features], 1)
     if not decoded:
-        sure = op.sigmoid(op.concat([rows(conv(f, 1), 1) for f in features], 1))
+        sure = op.concat([rows(conv(f, 1), 1) for f in features], 1)
+        sure = op.sigmoid(op.add(op.multiply(sure, op.constant(np.float32(0.1))), op.constant(np.float32(3))))
         return model(x, [op.concat([boxes, sure, scores], 2)])
     cells = scores.get_output_partial_shape(0)[1].get_length()
     middles = np.random.default_rng(1).uniform(8, 30, (1, cells, 4)).astype(np.float32)

@@ -168,12 +168,12 @@ def _no_classes(readout: Readout, request: Request) -> str | None:
     if readout.classes == request.classes:
         return None
     name = output_name(request.graph.model, readout.index)
-    what = None
-    if readout.activation == "" and _has_unit_length(readout.logits):
-        what = "is scaled to unit length: an embedding"
-    elif readout.activation == "" and _without_wrappers(readout.logits).get_node().get_type_name() == "Tanh":
-        what = "lies between -1 and 1 (Tanh): coordinates or angles"
-    return what and f"output {name} {what}, no class scores; to explain one of its values: --output {name}:INDEX"
+    if readout.activation or not _has_unit_length(readout.logits):
+        return None
+    return (
+        f"output {name} is scaled to unit length: an embedding, no class scores; to explain one of its values: "
+        f"--output {name}:INDEX; if they are classes: --num-classes {readout.classes}"
+    )
 
 
 def _without_wrappers(port: ov.Output) -> ov.Output:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import openvino as ov
 
 from ovxai.find.detector.features import last_map
@@ -59,6 +60,7 @@ def find_instances(request: Request) -> InstanceSite | No:
         picture_axes=axes,
         prototypes=graph.output_of(results[parts.masks]) if parts.kind == PROTOTYPES else None,
         pyramid=tuple(graph.output_of(port) for port in pyramid(graph)),
+        shares=are_shares(graph, parameter, results[parts.boxes], -1),
         score_output=scores,
         output=parts.scores,
         prediction_format="boxes-table-masks"
@@ -93,6 +95,15 @@ def _fact(model: ov.Model, number: int) -> str:
     return f"{output_name(model, number)} [{held}] {model.outputs[number].get_element_type().get_type_name()}"
 
 
+def are_shares(graph: Graph, picture: ov.Node, port: Port, axis: int) -> bool:
+    """Whether boxes, the first four columns along `axis`, are shares of the picture: on noise half of them stay within 0..2."""
+    if [node for node in graph.above([port]) if graph.kinds[node] == "Parameter"] != [graph.position(picture)]:
+        return False  # noise says nothing of boxes that are fed
+    seen = [np.abs(np.take(values, range(4), axis)) for values in graph.seen_at(port)]
+    numbers = np.concatenate([values[(values > 0) & np.isfinite(values)] for values in seen]) if seen else np.zeros(0)
+    return bool(numbers.size) and float(np.median(numbers)) <= 2.0
+
+
 # YOLO-seg without suppression: candidates [N, 4 + K + M, P] or [N, P, 5 + K + M] beside prototypes [N, M, h, w].
 
 IOU, SCORE = 0.5, 0.25
@@ -119,6 +130,7 @@ def _raw_site(request: Request, raw: RawInstances, parameter: ov.Node, axes: tup
         picture_axes=axes,
         prototypes=raw.prototypes,
         pyramid=tuple(graph.output_of(port) for port in pyramid(graph)),
+        shares=are_shares(graph, parameter, graph.port_of(raw.candidates.table), 1 if raw.candidates.rows_last else -1),
         score_output=output_name(request.model, raw.output),
         output=raw.output,
         prediction_format="yolo-v8-seg" if raw.candidates.rows_last else "yolo-v5-seg",
