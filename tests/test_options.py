@@ -62,7 +62,7 @@ def test_a_default_that_is_spelled_out_is_not_refused() -> None:
 
 
 def test_a_method_of_another_task() -> None:
-    with pytest.raises(UsageError, match="method: reciprocam explains classification, not detection"):
+    with pytest.raises(UsageError, match="method: reciprocam explains classification and regression, not detection"):
         InsertOptions(task="detection", method="reciprocam")
     for task in TASKS:
         assert InsertOptions(task=task, method="activation-map").task == task

@@ -112,7 +112,7 @@ def test_a_client_is_checked_against_the_types_that_the_wheel_brings(built, tmp_
     told = [line for line in done.stdout.splitlines() if line.startswith("client.py")]
     errors = [line.partition("error: ")[2] for line in told if "error: " in line]
     assert len(errors) == 2, done.stdout
-    assert 'Unexpected keyword argument "clases"' in errors[0] and 'incompatible type "int"; expected "str"' in errors[1]
+    assert 'Unexpected keyword argument "clases"' in errors[0] and 'incompatible type "int"; expected "str | None"' in errors[1]
     assert any("target_layer: str |" in line for line in told) and any("Explanation" in line for line in told)
 
 

@@ -52,12 +52,82 @@ def test_a_single_sigmoid_is_a_classifier():
     assert one.classes == 1 and one.activation == "sigmoid"
 
 
-def test_class_numbers_are_not_scores():
+def scores(classes=toys.CLASSES):
     image = toys.picture()
-    best = op.topk(toys.linear(toys.mean(toys.trunk(image))), 1, 1, "max", "value", index_element_type="i64")
-    model = ov.Model([op.result(best.output(1))], [image], "best")
+    return image, toys.linear(toys.mean(toys.trunk(image)), classes)
+
+
+@pytest.mark.parametrize("ports", [(0, 1), (1, 0), (1,), (0,)])
+def test_a_list_of_the_best_is_read_where_it_is_taken_from(ports):
+    image, logits = scores()
+    best = op.topk(op.softmax(logits, 1), 2, 1, "max", "value", index_element_type="i64")
+    one = read(ov.Model([op.result(best.output(port)) for port in ports], [image], "best"))
+    assert one.logits.get_node().get_name() == logits.get_name() and one.classes == toys.CLASSES
+    assert one.activation == "softmax"
+    assert one.index == (ports.index(0) if 0 in ports else 0)
+    assert one.number == (ports.index(1) if 1 in ports else None)
+
+
+def test_the_best_class_alone_is_read_too():
+    image, logits = scores()
+    best = op.topk(logits, 1, 1, "max", "value", index_element_type="i64")
+    one = read(ov.Model([op.result(op.squeeze(best.output(1), np.array([1])))], [image], "best"))
+    assert one.classes == toys.CLASSES and one.number == 0
+
+
+def test_an_embedding_that_the_classifier_reads():
+    image = toys.picture()
+    pooled = toys.mean(toys.trunk(image))
+    one = read(ov.Model([op.result(pooled), op.result(toys.linear(pooled))], [image], "embedding first"))
+    assert one.index == 1 and one.classes == toys.CLASSES
+
+
+def test_boxes_before_exclusive_classes():
+    image = toys.picture()
+    pooled = toys.mean(toys.trunk(image))
+    boxes = op.sigmoid(toys.linear(pooled, 4, seed=3))
+    one = read(ov.Model([op.result(boxes), op.result(op.softmax(toys.linear(pooled), 1))], [image], "boxes first"))
+    assert one.index == 1 and one.activation == "softmax"
+
+
+def test_auxiliary_scores_leave_early():
+    image = toys.picture()
+    trunk = toys.trunk(image)
+    early, pooled = toys.linear(toys.mean(trunk), seed=3), toys.mean(trunk)
+    late = toys.linear(op.relu(toys.linear(pooled, 6, seed=4)), seed=5)
+    one = read(ov.Model([op.result(early), op.result(late)], [image], "auxiliary first"))
+    assert one.index == 1
+
+
+def test_a_single_number_only_where_it_is_asked_for():
+    image, value = scores(1)
+    model = toys.finished(value, image)
     verdict = read(model)
-    assert isinstance(verdict, No) and "not scores" in verdict.reason
+    assert isinstance(verdict, No) and "--task regression" in verdict.reason
+    assert find_readout(request(model, task="regression")).classes == 1
+    assert find_readout(request(model, output=0)).classes == 1
+
+
+@pytest.mark.parametrize("by", ["normalize", "length", "squares"])
+def test_an_embedding_is_no_list_of_classes(by):
+    image, raw = scores()
+    axes = np.array([1])
+    length = {
+        "normalize": lambda: op.normalize_l2(raw, axes, 1e-6, "add"),
+        "length": lambda: op.divide(raw, op.maximum(op.reduce_l2(raw, axes, True), np.float32(1e-6))),
+        "squares": lambda: op.divide(raw, op.sqrt(op.reduce_sum(op.power(raw, np.float32(2)), axes, True))),
+    }[by]()
+    model = toys.finished(length, image)
+    verdict = read(model)
+    assert isinstance(verdict, No) and "an embedding" in verdict.reason
+    assert find_readout(request(model, classes="2")).classes == toys.CLASSES
+    assert find_readout(request(model, num_classes=toys.CLASSES)).classes == toys.CLASSES
+
+
+def test_scores_over_their_sum_are_no_embedding():
+    image, raw = scores()
+    positive = op.exp(raw)
+    assert read(toys.finished(op.divide(positive, op.reduce_sum(positive, np.array([1]), True)), image)).classes == toys.CLASSES
 
 
 def test_the_picture_among_inputs():

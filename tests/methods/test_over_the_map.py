@@ -88,7 +88,8 @@ def test_same_maps_where_it_applies_and_where_not(name, batch, convolved):
     features.set_friendly_name("features")
     model = toys.finished(head(features), image)
     feed = FEED[: 1 if batch == 1 else 2]
-    explained = ovxai.insert(model, scale=False, probe=False)
+    classes = model.outputs[0].get_partial_shape()[1].get_length()  # named: an end of unit length may be an embedding
+    explained = ovxai.insert(model, num_classes=classes, scale=False, probe=False)
     # What a nonlinearity starts from is a row whose extent a dynamic batch leaves open.
     assert convolved == [expected and (batch != -1 or name in LINEAR)]
     truth = definition(Case(model, (feed,), taps=("features",)))
