@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -135,12 +135,29 @@ def _summary(done: Insertion) -> list[str]:
         f"method        {info.method}" + (f" ({info.mask} mask)" if info.mask else ""),
         f"target layer  {', '.join(info.target_layers)}" + (f" [{info.layout}]" if info.layout else ""),
         f"why           {done.why}",
+        f"input         {info.picture_input}{_others(done.model.inputs, info.picture_input)}",
+        f"output        {_explained(done)}",
         f"map           {_map_shape(done.model)}, " + ("u8 scaled to 0..255 per map" if info.scaled else "f32, not scaled"),
         f"frame         {','.join(f'{share:g}' for share in info.map_frame)} of the input (y1,x1,y2,x2), axes {info.map_axes}",
         f"classes       {info.classes}" + (f" of {info.num_classes}" if info.num_classes else ""),
     ]
     lines += [f"{word:13} {text}" for word, text in (("combine", info.combine), ("collapse", info.collapse)) if text]
     return [*lines, *(f"note          {note}" for note in done.notes)]
+
+
+def _others(ports: Sequence[ov.Output], chosen: str) -> str:
+    """The ports beside the chosen one, in brackets."""
+    names = [min(port.get_names(), default=port.get_node().get_friendly_name()) for port in ports]
+    rest = [name for name, port in zip(names, ports) if chosen not in (name, *port.get_names())]
+    return f" (beside it: {', '.join(rest)})" if rest else ""
+
+
+def _explained(done: Insertion) -> str:
+    """The output that is explained, and the model's others."""
+    own = done.model.outputs[: len(done.model.outputs) - len(done.info.extra_outputs)]
+    number = done.info.explained_output
+    name = min(own[number].get_names(), default=f"number {number}") if number < len(own) else f"number {number}"
+    return name + _others(own, name)
 
 
 def _map_shape(model: ov.Model) -> str:

@@ -310,3 +310,10 @@ def test_one_label_short(plain, tmp_path):
 def test_a_number_of_classes_that_is_not_the_models(plain):
     assert is_one_line(call("insert", plain, "--num-classes", "7"), "num classes: 7", "4")
     assert is_one_line(call("insert", plain, "--num-classes", "7", "--method", "activation-map"), "num classes: 7", "4")
+
+
+def test_it_names_the_input_and_output_that_are_explained(tmp_path):
+    ov.save_model(toys.two_outputs(), tmp_path / "two.xml")
+    done = call("insert", tmp_path / "two.xml", "--output", "fine", "-o", tmp_path / "out.xml")
+    assert done.exit_code == 0, done.output
+    assert "output        fine (beside it: coarse)" in done.output and "input         image" in done.output
