@@ -6,7 +6,7 @@
 Needs Debian with qemu-user-static (`apt-get install qemu-user-static`), the right to add an architecture to apt, and a
 package index that has OpenVINO's aarch64 wheel. What is fetched stays in --work and is used again.
 
-Per model: the device's own precision, the correlation of the raw map (class of largest spread) with what f32 makes here of
+Per model: the device's own precision, the correlation of the scaled map (class of largest spread) with what f32 makes here of
 the same gated tensors (branch), and with f32 here throughout (both): mean / worst over the pictures.
 """
 
@@ -128,7 +128,7 @@ def _do(*command: str, cwd: Path | None = None) -> None:
 def _compare(path: Path, folder: Path, count: int, work: Path) -> tuple[str, int, list[tuple[float, float]]]:
     """The precision there, seconds of compilation, and (branch, both) for each picture."""
     plain = read_model(path)
-    done = insert_with_report(plain, InsertOptions(probe=False, scale=False))
+    done = insert_with_report(plain, InsertOptions(probe=False))
     layers = done.info.target_layers
     pictures = find_pictures(folder, plain, PreprocessOptions())
     feeds = list(calibration_feeds(pictures, first_pictures(pictures, count), plain))

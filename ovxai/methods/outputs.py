@@ -163,9 +163,11 @@ def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3), level: ov.Output | 
     largest = op.maximum(*(op.abs(end) for end in ends))
     seen = op.greater(spread, op.multiply(largest, number(EVIDENCE)))
     safe = op.select(seen, spread, number(1.0))
-    factor = op.select(seen, op.divide(number(255.0), safe), number(0.0))
-    # Shift before scale: the product then has no large term to cancel, which counts in bf16.
-    return op.convert(op.multiply(op.subtract(maps, low), factor), "u8").output(0)
+    factor = op.select(seen, number(255.0), number(0.0))
+    # Shift before scale: the product then has no large term to cancel, which counts in bf16. And a share before the factor:
+    # 255 / spread is beyond f16 for a spread below 0.004.
+    share = op.divide(op.subtract(maps, low), safe)
+    return op.convert(op.multiply(share, factor), "u8").output(0)
 
 
 def largest_cells(maps: ov.Output) -> ov.Output:

@@ -55,3 +55,18 @@ def test_one_empty_map_beside_others():
     maps[0, 1] = 7
     found = grey(maps)
     assert not found[0, 1].any() and found[0, 0].any() and found[0, 2].any()
+
+
+def test_no_step_is_beyond_f16_whatever_the_spread():
+    """GPUs and ARM compute in it: 255 / spread would be infinite there, and every map all 255."""
+    entry = op.parameter([1, 1, 2, 3], np.float32)
+    grey = to_grey(entry.output(0))
+    model = ov.Model([op.result(grey)], [entry], "grey")
+    steps = [
+        node.output(0) for node in model.get_ordered_ops() if node.get_output_size() and node.get_output_element_type(0).is_real()
+    ]
+    model.add_results([op.result(step) for step in steps if step.get_node().get_type_name() != "Result"])
+    values = np.linspace(0, 1e-4, 6, dtype=np.float32).reshape(1, 1, 2, 3)
+    found = list(ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([values]).values())
+    assert found[0].max() == 255
+    assert max(np.abs(step).max() for step in found[1:]) <= np.finfo(np.float16).max
