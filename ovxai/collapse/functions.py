@@ -4,7 +4,7 @@
     sigmoid             sign(d) * g * s(lower) * (1 - s(upper)),  g = 2t / (1 + t) = 1 - exp(-|d|) * ..., t = tanh(|d| / 2)
     tanh                tanh(d) * (1 - tanh(a) * tanh(a + d))
     exp                 exp(the larger of both) * sign(d) * 2t / (1 + t)
-    erf                 the integral of its slope by its value and curvature in the middle; for large d the difference
+    erf                 the integral of its slope by the derivatives at a; for large d the difference
     sqrt                d / (sqrt(a + d) + sqrt(a))
     x * g(x)            d * g(a + d) + a * (g(a + d) - g(a)):  Swish, Gelu, HSwish
 
@@ -14,7 +14,7 @@ CPUs compute such a chain in one go and round at its end; there f(a + d) - f(a) 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import openvino as ov
@@ -27,7 +27,7 @@ from ovxai.graph.graph import constant_value, source
 #: A function of an anchor and a change: its value at their sum, and what the change makes of it.
 Pair = tuple[ov.Output, ov.Output]
 Curve = Callable[[ov.Output, ov.Output], Pair]
-#: Up to this change, the bell's height and curvature in the middle give its integral to some 2e-5.
+#: Up to this change, five derivatives of the bell give its integral to some 1e-6.
 _NEAR = 0.25
 
 
@@ -90,8 +90,10 @@ def _sqrt(base: ov.Output, change: ov.Output) -> Pair:
 
 
 def _erf(base: ov.Output, change: ov.Output) -> Pair:
-    lit, dark = op.erf(emit.add(base, change)).output(0), op.erf(base).output(0)
-    return lit, _under_the_bell(lit, dark, base, change, 1.0)
+    def share(tensor: ov.Output) -> ov.Output:
+        return op.erf(tensor).output(0)
+
+    return _under_the_bell(share, base, change, 1.0)
 
 
 def _normal(base: ov.Output, change: ov.Output) -> Pair:
@@ -101,24 +103,46 @@ def _normal(base: ov.Output, change: ov.Output) -> Pair:
         half = _scaled(op.erf(_scaled(tensor, math.sqrt(0.5))).output(0), 0.5)
         return emit.add(half, _number(0.5, half))
 
-    lit = share(emit.add(base, change))
-    return lit, _under_the_bell(lit, share(base), base, change, 0.5)
+    return _under_the_bell(share, base, change, 0.5)
 
 
-def _under_the_bell(lit: ov.Output, dark: ov.Output, base: ov.Output, change: ov.Output, width: float) -> ov.Output:
-    """lit - dark, the integral of sqrt(width / pi) * exp(-width * x^2) (of erf twice that) from a to a + d.
+def _under_the_bell(share: Callable[[ov.Output], ov.Output], base: ov.Output, change: ov.Output, width: float) -> Pair:
+    """The integral of the bell h * exp(-width * x^2) from a to a + d, h = sqrt(width / pi) (twice that for erf).
 
-    In the middle m between both, d * bell(m) * (1 + d^2 * width * (2 * width * m^2 - 1) / 12).
+    For small d by the bell's derivatives at a, d * (b0 + d * (b1 / 2 + d * (b2 / 6 + d * (b3 / 24 + d * b4 / 120)))),
+    which the anchor alone tells; for large d the difference.
     """
-    middle = emit.add(base, _scaled(change, 0.5))
-    square = emit.multiply(middle, middle)
-    height = (2 if width == 1.0 else 1) * math.sqrt(width / math.pi)
-    bell = op.exp(_scaled(square, -width)).output(0)
-    bend = emit.add(_scaled(square, height * width * width / 6), _number(-height * width / 12, square))
-    slope = emit.add(emit.multiply(emit.multiply(change, change), bend), _number(height, square))
-    near = emit.multiply(emit.multiply(change, bell), slope)
+    lit = share(emit.add(base, change))
+    dark, *slopes = _once([share, *(_bell_slope(order, width) for order in range(5))], base)
+    near = slopes.pop()
+    for slope in reversed(slopes):
+        near = emit.add(emit.multiply(near, change), slope)
     small = op.less_equal(op.abs(change), _number(_NEAR, change))
-    return op.select(small, near, emit.subtract(lit, dark)).output(0)
+    return lit, op.select(small, emit.multiply(near, change), emit.subtract(lit, dark)).output(0)
+
+
+def _bell_slope(order: int, width: float) -> Callable[[ov.Output], ov.Output]:
+    """A derivative of the bell over the factorial of the next order: exp(-width * x^2) by a Hermite polynomial."""
+    height = (2 if width == 1.0 else 1) * math.sqrt(width / math.pi)
+    hermite = np.polynomial.hermite.herm2poly([0] * order + [1])
+    powers = [value * (-1) ** order * width ** ((order + power) / 2) for power, value in enumerate(hermite)]
+    factors = [height * value / math.factorial(order + 1) for value in powers]
+
+    def slope(tensor: ov.Output) -> ov.Output:
+        polynomial = _number(factors[-1], tensor)
+        for factor in reversed(factors[:-1]):
+            polynomial = emit.multiply(polynomial, tensor)
+            polynomial = emit.add(polynomial, _number(factor, tensor)) if factor else polynomial
+        bell = op.exp(_scaled(emit.multiply(tensor, tensor), -width)).output(0)
+        return emit.multiply(bell, polynomial)
+
+    return slope
+
+
+def _once(functions: Sequence[Callable[[ov.Output], ov.Output]], base: ov.Output) -> list[ov.Output]:
+    """Functions of an anchor, kept by reshapes from what follows: fused with it, a CPU would work them out anew for each mask."""
+    lifted = emit.unsqueeze(base, [0])
+    return [op.squeeze(function(lifted), np.array([0], np.int64)).output(0) for function in functions]
 
 
 def _about_normal(base: ov.Output, change: ov.Output) -> Pair:
