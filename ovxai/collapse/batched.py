@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import mul
 
@@ -77,9 +79,9 @@ def matmul(lift: Lift) -> ov.Output:
     rank = max(lift.rank(0), lift.rank(1))
     if 1 in (lift.rank(0), lift.rank(1)):
         return _vector_product(lift, max(rank, 2))
-    if lift.is_mapped(0) and not lift.is_mapped(1) and any(d.size > 1 for d in lift.values[1].dims[:-2]):
-        return _masks_as_rows(lift, rank)
-    return emit.clone(lift.node, [_aligned(lift, 0, rank), _aligned(lift, 1, rank)]).output(0)
+    left, right = (Factor(lift.tensors[port], lift.inside(port), lift.is_mapped(port)) for port in (0, 1))
+    flips = lift.operation.attribute("transpose_a"), lift.operation.attribute("transpose_b")
+    return product(left, right, flips, lift.front())
 
 
 def _vector_product(lift: Lift, rank: int) -> ov.Output:
@@ -95,19 +97,76 @@ def _vector_product(lift: Lift, rank: int) -> ov.Output:
     return emit.reshape(emit.matmul(*operands, *flips), lift.front())
 
 
-def _masks_as_rows(lift: Lift, rank: int) -> ov.Output:
+@dataclass(frozen=True)
+class Factor:
+    """An operand of a product: [M, *dims] where it is mapped, else [*dims]."""
+
+    tensor: ov.Output
+    dims: Dims
+    mapped: bool
+
+    def of_rank(self, rank: int) -> Factor:
+        """Missing axes go behind M, where broadcasting wants them."""
+        missing = rank - len(self.dims)
+        tensor = emit.unsqueeze(self.tensor, list(range(1, 1 + missing))) if self.mapped else self.tensor
+        return Factor(tensor, (ONE,) * missing + self.dims, self.mapped) if self.mapped else self
+
+    def upright(self, flipped: bool) -> Factor:
+        """Rows and columns change places if `flipped`."""
+        if not flipped:
+            return self
+        rank = len(self.dims) + self.mapped
+        turned = emit.transpose(self.tensor, [*range(rank - 2), rank - 1, rank - 2])
+        return Factor(turned, (*self.dims[:-2], self.dims[-1], self.dims[-2]), self.mapped)
+
+
+def product(left: Factor, right: Factor, flips: tuple[bool, bool], front: Sequence[Dim]) -> ov.Output:
+    """A product per mask, [M, ..], of extents `front`: in the rank and the number of products that devices like best."""
+    rank = max(len(left.dims), len(right.dims))
+    left, right = left.of_rank(rank), right.of_rank(rank)
+    if left.mapped and not right.mapped and any(d.size > 1 for d in right.dims[:-2]):
+        return _masks_as_rows(left.upright(flips[0]), right, flips[1], front)
+    if right.mapped and not left.mapped and rank > 3 and front[-2].size == 1:
+        return _masks_as_columns(left, right.upright(not flips[1]), flips[0], front)
+    if left.mapped and right.mapped and rank > 3 and _same_batch(left, right):
+        return _batch_in_one(left, right, flips, front)
+    return emit.matmul(left.tensor, right.tensor, *flips)
+
+
+def _masks_as_rows(left: Factor, right: Factor, flipped: bool, front: Sequence[Dim]) -> ov.Output:
     """[M, b, i, k] @ [b, k, j] as [b, M*i, k] @ [b, k, j]: one product per batch, not one per mask."""
-    first = _aligned(lift, 0, rank)
-    if lift.operation.attribute("transpose_a"):
-        first = emit.transpose(first, [*range(rank - 1), rank, rank - 1])
-    turned = emit.transpose(first, [*range(1, rank - 1), 0, rank - 1, rank])
-    inner = lift.inside(0)[-2 if lift.operation.attribute("transpose_a") else -1]
-    row = lift.out[0][-2]
-    batch = [ONE] * (rank - lift.rank(0)) + list(lift.inside(0)[:-2])
-    folded = emit.reshape(turned, [*batch, lift.masks.count * row, inner])
-    result = emit.matmul(folded, lift.tensors[1], False, lift.operation.attribute("transpose_b"))
-    apart = emit.reshape(result, [*lift.out[0][:-2], lift.masks.count, row, lift.out[0][-1]])
+    rank = len(left.dims)
+    masks, *batch, row, column = front
+    turned = emit.transpose(left.tensor, [*range(1, rank - 1), 0, rank - 1, rank])
+    folded = emit.reshape(turned, [*left.dims[:-2], masks * row, left.dims[-1]])
+    apart = emit.reshape(emit.matmul(folded, right.tensor, False, flipped), [*batch, masks, row, column])
     return emit.transpose(apart, [rank - 2, *range(rank - 2), rank - 1, rank])
+
+
+def _masks_as_columns(left: Factor, right: Factor, flipped: bool, front: Sequence[Dim]) -> ov.Output:
+    """[b, i, k] @ [M, b, j, k]^T as [b, i, k] @ [b, M*j, k]^T: the same where what is shared stands first."""
+    rank = len(right.dims)
+    masks, *batch, row, column = front
+    turned = emit.transpose(right.tensor, [*range(1, rank - 1), 0, rank - 1, rank])
+    folded = emit.reshape(turned, [*right.dims[:-2], masks * column, right.dims[-1]])
+    apart = emit.reshape(emit.matmul(left.tensor, folded, flipped, True), [*batch, row, masks, column])
+    return emit.transpose(apart, [rank - 1, *range(rank - 1), rank])
+
+
+def _same_batch(left: Factor, right: Factor) -> bool:
+    """Both have the same extents ahead of rows and columns."""
+    return all(a.size == b.size and a.is_static == b.is_static for a, b in zip(left.dims[:-2], right.dims[:-2], strict=True))
+
+
+def _batch_in_one(left: Factor, right: Factor, flips: tuple[bool, bool], front: Sequence[Dim]) -> ov.Output:
+    """[M, a, b, i, k] @ [M, a, b, k, j] as [a*b, M, i, k] @ [a*b, M, k, j].
+
+    ARM's plugin has no f16 product of rank 5; and it puts one together again from plain reshapes, therefore M changes its place.
+    """
+    whole = math.prod(front[1:-2], start=ONE)
+    one, two = (emit.reshape(factor.tensor, [front[0], whole, *factor.dims[-2:]]) for factor in (left, right))
+    result = emit.matmul(emit.transpose(one, [1, 0, 2, 3]), emit.transpose(two, [1, 0, 2, 3]), *flips)
+    return emit.reshape(emit.transpose(result, [1, 0, 2, 3]), front)
 
 
 def reshape(lift: Lift) -> ov.Output:

@@ -280,6 +280,18 @@ def test_class_attention(blocks, mask):
     exact(pooling(head, mask=mask, batch=2))
 
 
+def test_no_product_of_rank_5():
+    """ARM's plugin has none in f16."""
+
+    def head(x):
+        tok = class_attention(class_attention(learned_token(), x), x, seed=80)
+        return linear(token(layer_norm(op.concat([tok, x], 1))))
+
+    built, _ = collapsed(pooling(head, batch=2))
+    products = [node for node in built.get_ordered_ops() if node.get_type_name() == "MatMul"]
+    assert max(node.get_output_partial_shape(0).rank.get_length() for node in products) == 4
+
+
 def test_class_attention_behind_a_position_table():
     def head(x):
         x = op.add(x, numbers(1, 12, 6))

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING
 import openvino as ov
 
 from ovxai.collapse.apply import lifted
-from ovxai.collapse.layout import added, anchored_mapped, change_of, flat_dims, laid_gate, level_gates, to_windowed, zero_anchor
+from ovxai.collapse.batched import Factor, product
+from ovxai.collapse.layout import (
+    added,
+    anchored_mapped,
+    change_of,
+    flat_dims,
+    laid_gate,
+    level_gates,
+    to_windowed,
+    window_dims,
+    zero_anchor,
+)
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -221,16 +232,18 @@ def _windows(operation: Operation, a: Windowed, b: Windowed, inner: tuple[int, i
     carried = operation.carried()
     axes = {carried[0][axis] for axis in a.axes if axis != inner[0]} | {carried[1][axis] for axis in b.axes if axis != inner[1]}
     dims, held = operation.out_dims[0], tuple(sorted(axes))
-    rank = max(a.rank, b.rank)
     flips = operation.attribute("transpose_a"), operation.attribute("transpose_b")
     alone = Windowed(a.dims, (inner[0],), a.out, a.weighted)
+    window = window_dims(a.dims, a.axes, masks), window_dims(b.dims, b.axes, masks)
+    front = [masks.count, *window_dims(dims, held, masks)]
 
-    def matmul(left: ov.Output, right: ov.Output) -> ov.Output:
-        pads = [list(range(1, 1 + rank - value.rank)) for value in (a, b)]
-        return emit.matmul(emit.unsqueeze(left, pads[0]), emit.unsqueeze(right, pads[1]), *flips)
+    def matmul(left: ov.Output, right: Factor) -> ov.Output:
+        axes = list(window[0])
+        axes[inner[0]] = right.dims[inner[1]]
+        return product(Factor(left, tuple(axes), True), right, flips, front)
 
     if a.anchored is None or b.anchored is None:
-        out = once(lambda: matmul(weighted_window(alone, masks), b.out()))
+        out = once(lambda: matmul(weighted_window(alone, masks), Factor(b.out(), window[1], True)))
         return Windowed(dims, held, out) if held else Mapped(dims, out)
     first, second = a.anchored, b.anchored
 
@@ -240,8 +253,8 @@ def _windows(operation: Operation, a: Windowed, b: Windowed, inner: tuple[int, i
 
     def change() -> ov.Output:
         weights = emit.sum_over(counted(first.change(), alone, masks), inner[0] + 1)
-        values = emit.unsqueeze(second.anchor(), [0])
-        return emit.add(matmul(weighted_window(alone, masks), second.change()), matmul(weights, values))
+        changed = matmul(weighted_window(alone, masks), Factor(second.change(), window[1], True))
+        return emit.add(changed, matmul(weights, Factor(second.anchor(), flat_dims(b.dims, b.axes), False)))
 
     parts = Anchored(once(anchor), once(change))
     return Windowed(dims, held, added(parts), anchored=parts) if held else Mapped(dims, added(parts), anchored=parts)
