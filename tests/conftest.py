@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import openvino as ov
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,3 +24,25 @@ def shared_folder() -> Path:
 def fixtures_folder() -> Path:
     """`fixtures/` of the repository."""
     return ROOT / "fixtures"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device-precision",
+        choices=("f32", "bf16", "f16"),
+        help="what models run in where a test asks for nothing (default: the device's)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Within this process: what a test starts as a program of its own keeps the device's precision."""
+    precision = config.getoption("--device-precision")
+    if precision is None:
+        return
+    compile_model = ov.Core.compile_model
+
+    def compiled(core, model, device_name=None, config=None, **more):
+        settings = {"INFERENCE_PRECISION_HINT": precision, **(config or {})}
+        return compile_model(core, model, device_name or "CPU", settings, **more)
+
+    ov.Core.compile_model = compiled
