@@ -53,3 +53,7 @@ class TakenError(OutputError):
 
 class SourceError(OvxaiError, RuntimeError):
     """A picture or video can't be found or read."""
+
+
+class AnnotationError(OvxaiError, ValueError):
+    """Annotations can't be found, read or understood."""

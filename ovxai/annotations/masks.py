@@ -1,0 +1,151 @@
+"""Masks of objects from what annotation files hold: polygons, runs of pixels, pictures of masks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ovxai.annotations.facts import Box, Mask, MaskMaker
+from ovxai.errors import AnnotationError
+
+#: Binary digits behind the point of the corners that OpenCV fills between.
+_SHIFT = 4
+#: How much larger polygons are painted, as long as they are not of more pixels than these.
+_FINER, _MOST_FINE = 4, 1 << 22
+
+
+def of_polygons(polygons: Sequence[Sequence[float]]) -> MaskMaker:
+    """The union of polygons, each x and y in turn, in pixels."""
+    return functools.partial(_polygons, tuple(tuple(polygon) for polygon in polygons))
+
+
+def _polygons(polygons: tuple[tuple[float, ...], ...], height: int, width: int) -> Mask:
+    region = np.zeros((height, width), np.bool_)
+    for polygon in polygons:
+        corners = np.array(polygon, np.float64).reshape(-1, 2)
+        left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, (width, height)).astype(int).tolist()
+        if right > left and bottom > top:
+            region[top:bottom, left:right] |= _filled(corners - (left, top), bottom - top, right - left)
+    return region
+
+
+def _filled(corners: np.ndarray, height: int, width: int) -> Mask:
+    """Pixels of which half lies inside. OpenCV fills the edge as well, so the polygon is painted larger first."""
+    scale = _FINER if height * width <= _MOST_FINE else 1
+    # OpenCV means the middle of a pixel by its number, annotations its upper left corner.
+    points = np.round((corners * scale - 0.5) * (1 << _SHIFT)).astype(np.int32)
+    painted = np.zeros((height * scale, width * scale), np.uint8)
+    cv2.fillPoly(painted, [points], 255, cv2.LINE_8, _SHIFT)
+    return cv2.resize(painted, (width, height), interpolation=cv2.INTER_AREA) > 127
+
+
+def of_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], where: str) -> MaskMaker:
+    """COCO's runs: lengths of zeros and ones in turn down the columns, as numbers or compressed to text.
+
+    size: (height, width) of the mask. where: for messages.
+
+    Raises:
+        AnnotationError: the runs don't fill the mask; or compressed ones, and pycocotools is not installed.
+    """
+    if isinstance(counts, (str, bytes)):
+        _coco_masks(where)  # missing: said now, not in the middle of a run
+        return functools.partial(_compressed, counts, size, where)
+    lengths = np.asarray(counts, np.int64)
+    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != size[0] * size[1]:
+        raise AnnotationError(f"{where}: its runs do not fill a mask of {size[1]}x{size[0]}; the file is damaged")
+    return functools.partial(_plain_runs, lengths, size)
+
+
+def _plain_runs(lengths: np.ndarray, size: tuple[int, int], height: int, width: int) -> Mask:
+    values = np.arange(len(lengths)) % 2 == 1
+    return fitted(np.repeat(values, lengths).reshape(size[::-1]).T, height, width)
+
+
+def _compressed(counts: str | bytes, size: tuple[int, int], where: str, height: int, width: int) -> Mask:
+    text = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
+    try:
+        decoded = _coco_masks(where).decode({"counts": text, "size": list(size)})
+    except Exception as error:
+        raise AnnotationError(f"{where}: its compressed runs can't be read ({error}); the file is damaged") from error
+    return fitted(np.asarray(decoded) > 0, height, width)
+
+
+def _coco_masks(where: str):  # type: ignore[no-untyped-def]  # pycocotools has no types
+    try:
+        from pycocotools import mask
+    except ImportError:
+        raise AnnotationError(
+            f"{where}: masks as compressed runs are read by pycocotools, which is not installed: pip install 'ovxai[eval]'"
+        ) from None
+    return mask
+
+
+def fitted(mask: Mask, height: int, width: int) -> Mask:
+    """A mask at the size of a picture, by its nearest pixels."""
+    if mask.shape == (height, width):
+        return mask
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def box_of(mask: Mask) -> Box | None:
+    """The smallest box around a mask; None where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+# Pictures of masks.
+
+
+def read_levels(path: Path) -> np.ndarray:
+    """[H, W] of the numbers in a mask picture: of a palette the places in it, else the grey levels.
+
+    Raises:
+        AnnotationError: it can't be read, or holds colours without a palette, which are no numbers.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{path}: can't be read: {error.strerror or error}") from error
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    if pixels is None:
+        raise AnnotationError(f"{path}: not a picture that OpenCV can read, or damaged")
+    if pixels.ndim == 2:
+        return pixels
+    colors = pixels[:, :, :3]
+    palette = _palette(content)
+    if palette is not None:
+        return _places(colors, palette)
+    if (colors == colors[:, :, :1]).all():
+        return np.ascontiguousarray(colors[:, :, 0])
+    raise AnnotationError(f"{path}: a mask in colours without a palette; store the number of the class in each pixel")
+
+
+def _palette(content: bytes) -> np.ndarray | None:
+    """[n, 3] RGB of a PNG with a palette."""
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[25:26] != b"\x03":
+        return None
+    at = 8
+    while at + 8 <= len(content):
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        if kind == b"PLTE":
+            return np.frombuffer(content[at + 8 : at + 8 + length], np.uint8).reshape(-1, 3)
+        at += 12 + length
+    return None
+
+
+def _places(bgr: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """OpenCV gives the colours of a palette, not the places in it; of equal colours the first place is taken."""
+    codes = palette.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    place: dict[int, int] = {}
+    for index, code in enumerate(codes.tolist()):
+        place.setdefault(code, index)
+    pixels = bgr.astype(np.int64) @ (1, 1 << 8, 1 << 16)
+    known, inverse = np.unique(pixels, return_inverse=True)
+    return np.array([place.get(code, 0) for code in known.tolist()], np.int64)[inverse].reshape(pixels.shape)
