@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ovxai.cli.annotated import TRUTH, ground_truth, tell_truth, with_annotations
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MODEL, TRUST, with_options
 from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
+    from ovxai.annotations import AnnotationSet
+    from ovxai.evaluation.truth import GroundTruth
     from ovxai.explainer import Explainer
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
@@ -107,6 +110,8 @@ class RunOptions:
     pad_value: int | None
     reverse_input_channels: bool | None
     input_size: tuple[int, int] | None
+    annotations: Path | None
+    names: Path | None
 
     def settings(self) -> dict[str, object]:
         """What made the maps look as they do, as plain JSON values."""
@@ -122,13 +127,14 @@ class RunOptions:
 @MODEL
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the maps.")
-@with_options(_WHAT, _LOOK, _WHERE, FEEDING)
+@with_options(_WHAT, TRUTH, _LOOK, _WHERE, FEEDING)
 @command_options
 def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: Any) -> Document:
     """Explain every SOURCE with MODEL and write the maps into DIR.
 
-    SOURCE: pictures, folders, globs, video files, a camera's number, a stream's URL, or - for names
-    from standard input. MODEL: an explained model; a plain one is explained in memory first.
+    SOURCE: pictures, folders, data roots (pictures and annotations in their usual places), globs, video
+    files, a camera's number, a stream's URL, or - for names from standard input. MODEL: an explained model;
+    a plain one is explained in memory first.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # broken files are reported once, by us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -141,15 +147,18 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
     from ovxai.runtime.write.maps import own_folders
 
     check_folder(out)
+    sources, sets = with_annotations(sources, options.annotations, recursive=options.recursive)
     found = find_sources(sources, recursive=options.recursive, stdin=sys.stdin, own=own_folders(out))
     broken = [source for source in found if isinstance(source, Broken)]
     if len(broken) == len(found):
         complain([source.reason for source in broken] or ["standard input names no sources"], "--json")
         return {"ok": False, "explained": 0, "failed": _failures(broken)}
-    return _explain(model, found, out, options, say)
+    return _explain(model, found, sets, out, options, say)
 
 
-def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunOptions, say: Say) -> Document:
+def _explain(
+    model: Path, found: list[Source | Broken], sets: list[AnnotationSet], out: Path, options: RunOptions, say: Say
+) -> Document:  # fmt: skip
     import cv2
 
     from ovxai.runtime.feed.sources import count_pictures
@@ -168,8 +177,10 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
         npy=options.npy, grid=options.grid, force=options.force,
     )  # fmt: skip
     report = start_report(out, found, options.limit, options.force) if options.report else None
+    truth = ground_truth(sets, explainer.facts, options.names)
     work = Run(
-        explainer, writer, limit=options.limit, every=options.every, most_pixels=options.max_pixels or None, report=report
+        explainer, writer, limit=options.limit, every=options.every, most_pixels=options.max_pixels or None, report=report,
+        judge=truth,
     )  # fmt: skip
     total = count_pictures(found, limit=options.limit, every=options.every)
     manifest = page = None
@@ -177,13 +188,14 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
         with stop_on_interrupt() as stop, _progress(total) as tick:
             result = work(found, stop=stop, progress=tick)
     finally:  # whatever ended the run, what it has written is listed
-        manifest, page = _listed(work.result, model, explainer, out, options, report)
+        manifest, page = _listed(work.result, model, explainer, out, options, report, truth)
     complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
     for line in [*explainer.notes[len(known) :], *result.notes]:
         note(line)
     for path, usual in ((manifest, "manifest.json"), (page, "report.html")):
         if path is not None and path.name != usual:
             note(f"{out / usual} is not of this run and stays; see {path}")
+    told_truth = tell_truth(truth, say)
     say(_summary(result, out))
     if page is not None:
         say(f"report: {page}")
@@ -196,6 +208,7 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
         "failed": _failures(result.broken),
         # Of a long run a long list: made only for those who asked.
         "files": [str(out / item.path) for item in result.written] if asked("as_json") else [],
+        **({"truth": told_truth} if told_truth is not None else {}),
         "manifest": str(manifest) if manifest else None,
         "report": str(page) if page else None,
         "notes": [*explainer.notes, *result.notes],
@@ -203,8 +216,9 @@ def _explain(model: Path, found: list[Source | Broken], out: Path, options: RunO
 
 
 def _listed(
-    result: RunResult, model: Path, explainer: Explainer, out: Path, options: RunOptions, report: Report | None
-) -> tuple[Path | None, Path | None]:
+    result: RunResult, model: Path, explainer: Explainer, out: Path, options: RunOptions, report: Report | None,
+    truth: GroundTruth | None,
+) -> tuple[Path | None, Path | None]:  # fmt: skip
     """Write report and manifest of what was done; None for what there is nothing to say in.
 
     Raises:
@@ -221,7 +235,10 @@ def _listed(
             page = report.write(explainer.facts, model=str(model), settings=options.settings(), failed=failed)
     finally:
         facts = model_facts(str(model), explainer.facts)
-        manifest = write_manifest(out, facts, result.written, failed, options.settings(), page=page, force=options.force)
+        manifest = write_manifest(
+            out, facts, result.written, failed, options.settings(), page=page,
+            truth=truth.document() if truth else None, force=options.force,
+        )  # fmt: skip
     return manifest, page
 
 

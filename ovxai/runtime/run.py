@@ -16,7 +16,8 @@ from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
 from ovxai.runtime.pipeline import Pipeline
-from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
+from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
+from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Ledger
 from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
 from ovxai.runtime.write.report import Report
@@ -75,7 +76,8 @@ class Run:
 
     explainer: explains the pictures. limit, every, most_pixels: see
     `ovxai.runtime.feed.sources.pictures`. report: gets a card of
-    every picture that is no video's frame. result: what has come of it so far, also after a run that was broken off.
+    every picture that is no video's frame. judge: holds a picture's
+    predictions against annotations. result: what has come of it so far, also after a run that was broken off.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Run:
         every: int = 1,
         most_pixels: int | None = MOST_PIXELS,
         report: Report | None = None,
+        judge: Callable[[PictureMaps], Verdict | None] | None = None,
     ) -> None:
         self._explainer = explainer
         self._writer = writer
@@ -96,6 +99,7 @@ class Run:
         self._unlisted: dict[str, tuple[WrittenFile, ...]] = {}
         self.result = RunResult()
         self._report = report
+        self._judge = judge
         self._clip: tuple[Clip | None, str] = (None, "")
 
     def __call__(
@@ -143,6 +147,8 @@ class Run:
                 yield replace(item, stem=self._clip[1])
 
     def _finish(self, frame: Frame, explanation: Explanation) -> _Done:
+        if self._judge is not None and frame.clip is None:
+            explanation = replace(explanation, truth=self._judge(explanation))
         done = _Done(frame, not explanation.raw_maps, explanation.notes)
         if frame.clip is None:
             files = self._writer.write(explanation, frame.stem)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
 import pytest
 
 from helpers.data_sets import OBJECTS, write_boxes, write_coco, write_pictures, write_voc, write_yolo
 from ovxai.annotations import AnnotationSet, is_data_root, read_annotations
+from ovxai.runtime.feed.images import read_image
 
 SHARED = Path(os.environ.get("OVXAI_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 Content = dict[str, list[tuple[str, tuple[float, ...] | None]]]
@@ -84,10 +84,11 @@ def test_real_photographs_read_the_same_from_each_format(form, tmp_path):
         pytest.skip(f"{folder} is not there: the photographs with boxes")
     original = read_annotations(folder)
     objects = {
-        picture.path.stem: [(item.name, tuple(map(int, item.box))) for item in picture.objects] for picture in original.pictures
+        picture.path.stem: [(item.name, tuple(map(int, item.box or ()))) for item in picture.objects]
+        for picture in original.pictures
     }
     assert len(objects) == 85 and sum(map(len, objects.values())) == 686
-    sizes = {picture.path.stem: cv2.imread(str(picture.path)).shape[:2] for picture in original.pictures}
+    sizes = {picture.path.stem: read_image(picture.path).shape[:2] for picture in original.pictures}
     assert sizes == {picture.path.stem: picture.size for picture in original.pictures}
     if form == "coco":
         path = write_coco(tmp_path / "boxes.json", objects, sizes, ".jpg")

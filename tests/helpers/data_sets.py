@@ -16,7 +16,7 @@ OBJECTS: dict[str, list[tuple[str, tuple[int, int, int, int]]]] = {
     "c": [],
 }
 SIZES = {"a": (48, 64), "b": (32, 40), "c": (32, 32)}
-Objects = Mapping[str, Sequence[tuple[str, tuple[int, int, int, int]]]]
+Objects = Mapping[str, Sequence[tuple[str, Sequence[int]]]]
 Sizes = Mapping[str, tuple[int, int]]
 
 
@@ -36,7 +36,7 @@ def class_names(objects: Objects) -> list[str]:
 def write_coco(path: Path, objects: Objects = OBJECTS, sizes: Sizes = SIZES, suffix: str = ".png") -> Path:
     """One json; boxes as x, y, width, height."""
     names = class_names(objects)
-    annotations = []
+    annotations: list[dict[str, object]] = []
     for number, items in enumerate(objects.values()):
         for name, (x1, y1, x2, y2) in items:
             annotations.append({

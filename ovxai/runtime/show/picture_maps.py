@@ -13,6 +13,7 @@ from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.predict.formats import Prediction
 from ovxai.runtime.show.draw import draw_predictions, make_grid
 from ovxai.runtime.show.render import heat_map, overlay, spread
+from ovxai.runtime.show.truth import Verdict, draw_truth
 
 IMAGE_KEY: Literal["image"] = "image"
 Key = int | Literal["image"]
@@ -30,6 +31,7 @@ class PictureMaps:
     target, config: whose maps these are, and how they are shown.
     picture: the source picture, [H, W, 3] u8 RGB. geometry: how it lay under the maps' grid.
     source: where it came from; None for arrays. notes: what was asked for and could not be had.
+    truth: how it compares with annotations; None where there are none.
     """
 
     raw_maps: dict[Key, np.ndarray]
@@ -42,6 +44,7 @@ class PictureMaps:
     geometry: Geometry
     source: str | None = None
     notes: tuple[str, ...] = field(default=())
+    truth: Verdict | None = None
 
     @functools.cached_property
     def maps(self) -> dict[Key, np.ndarray]:
@@ -73,6 +76,7 @@ class PictureMaps:
             painted = self.picture.copy()
         else:
             painted = overlay(self.picture, self._spread(key), self.geometry, self.config)
+        draw_truth(painted, self.truth, key if isinstance(key, int) else None)
         draw_predictions(painted, tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index)))
         return painted
 

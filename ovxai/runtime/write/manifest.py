@@ -56,11 +56,13 @@ def write_manifest(
     settings: Mapping[str, Any],
     *,
     page: Path | None = None,
+    truth: Document | None = None,
     force: bool = False,
 ) -> Path:
     """Write the manifest of `folder`; entries of earlier runs whose files still stand are kept.
 
     failed: (source, reason). settings: how the maps were made, plain JSON values. page: the report of this run.
+    truth: what came of the pictures of this run by their annotations.
     force: take the place of a manifest.json that is none of ours; else the next free name is taken.
 
     Returns its path. Raises:
@@ -81,7 +83,8 @@ def write_manifest(
             for entry in _entries(folder, older.files, written, {"model": model["path"], "versions": stamp}):
                 file.write(f"{comma}\n  {to_json(entry)}")
                 comma = ","
-            file.write(f'\n ],\n "reports": {to_json(pages)},\n "failed": {to_json(failures, indent=1)}\n}}\n')
+            file.write(f'\n ],\n "reports": {to_json(pages)},\n "failed": {to_json(failures, indent=1)}')
+            file.write((f',\n "truth": {to_json(truth, indent=1)}' if truth else "") + "\n}\n")
     return path
 
 
@@ -97,6 +100,8 @@ def _entry(item: WrittenFile) -> Document:
     entry = asdict(item)
     if item.score is not None:
         entry["score"] = round(item.score, 6)
+    if item.energy_inside is not None:
+        entry["energy_inside"] = round(item.energy_inside, 4)
     return entry
 
 

@@ -29,6 +29,7 @@ class WrittenFile:
     path: relative to the output folder, with "/". kind: "saliency_map", "overlay", "array", "grid" or "video".
     source: where the picture came from. image: its name in file names. class_index: None for maps of
     the whole picture. map_shape: (h, w) of the map as the model gave it. size: (height, width) of the picture.
+    true: whether the class is annotated in it; energy_inside: the share of the map's energy on its objects; None: not known.
     """
 
     path: str
@@ -40,6 +41,8 @@ class WrittenFile:
     score: float | None = None
     map_shape: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
+    true: bool | None = None
+    energy_inside: float | None = None
 
 
 class Writer:
@@ -157,6 +160,8 @@ class Writer:
             score=explanation.score(key),
             map_shape=None if key is None else _shape(explanation.raw_maps[key]),
             size=(height, width),
+            true=None if explanation.truth is None else explanation.truth.has(key if isinstance(key, int) else None),
+            energy_inside=explanation.truth.energy.get(key) if explanation.truth and isinstance(key, int) else None,
         )
 
 

@@ -26,7 +26,7 @@ from ovxai.runtime.write.manifest import versions
 
 #: Failures listed in the page; manifest.json has them all.
 _MOST_FAILURES = 100
-_SCRIPTS = ("maps.js", "state.js", "gallery.js", "viewer.js", "page.js")
+_SCRIPTS = ("maps.js", "state.js", "truth.js", "gallery.js", "viewer.js", "page.js")
 
 
 @dataclass(frozen=True)

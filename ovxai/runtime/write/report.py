@@ -33,6 +33,7 @@ from ovxai.runtime.write.manifest import Document
 from ovxai.runtime.write.maps import WrittenFile
 from ovxai.runtime.write.page import Page, to_base64, to_json
 from ovxai.runtime.write.spool import Spool
+from ovxai.runtime.write.truth_card import truth_card
 from ovxai.text import without_passwords
 
 NAME = "report.html"
@@ -98,6 +99,7 @@ class Report:
             "maps": maps,
             "more": len(explanation.raw_maps) - len(maps),
             "found": [_found(item, width, height) for item in explanation.predictions[: limits.found] if _has_place(item)],
+            "truth": truth_card(explanation.truth, width, height, _outline),
             "predicted": [f"{p.label} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)],
         }
         return to_json(card)

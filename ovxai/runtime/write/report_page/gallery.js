@@ -12,6 +12,7 @@ function makeCard(picture) {
     { type: 'button', className: 'card' },
     element('span', { className: 'frame' }, picked, element('canvas')),
     element('span', { className: 'name', textContent: picture.name, title: picture.source }),
+    ...truthBadge(picture),
     element(
       'span',
       { className: 'best' },
@@ -19,7 +20,7 @@ function makeCard(picture) {
       element('span', { className: 'score', textContent: map ? scoreText(map.score) : '' }),
     ),
   );
-  card.setAttribute('aria-label', `${picture.name}: ${text}`);
+  card.setAttribute('aria-label', `${picture.name}: ${text}${truthText(picture)}`);
   card.addEventListener('click', () => openViewer(picture));
   card.picture = picture;
   watchCards.observe(card);

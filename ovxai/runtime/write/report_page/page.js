@@ -84,6 +84,7 @@ function onKey(event) {
 }
 
 startTheme();
+startTruth();
 startFilter();
 startLook();
 startGallery();

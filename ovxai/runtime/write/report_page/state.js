@@ -55,6 +55,7 @@ function words(picture) {
 }
 
 function passes(picture, filter) {
+  if (!passesTruth(picture)) return false;
   if (!filter.words.every((word) => words(picture).includes(word))) return false;
   if (filter.class && !picture.maps.some((map) => classKey(map) === filter.class)) return false;
   if (filter.low <= 0 && filter.high >= 1) return true;

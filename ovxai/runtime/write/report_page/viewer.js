@@ -78,7 +78,8 @@ function showFound() {
   const on = $('show-boxes').checked;
   $('boxes').replaceChildren(...(on ? found.filter((item) => item.box).map(boxOf).reverse() : []));
   $('outlines').replaceChildren(...(on ? found.flatMap(outlinesOf) : []));
-  $('boxes-tick').hidden = !current.found.length;
+  showTrue(current, wanted, on);
+  $('boxes-tick').hidden = !current.found.length && !current.truth?.things.length;
 }
 
 function boxOf(item) {
@@ -104,6 +105,7 @@ function showAbout() {
   const rows = [
     ['Source', current.source],
     ['Predicted', current.predicted.join(', ')],
+    ...truthRows(current, currentMap),
     ['Size', `${current.size[0]} × ${current.size[1]}`],
     ['Map', currentMap ? `${currentMap.shape[1]} × ${currentMap.shape[0]}` : ''],
   ].filter(([, value]) => value);
