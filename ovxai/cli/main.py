@@ -26,6 +26,7 @@ COMMANDS = {
     "strip": Entry("insertion_commands", "Give the plain model back."),
     "quantize": Entry("quantize_command", "INT8 by NNCF, explanation kept exact."),
     "bench": Entry("checking_commands", "Plain against explained: latency, throughput, memory."),
+    "compare": Entry("compare_command", "Two models, methods or precisions on the same pictures, side by side."),
     "demo": Entry("run_command", "The whole way on the model and photo that ship with the package."),
 }
 

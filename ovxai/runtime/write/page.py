@@ -145,7 +145,11 @@ def _fill(template: str, parts: dict[str, str]) -> str:
 
 
 def _script() -> str:
-    return "\n'use strict';\n(() => {\n" + "\n".join(_text(name) for name in _SCRIPTS) + "\n})();\n"
+    return _wrapped(_SCRIPTS)
+
+
+def _wrapped(scripts: Sequence[str]) -> str:
+    return "\n'use strict';\n(() => {\n" + "\n".join(_text(name) for name in scripts) + "\n})();\n"
 
 
 def _text(name: str) -> str:
@@ -164,3 +168,24 @@ def _escaped(words: str) -> str:
 
 def to_base64(array: np.ndarray) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def scripted_page(
+    name: str, title: str, facts: Mapping[str, str], settings: object, cards: Sequence[str], scripts: Sequence[str]
+) -> str:
+    """A page of its own in the report's clothes: `report_page/NAME.html`, with NAME.css behind the report's style.
+
+    facts: what it says of itself, in order, text. settings, cards: JSON values, and lines of JSON, for its script.
+    scripts: the files in `report_page` that it runs, in order.
+    """
+    script, style = _wrapped(scripts), _text("style.css") + _text(f"{name}.css")
+    parts = {
+        "policy": _policy(script, style, True),
+        "style": style,
+        "script": script,
+        "title": html.escape(text.printable(title)),
+        "facts": _facts_table(dict(facts)),
+        "page": to_json(settings),
+        "cards": ",\n".join(cards),
+    }
+    return _fill(_text(f"{name}.html"), parts)

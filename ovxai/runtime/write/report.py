@@ -95,7 +95,7 @@ class Report:
             "size": [width, height],
             "picture": self._store(image, small),
             "small": [small.shape[1], small.shape[0]],
-            "view": _view(explanation.geometry),
+            "view": view(explanation.geometry),
             "maps": maps,
             "more": len(explanation.raw_maps) - len(maps),
             "found": [_found(item, width, height) for item in explanation.predictions[: limits.found] if _has_place(item)],
@@ -258,7 +258,7 @@ def _bounded(grey: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(grey, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
 
 
-def _view(geometry: Geometry) -> list[list[float]]:
+def view(geometry: Geometry) -> list[list[float]]:
     """What the network saw: x1, y1, x2, y2 in shares of the picture; x, y, width, height on its input, in shares of that."""
     (height, width), (canvas_height, canvas_width) = geometry.source, geometry.canvas
     window = np.array(geometry.window_box(), np.float64) / (width, height, width, height)

@@ -1,0 +1,127 @@
+"""`ovxai compare`: two models on the same pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from helpers.cli import call, is_one_line
+from helpers.runtime_graphs import LABELS, classifier, detector, encoded, f32, picture
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """a.xml; b.xml, the same of half the size; two pictures: one red and green, one of blue stripes."""
+    monkeypatch.chdir(tmp_path)
+    ov.save_model(classifier(), "a.xml")
+    ov.save_model(classifier(size=(8, 12)), "b.xml")
+    Path("in").mkdir()
+    Path("in/squares.png").write_bytes(encoded(picture()))
+    stripes = np.full((40, 60, 3), 30, np.uint8)
+    stripes[:, 10:13] = stripes[:, 40:42] = (0, 0, 255)
+    Path("in/stripes.png").write_bytes(encoded(stripes))
+    return tmp_path
+
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def document(folder: str = "out") -> dict:
+    return json.loads(Path(folder, "compare.json").read_text(encoding="utf-8"))
+
+
+def cards(folder: str = "out") -> list[dict]:
+    page = Path(folder, "compare.html").read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="cards">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_a_model_agrees_with_its_copy():
+    Path("copy.xml").write_bytes(Path("a.xml").read_bytes())
+    Path("copy.bin").write_bytes(Path("a.bin").read_bytes())
+    done = call("compare", "a.xml", "copy.xml", "in", "-o", "out")
+    assert done.exit_code == 0, done.output
+    found = document()
+    assert found["summary"]["mean"] == pytest.approx(1) and found["summary"]["same_top"] == 1
+    assert sorted(Path("out").iterdir()) == [Path("out/compare.html"), Path("out/compare.json")]
+
+
+def test_the_most_different_picture_comes_first():
+    """Half the grid loses narrow stripes, and keeps squares."""
+    done = call("compare", "a.xml", "b.xml", "in", "-o", "out")
+    assert done.exit_code == 0, done.output
+    maps = document()["maps"]
+    assert [(entry["image"], entry["label"]) for entry in maps] == [("stripes", "blue"), ("squares", "red")]
+    assert maps[0]["correlation"] < maps[1]["correlation"] <= 1
+    assert [card["image"] for card in cards()] == ["stripes", "squares"]
+    assert done.stdout.index("stripes") < done.stdout.index("squares")
+    assert [cards()[0][side]["map"]["grid"] for side in ("a", "b")] == [[4, 6], [2, 3]]
+    figures = document()["summary"]
+    assert figures["mean"] == pytest.approx(np.mean([entry["correlation"] for entry in maps]), abs=1e-5)
+
+
+def test_classes_that_are_asked_for_and_those_that_one_side_lacks():
+    """b.xml has its classes in another order: they are the same by name, blue is called otherwise."""
+    ov.save_model(classifier(model_info={"labels": "green red sky"}), "named.xml")
+    done = call("compare", "a.xml", "named.xml", "in/squares.png", "-o", "out", "--class", "red", "--class", "blue")
+    assert done.exit_code == 0, done.output
+    assert "1 classes of A are unknown to B: blue" in done.stderr
+    found = {entry["label"]: entry for entry in document()["maps"]}
+    assert found["blue"]["correlation"] is None and document()["summary"]["without_partner"] == 1
+    # What the second calls red is its channel 1, the green one: it lies in the other half of the picture.
+    assert found["red"]["correlation"] < 0
+    assert document()["maps"][-1]["label"] == "blue", "maps without a partner stand last"
+
+
+def test_a_detector_that_finds_nothing_and_json():
+    for name, score in (("sees.xml", 0.9), ("blind.xml", 0.1)):
+        ov.save_model(detector(f32([[4, 4, 12, 12, score]]), np.array([1])), name)
+    done = call("compare", "blind.xml", "sees.xml", "in/squares.png", "-o", "out", "--json")
+    found = json.loads(done.stdout)
+    (entry,) = found["maps"]
+    assert entry["label"] == LABELS[1] and entry["a"]["top"] is None and entry["b"]["top"] == LABELS[1]
+    assert not entry["same_top"] and entry["correlation"] == pytest.approx(1)
+    done = call("compare", "blind.xml", "blind.xml", "in", "-o", "out2", "--precision-b", "f32", "--json")
+    assert json.loads(done.stdout)["summary"]["nothing_predicted"] == 2
+
+
+def test_a_broken_picture_fails_alone():
+    Path("in/empty.png").write_bytes(b"")
+    done = call("compare", "a.xml", "b.xml", "in", "-o", "out")
+    assert done.exit_code == 1 and "in/empty.png: the file is empty" in done.stderr
+    assert document()["summary"]["pictures"] == 2 and document()["failed"][0]["source"] == "in/empty.png"
+
+
+def test_nothing_is_overwritten():
+    assert call("compare", "a.xml", "b.xml", "in", "-o", "out").exit_code == 0
+    assert is_one_line(call("compare", "a.xml", "b.xml", "in", "-o", "out"), "exists", "--force")
+    assert call("compare", "a.xml", "b.xml", "in", "-o", "out", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["a.xml", "a.xml", "in", "-o", "out"], 2, "A and B are the same"),
+        (["a.xml", "b.xml", "-o", "out"], 2, "Missing argument"),
+        (["a.xml", "gone.xml", "in", "-o", "out"], 1, "gone.xml"),
+        (["a.xml", "b.xml", "nowhere", "-o", "out"], 1, "no such file"),
+        (["a.xml", "b.xml", "in", "-o", "out", "--class", "plum"], 1, "there is no 'plum'"),
+    ],
+)
+def test_wrong_usage_and_what_is_not_there(words, code, message):
+    done = call("compare", *words)
+    assert done.exit_code == code and message in done.stderr and not Path("out").exists()
+
+
+def test_names_are_not_markup():
+    evil = "</script><img_src=x>"
+    ov.save_model(classifier(model_info={"labels": f"{evil} green blue"}), "evil.xml")
+    assert call("compare", "evil.xml", "evil.xml", "in", "-o", "out", "--precision-b", "f32").exit_code == 0
+    assert evil not in Path("out/compare.html").read_text(encoding="utf-8")
+    assert cards()[1]["label"] == evil or cards()[0]["label"] == evil
