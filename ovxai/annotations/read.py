@@ -9,7 +9,7 @@ from pathlib import Path
 from ovxai.annotations import yolo
 from ovxai.annotations.coco import is_coco, read_coco
 from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Tally
-from ovxai.annotations.files import IMAGE_FOLDERS, Finder, class_list, pictures_in, places
+from ovxai.annotations.files import IMAGE_FOLDERS, Finder, class_list, pictures_in, places, read_text
 from ovxai.annotations.folders import class_folders, has_masks, read_class_folders, read_masks
 from ovxai.annotations.lines import kind_of, read_boxes, read_yolo
 from ovxai.annotations.voc import read_voc
@@ -213,7 +213,18 @@ def _jsons(folder: Path, pictures: Path | None) -> Layout | None:
 def _xmls(folder: Path, pictures: Path | None) -> Layout | None:
     found = [path for path in sorted(folder.glob("*.xml")) if _begins_with(path, b"<annotation")]
     finder = Finder(places(folder, pictures))
+    parts = _image_sets(folder.parent)
+    part = next((split for split in SPLITS if split in parts), None)
+    if part is not None and (chosen := [path for path in found if path.stem in parts[part]]):
+        layout = Layout("voc", lambda tally: read_voc(chosen, finder, tally))
+        return _noted(layout, _part_note(part, parts)) if len(parts) > 1 else layout
     return Layout("voc", lambda tally: read_voc(found, finder, tally)) if found else None
+
+
+def _image_sets(root: Path) -> dict[str, set[str]]:
+    """Pascal VOC's own parts: the stems in `ImageSets/Main/test.txt` and so on."""
+    paths = {split: root / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
+    return {split: set(read_text(path).split()) for split, path in paths.items() if path.is_file()}
 
 
 def _text_folder(folder: Path, pictures: Path | None) -> Layout | None:

@@ -40,7 +40,7 @@ _DIFFERENT = (
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N pictures or frames."),
     click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Of videos, only each N-th frame."),
-    click.option("--colormap", type=click.Choice(COLORMAPS), default="jet", show_default=True, help="Colours of the maps."),
+    click.option("--colormap", type=click.Choice(COLORMAPS), default="jet", show_default=True, help="Colours of the map."),
     click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of the maps."),
     click.option("--force", is_flag=True, help=f"Overwrite {JSON} and {PAGE} in DIR."),
 )  # fmt: skip

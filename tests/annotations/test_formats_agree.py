@@ -111,6 +111,18 @@ def test_a_root_with_parts_reads_what_was_not_trained_on_and_says_so(tmp_path):
     assert "the part valid is read, of valid, train" in found.notes
 
 
+def test_the_parts_of_pascal_voc(tmp_path):
+    write_pictures(tmp_path / "JPEGImages")
+    write_voc(tmp_path / "Annotations")
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nc\n")
+    (lists / "val.txt").write_text("b\n")
+    found = read_annotations(tmp_path)
+    assert [picture.path.stem for picture in found.pictures] == ["b"] and "the part val is read, of val, train" in found.notes
+    assert [path.stem for path in found.unannotated] == ["a", "c"]
+
+
 def test_of_several_coco_files_the_pictures_of_the_same_part_are_taken(tmp_path):
     """Also where both parts have pictures of the same names."""
     for split in ("train", "test"):

@@ -18,7 +18,7 @@ CLI = Path(sys.modules["ovxai.cli.main"].__file__ or "").parent
 
 def test_commands_are_listed_in_the_order_of_a_users_way() -> None:
     listed = re.findall(r"^  (\w+)  ", call("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    assert listed == list(COMMANDS) == ["insert", "run", "inspect", "verify", "strip", "quantize", "bench", "demo"]
+    assert listed == list(COMMANDS) == ["insert", "run", "inspect", "verify", "strip", "quantize", "bench", "compare", "demo"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -40,7 +40,9 @@ def test_one_text_per_shared_option() -> None:
         for option in (one for one in command.params if isinstance(one, click.Option)):
             texts.setdefault(option.opts[-1], set()).add(option.help or "")
     several = {option for option, found in texts.items() if len(found) > 1}
-    assert several == {"--output", "--output-model", "--precision", "--batch", "--force"}
+    assert several == {
+        "--output", "--output-model", "--precision", "--batch", "--force", "--class", "--threshold", "--opacity",
+    }  # fmt: skip
 
 
 def test_a_command_that_is_not_there() -> None:
