@@ -7,13 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
-from openvino import opset14
 
 from ovxai.backward.rules.unary import scaled
 from ovxai.backward.rules.window import Window, cut_to
 from ovxai.backward.step import Refusal, Step
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, ints, product, whole_number
+from ovxai.graph.dims import ints
 
 
 def along(adjoint: ov.Output, axis: int, matrix: np.ndarray) -> ov.Output:
@@ -166,25 +165,3 @@ def _covered(step: Step, window: Window, kernel: list[int]) -> np.ndarray:
         sides = np.minimum(first + width, step.dims(0)[axis + 2].size) - np.maximum(first, 0)
         found = found[..., None] * sides.astype(np.float32)
     return found
-
-
-def max_pool(step: Step) -> dict[int, ov.Output]:
-    """To the first largest entry of each window, by its index."""
-    step.only(0)
-    window, dims = Window.of(step, step.dims(0)), step.dims(0)
-    make = opset14.max_pool if step.word("rounding_type") == "ceil_torch" else op.max_pool
-    pool = make(
-        step.feed(0), window.strides, window.dilations, window.begin, window.end, step.numbers("kernel"),
-        step.word("rounding_type"), step.word("auto_pad"), "i64", 2,
-    )  # fmt: skip
-    return {0: _scattered(step, pool.output(1), dims)}
-
-
-def _scattered(step: Step, index: ov.Output, dims: tuple[Dim, ...]) -> ov.Output:
-    """The adjoint added at flat places of the map. index: [N, C, ...], counted within one channel."""
-    out = step.out_dims
-    rows = step.targets.reshaped(step.adjoint, [*out[:2], product(out[2:])])
-    places = emit.broadcast(emit.reshape(index, [*out[:2], product(out[2:])]), step.targets.dims([*out[:2], product(out[2:])]))
-    nothing = emit.zeros(step.targets.dims([*dims[:2], product(dims[2:])]), rows)
-    found = op.scatter_elements_update(nothing, places, rows, whole_number(2 + step.targets.lead), "sum").output(0)
-    return step.targets.reshaped(found, dims)
