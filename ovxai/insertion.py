@@ -25,8 +25,10 @@ from ovxai.metadata import (
     EMBEDDED_OVERLAY,
     FEATURE_MAP,
     FEATURE_VECTOR,
+    SALIENCY_BOX,
     SALIENCY_INDEX,
     SALIENCY_MAP,
+    SALIENCY_SCORE,
     VECTOR_TASKS,
     WHOLE,
     ExplainedInfo,
@@ -99,6 +101,7 @@ def insert(
     class_activation: str | None = None,
     levels: str = "mean",
     combine: str = "product",
+    per: str = "class",
     memory_budget: int = 512,
     probe: bool = True,
     verify: bool = False,
@@ -131,6 +134,7 @@ def insert(
     class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax.
     levels: "mean" or "max" over a detector's pyramid levels.
     combine: how gradients become a map: "product" over several levels, or "hirescam", "layercam" or "gradcam" at one layer.
+    per: "class", or "box": a detector's gradients, one map for each of the K best boxes (classes="top:K", default 5).
     memory_budget: MB that may be used at once where the maps can only be computed densely.
     probe: see in two inferences whether the result runs and its maps carry anything; `insert_with_report` hands
         on what they show.
@@ -158,8 +162,8 @@ def insert(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
         output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
         feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset, num_classes=num_classes,
-        map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, memory_budget=memory_budget,
-        probe=probe, verify=verify, trust=trust,
+        map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, per=per,
+        memory_budget=memory_budget, probe=probe, verify=verify, trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 
@@ -342,6 +346,8 @@ def _attach(
         outputs[FEATURE_VECTOR] = vector
     if branch.index is not None:
         outputs[SALIENCY_INDEX] = branch.index
+    if branch.boxes is not None and branch.box_scores is not None:
+        outputs |= {SALIENCY_BOX: branch.boxes, SALIENCY_SCORE: branch.box_scores}
     if options.embed:
         name = EMBEDDED_MAP if options.embed == "map" else EMBEDDED_OVERLAY
         grey = outputs[SALIENCY_MAP] if options.scale else to_grey(branch.saliency, level=branch.level)

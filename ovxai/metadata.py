@@ -27,10 +27,16 @@ SALIENCY_MAP = "saliency_map"
 FEATURE_MAP = "feature_map"
 FEATURE_VECTOR = "feature_vector"
 SALIENCY_INDEX = "saliency_index"
+#: Beside maps per box.
+SALIENCY_BOX, SALIENCY_SCORE = "saliency_box", "saliency_score"
+#: What maps may be of, beside classes.
+PER_BOX = "box"
 EMBEDDED_MAP = "saliency_map_resized"
 EMBEDDED_OVERLAY = "saliency_overlay"
 #: Every name that insertion may add, in the order in which the outputs stand.
-EXTRA_OUTPUTS = (SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, EMBEDDED_MAP, EMBEDDED_OVERLAY)
+EXTRA_OUTPUTS = (
+    SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_BOX, SALIENCY_SCORE, EMBEDDED_MAP, EMBEDDED_OVERLAY,
+)  # fmt: skip
 
 CLASSIFICATION = "classification"
 DETECTION = "detection"
@@ -87,7 +93,8 @@ class ExplainedInfo:
     `map_frame`, `map_axes`: see `MapFrame`. `network_size`, `network_frame`: (h, w) to which the graph resizes the
     picture, in whose pixels boxes are counted, and which part of the picture that covers. `box_unit`: of instances, "pixel"
     or "share" of the picture.
-    `target`: what gradients are of: a class's `logit` or `log-odds`. `derivatives`: friendly names of the
+    `target`: what gradients are of: a class's `logit` or `log-odds`, a box's `log-score`. `per`: `box` where each map is of
+    one box. `held`: whether each target layer counts as a variable of its own. `derivatives`: friendly names of the
     nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.
     `extra_outputs`: the outputs that insertion added, in order.
     """
@@ -110,6 +117,8 @@ class ExplainedInfo:
     levels: str = ""
     combine: str = ""
     target: str = ""
+    per: str = ""
+    held: bool = False
     derivatives: tuple[str, ...] = ()
     level_layouts: str = ""
     map_size: str = ""

@@ -14,6 +14,7 @@ from ovxai.metadata import (
     FEATURES,
     GRADIENT,
     INSTANCE_SEGMENTATION,
+    PER_BOX,
     REGRESSION,
 )
 
@@ -43,7 +44,7 @@ READS = {
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
     ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
-    GRADIENT: Method((CLASSIFICATION, REGRESSION), frozenset({"classes", "combine"})),
+    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION), frozenset({"classes", "combine", "per"})),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
@@ -60,6 +61,9 @@ CLASS_ACTIVATIONS = ("softmax", "sigmoid", "none")
 LEVELS = ("mean", "max")
 #: How gradients become a map: over several levels, or at one.
 PRODUCT, HIRES_CAM, LAYER_CAM, GRAD_CAM = "product", "hirescam", "layercam", "gradcam"
+#: What a map is of.
+PER_CLASS = "class"
+PERS = (PER_CLASS, PER_BOX)
 COMBINES = (PRODUCT, HIRES_CAM, LAYER_CAM, GRAD_CAM)
 
 
@@ -91,6 +95,7 @@ class InsertOptions:
     class_activation: str | None = None
     levels: str = "mean"
     combine: str = PRODUCT
+    per: str = PER_CLASS
     memory_budget: int = 512
     probe: bool = True
     verify: bool = False
@@ -104,6 +109,7 @@ class InsertOptions:
         _one_of("class_activation", self.class_activation, (None, *CLASS_ACTIVATIONS))
         _one_of("levels", self.levels, LEVELS)
         _one_of("combine", self.combine, COMBINES)
+        _one_of("per", self.per, PERS)
         if self.blocks < 1:
             raise UsageError(f"blocks: {self.blocks} is below 1; give how many transformer blocks before the end to gate")
         if self.labels_offset is not None and self.labels_offset < 0:
@@ -125,7 +131,8 @@ class InsertOptions:
     @property
     def asked_classes(self) -> str:
         """`classes`, or what the method takes by itself: gradients cost a backward pass per class, so one is enough."""
-        return self.classes or ("top:1" if self.method == GRADIENT else "all")
+        own = "all" if self.method != GRADIENT else "top:5" if self.per == PER_BOX else "top:1"
+        return self.classes or own
 
     @property
     def given(self) -> tuple[str, ...]:

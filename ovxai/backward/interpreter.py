@@ -15,20 +15,22 @@ from ovxai.graph.graph import Graph, Port
 
 
 def derivatives(
-    graph: Graph, seeds: Mapping[Port, ov.Output], taps: Sequence[ov.Output], targets: Targets
+    graph: Graph, seeds: Mapping[Port, ov.Output], taps: Sequence[ov.Output], targets: Targets, *, held: bool = False
 ) -> list[ov.Output | None]:
     """The derivative of every target by each tap, as new operations that read the model's own forward tensors.
 
     seeds: port -> its adjoint, the derivative of the targets by it: [K, ...shape], or the port's own shape where K is 1.
     taps: output ports of the graph. Returns one adjoint per tap, in the tap's layout behind the axis of targets; None
-    where no target depends on the tap in a way that has a derivative.
+    where no target depends on the tap in a way that has a derivative. held: each tap is a variable of its own, and what
+    changes in one does not change the others; else a tap's derivative holds what goes on through others.
 
     Reverse-mode differentiation, as in JAX's vjp rules, with the graph itself as the tape.
 
     Raises:
         UnsupportedModelError: an operation on the way has no rule, or its rule refuses; names it.
     """
-    walk = _Walk(graph, targets, dict(seeds), _carriers(graph, taps))
+    ends = {graph.port_of(tap)[0] for tap in taps} if held else set()
+    walk = _Walk(graph, targets, dict(seeds), _carriers(graph, taps), ends)
     walk.back()
     return [walk.adjoint(graph.port_of(tap)) for tap in taps]
 
@@ -45,14 +47,17 @@ def _carriers(graph: Graph, taps: Sequence[ov.Output]) -> set[Port]:
 
 class _Walk:
     """adjoints: what is known so far of the derivative by each port; of those in `negated` with the wrong sign. carriers: the
-    ports that it is worth knowing of."""
+    ports that it is worth knowing of. ends: operations behind which it stops."""
 
-    def __init__(self, graph: Graph, targets: Targets, adjoints: dict[Port, ov.Output], carriers: set[Port]) -> None:
+    def __init__(
+        self, graph: Graph, targets: Targets, adjoints: dict[Port, ov.Output], carriers: set[Port], ends: set[int]
+    ) -> None:
         self.graph = graph
         self.targets = targets
         self.adjoints = adjoints
         self.negated: set[Port] = set()
         self.carriers = carriers
+        self.ends = ends
 
     def adjoint(self, port: Port) -> ov.Output | None:
         """The derivative by a port, as far as it is known."""
@@ -64,7 +69,7 @@ class _Walk:
         for node in reversed(range(len(self.graph.ops))):
             ports = [(node, number) for number in range(self.graph.ops[node].get_output_size())]
             known = {port for port in ports if port in self.adjoints}
-            if not known:
+            if not known or node in self.ends:
                 continue
             if known <= self.negated:  # rules are linear: the sign passes through
                 self._visit(node, tuple(self.adjoints.get(port) for port in ports), negated=True)

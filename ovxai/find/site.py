@@ -166,6 +166,8 @@ class ClassLevel:
 class DetectionSite:
     """Where a detector can be explained.
 
+    taps, sides: for maps per box, the layers that gradients are asked of, coarse to fine, and (h, w) of the input. held:
+    whether each layer counts as a variable of its own.
     levels: fine to coarse. size_level: whose size the map has. activation: what the model itself applies.
     """
 
@@ -182,6 +184,9 @@ class DetectionSite:
     notes: tuple[str, ...] = ()
     method: str = CLASS_PROBABILITY_MAP
     frame: MapFrame = WHOLE
+    taps: tuple[Tap, ...] = ()
+    sides: tuple[int, int] | None = None
+    held: bool = False
 
 
 #: Kinds of masks: of the box alone; of the whole picture; coefficients that mix prototypes of the whole picture.

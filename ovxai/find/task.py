@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ovxai.errors import TargetLayerError, UnsupportedModelError
+from ovxai.errors import OptionError, TargetLayerError, UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier
+from ovxai.find.detector.backbone import backbone_layers, layers_named
 from ovxai.find.detector.search import find_detection
 from ovxai.find.features import find_features
 from ovxai.find.instances.search import find_instances
@@ -19,13 +20,15 @@ from ovxai.metadata import (
     CLASSIFICATION,
     DETECTION,
     FEATURES,
+    GRADIENT,
     INSTANCE_SEGMENTATION,
+    PER_BOX,
     REGRESSION,
     VECTOR_TASKS,
     MapFrame,
     ModelInfo,
 )
-from ovxai.options import AUTO, READS, InsertOptions
+from ovxai.options import AUTO, PRODUCT, READS, InsertOptions
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.place import place
 from ovxai.trace.walk import Trace, trace
@@ -89,7 +92,11 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
             picture = (picture_inputs(graph.model, among=above) or pictures)[0]
             traced = trace(graph, picture)
             network = network_input(graph, picture, traced) if isinstance(site, (DetectionSite, InstanceSite)) else None
-            return Plan(task, _placed(site, traced, network), picture, network)
+            placed = _placed(site, traced, network)
+            _fitting(task, options)
+            if isinstance(placed, DetectionSite) and options.per == PER_BOX:
+                placed = _with_layers(placed, request, traced, picture, network)
+            return Plan(task, placed, picture, network)
         refused[task] = site
         if site.final and order[-1] != FEATURES:
             break
@@ -140,6 +147,40 @@ def _framed(site: DetectionSite, traced: Trace) -> DetectionSite:
     return replace(site, frame=MapFrame(found.frame.box, "".join(turned)), notes=(*site.notes, *found.notes))
 
 
+def _fitting(task: str, options: InsertOptions) -> None:
+    """Boxes are of detectors, and gradients of detectors are of boxes.
+
+    Raises:
+        OptionError: else.
+    """
+    if options.method == GRADIENT and task == DETECTION and options.per != PER_BOX:
+        raise OptionError("method: gradient explains a detector box by box; give --per box")
+    if options.per == PER_BOX and task != DETECTION:
+        raise OptionError(f"per: {task} has no boxes; leave out --per box")
+
+
+def _with_layers(
+    site: DetectionSite, request: Request, traced: Trace, picture: PictureInput, network: NetworkInput | None
+) -> DetectionSite:
+    """With the layers at which one box's gradients are asked for.
+
+    Raises:
+        TargetLayerError: a named layer is no feature map, or there is none.
+    """
+    layers = layers_named(traced, request) if request.layers else backbone_layers(traced, site)
+    if not layers.taps:
+        raise TargetLayerError("no feature map of the backbone has the size of the detector's levels; name a --target-layer")
+    taps = layers.taps if request.options.combine == PRODUCT else layers.taps[-1:]
+    found = place(traced, request.graph.port_of(taps[-1].port))
+    frame = site.frame if isinstance(found, str) else found.frame
+    fixed = picture.height is not None and picture.width is not None and network is None
+    sides = (picture.height or 0, picture.width or 0) if fixed else None
+    why = "gradients of each box's score at " + ", ".join(tap.name for tap in taps)
+    return replace(
+        site, taps=taps, held=layers.held and len(taps) > 1, sides=sides, frame=frame, method=GRADIENT, why=f"{site.why}; {why}"
+    )
+
+
 def _telling(refused: dict[str, No]) -> dict[str, No]:
     """The reasons of those searches that nearly found what they looked for."""
     final = {task: no for task, no in refused.items() if no.final}
@@ -152,6 +193,8 @@ def _asked(options: InsertOptions) -> str | None:
         return options.task
     if options.blocks > 1:
         return CLASSIFICATION
+    if options.method == GRADIENT:
+        return DETECTION if options.per == PER_BOX else CLASSIFICATION
     tasks = READS[options.method].tasks if options.method != AUTO else ()
     return tasks[0] if len(tasks) == 1 or (tasks and set(tasks) <= set(VECTOR_TASKS)) else None
 

@@ -57,7 +57,7 @@ def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Tar
     for tap, adjoint in zip(site.taps, adjoints, strict=True):
         if adjoint is None:
             raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
-        found.append(Derived(tap, _named(adjoint, f"{PREFIX}{tap.name}")))
+        found.append(Derived(tap, named(adjoint, f"{PREFIX}{tap.name}")))
     return found
 
 
@@ -65,7 +65,7 @@ def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Tar
 PREFIX = "derivative/"
 
 
-def _named(adjoint: ov.Output, name: str) -> ov.Output:
+def named(adjoint: ov.Output, name: str) -> ov.Output:
     """The adjoint as a node of its own, which plugins drop: other nodes may go by another form of the same numbers."""
     own = op.convert(adjoint, adjoint.get_element_type())
     own.set_friendly_name(name)

@@ -107,7 +107,8 @@ def blurred(maps: ov.Output) -> ov.Output:
     rows, columns = (_bell(BLUR * side.get_length() if side.is_static else BLUR_IN_CELLS) for side in sides)
     edges = ints([0, 0, len(rows) // 2, len(columns) // 2])
     kernel = np.tile(np.outer(rows, columns).astype(np.float32), (shape[1].get_length(), 1, 1, 1, 1))
-    wide = op.pad(maps, edges, edges, "edge")
+    # With a value, which the mode does not read: copies of the graph have one, and nodes are matched by their number.
+    wide = op.pad(maps, edges, edges, "edge", number(0.0))
     return op.group_convolution(wide, op.constant(kernel), [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
 
 

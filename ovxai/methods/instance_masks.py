@@ -17,6 +17,7 @@ from ovxai.graph.names import name_of
 from ovxai.metadata import INSTANCE_SEGMENTATION, ExplainedInfo
 from ovxai.methods.outputs import Branch, as_float, chosen_classes, feature_map, feature_vector, resized
 from ovxai.methods.pasting import STRIDE, PasteGrid, Table, covered, in_steps, paste, paste_grid
+from ovxai.methods.suppression import BEST, kept, length, picked_rows
 from ovxai.options import InsertOptions
 from ovxai.version import __version__
 
@@ -200,9 +201,6 @@ def information(site: InstanceSite, options: InsertOptions) -> ExplainedInfo:
 
 # Raw candidates of YOLO-seg to the best instances of each picture: NonMaxSuppression and TopK, no loop.
 
-#: Instances kept per picture.
-BEST = 100
-
 
 def suppressed(raw: Candidates, classes: int, scale: ov.Output | None = None) -> Table:
     """The best 100 instances of each picture, in the form of `unified`, scale as there; padding has score 0."""
@@ -214,14 +212,14 @@ def suppressed(raw: Candidates, classes: int, scale: ov.Output | None = None) ->
     boxes = op.transpose(corners, ints([0, 2, 1]))
     if scale is not None:
         boxes = op.multiply(boxes, scale)
-    kept = _kept(boxes, scores, raw)
-    flat = op.reshape(kept, ints([0, -1]), True)
-    best = op.topk(flat, op.minimum(_length(flat), whole_number(BEST)), 1, "max", "value", index_element_type="i64")
+    left = kept(boxes, scores, raw.iou, raw.score)
+    flat = op.reshape(left, ints([0, -1]), True)
+    best = op.topk(flat, op.minimum(length(flat), whole_number(BEST)), 1, "max", "value", index_element_type="i64")
     places = op.gather(op.shape_of(scores, "i64"), whole_number(2), whole_number(0))
     labels = op.divide(best.output(1), places)
     rows = op.mod(best.output(1), places)
-    masks = _picked(op.transpose(coefficients, ints([0, 2, 1])), rows, raw.coefficients)
-    return Table(_picked(boxes, rows, 4), labels.output(0), best.output(0), masks)
+    masks = picked_rows(op.transpose(coefficients, ints([0, 2, 1])), rows, raw.coefficients)
+    return Table(picked_rows(boxes, rows, 4), labels.output(0), best.output(0), masks)
 
 
 def _columns(table: ov.Output, raw: Candidates, classes: int) -> tuple[ov.Node, ov.Node, ov.Node, ov.Node]:
@@ -231,38 +229,3 @@ def _columns(table: ov.Output, raw: Candidates, classes: int) -> tuple[ov.Node, 
     if raw.objectness:
         scores = op.multiply(scores, op.slice(table, ints([4]), ints([5]), ints([1]), ints([1])))
     return centre, extent, scores, coefficients
-
-
-def _kept(boxes: ov.Node, scores: ov.Node, raw: Candidates) -> ov.Node:
-    """[N, K, P]: scores where suppression keeps the box, 0 elsewhere."""
-    chosen = op.non_max_suppression(
-        boxes, scores, whole_number(BEST), number(raw.iou), number(raw.score),
-        sort_result_descending=False, output_type="i64",
-    )  # fmt: skip
-    # One slot more takes what points nowhere: rows of -1, and the row that is there when nothing is left.
-    total = op.reduce_prod(op.shape_of(scores, "i64"), ints([0]), keep_dims=True)
-    place = op.concat([_flat_places(chosen.output(0), scores, total), total], 0)
-    blank = op.broadcast(number(0), op.add(total, ints([1])))
-    ones = op.broadcast(number(1), op.shape_of(place, "i64"))
-    marks = op.scatter_elements_update(blank, place, ones, whole_number(0))
-    marks = op.reshape(op.slice(marks, ints([0]), total, ints([1]), ints([0])), op.shape_of(scores, "i64"), False)
-    return op.multiply(scores, marks)
-
-
-def _flat_places(index: ov.Output, scores: ov.Node, total: ov.Node) -> ov.Node:
-    """Rows (picture, class, box) -> positions in the flattened scores; rows of -1 -> one behind the last."""
-    sizes = op.shape_of(scores, "i64")
-    picture, kind, box = (op.gather(index, whole_number(i), whole_number(1)) for i in range(3))
-    classes, places = (op.gather(sizes, whole_number(i), whole_number(0)) for i in (1, 2))
-    flat = op.add(op.multiply(op.add(op.multiply(picture, classes), kind), places), box)
-    return op.select(op.greater_equal(picture, whole_number(0)), flat, total)
-
-
-def _length(flat: ov.Node) -> ov.Node:
-    return op.gather(op.shape_of(flat, "i64"), whole_number(1), whole_number(0))
-
-
-def _picked(values: ov.Node, rows: ov.Node, width: int) -> ov.Output:
-    """Rows of [N, P, width] by index [N, I]."""
-    index = op.broadcast(op.unsqueeze(rows, ints([2])), ints([1, 1, width]), broadcast_spec="BIDIRECTIONAL")
-    return op.gather_elements(values, index, 1).output(0)

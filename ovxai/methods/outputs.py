@@ -29,6 +29,7 @@ class Branch:
     info: what rt_info will say, but for what insertion adds (`scaled`, `embed`, `extra_outputs`).
     feature_map: f32 [N, c, h, w]. feature_vector: f32 [N, c]. index: i64 [N, 1, K], which classes.
     strength: f32 [N, C], how strong each map's class is; None: its largest cell tells.
+    boxes: f32 [N, K, 4], of maps per box: x1, y1, x2, y2 in pixels of the input. box_scores: f32 [N, K].
     notes: lines for the person who inserts.
     """
 
@@ -40,6 +41,8 @@ class Branch:
     strength: ov.Output | None = None
     notes: tuple[str, ...] = ()
     level: ov.Output | None = None
+    boxes: ov.Output | None = None
+    box_scores: ov.Output | None = None
 
     @property
     def raw(self) -> ov.Output:

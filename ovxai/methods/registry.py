@@ -19,7 +19,7 @@ from ovxai.metadata import (
     REGRESSION,
     ExplainedInfo,
 )
-from ovxai.methods import activation_map, class_probability_map, gradient, instance_masks, recipro_cam
+from ovxai.methods import activation_map, box_gradient, class_probability_map, gradient, instance_masks, recipro_cam
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
 
@@ -41,6 +41,8 @@ class Method(Generic[S]):
             return activation_map.build(graph, site, options, self.information(site, options))
         if options.method == GRADIENT and isinstance(site, ClassifierSite):
             return gradient.build(graph, site, options)
+        if options.method == GRADIENT and isinstance(site, DetectionSite):
+            return box_gradient.build(graph, site, options)
         return self.build(graph, site, options)
 
 

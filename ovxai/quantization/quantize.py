@@ -25,7 +25,7 @@ from ovxai.metadata import (
     adopt_onnx_model_info,
     is_explained,
 )
-from ovxai.options import AUTO, ON_REQUEST, PRODUCT, InsertOptions, options_read
+from ovxai.options import AUTO, ON_REQUEST, PER_CLASS, PRODUCT, InsertOptions, options_read
 from ovxai.quantization.keep import Search, Tried, keep_explanation
 from ovxai.quantization.measure import Say, Work, accuracy, find_pictures, judged, look, spread, timed
 from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf
@@ -213,6 +213,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
         class_activation=info.class_activation if info.class_activation and "class_activation" in read else None,
         levels=info.levels if info.levels and "levels" in read else "mean",
         combine=info.combine or PRODUCT,
+        per=info.per or PER_CLASS,
         probe=False,
     )
     by_itself = _made_with(plain, options)

@@ -88,7 +88,9 @@ class Interpreter:
         if not self.wanted.classes and self.wanted.target == TargetExplainGroup.IMAGE:
             return {IMAGE_KEY: self._image_map(outputs)}, ()
         maps = outputs[SALIENCY_MAP]
-        channel_of = {index: channel for channel, index in enumerate(self._channels(outputs))}
+        # Of several boxes of a class the first is the best; -1 stands where there is no box.
+        channels = reversed(list(enumerate(self._channels(outputs))))
+        channel_of = {index: channel for channel, index in channels if index >= 0}
         if self.wanted.classes:
             indices = self.wanted.classes
         elif self.wanted.target == TargetExplainGroup.ALL:

@@ -7,7 +7,7 @@ layer, have to change as they say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: F
     """
     layers, scores, index = _read(explained, info, feeds)
     classes = _classes(index, scores)
-    found = np.stack([_maps(layers, info, target) for target in range(classes.shape[1])], axis=1)
+    found = maps_of(layers, info)
     maps = np.zeros((*scores.shape, *found.shape[2:]))
     for row, chosen in enumerate(classes):
         maps[row, chosen] = found[row]
@@ -63,21 +63,33 @@ def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: F
 
 def _read(explained: ov.Model, info: ExplainedInfo, feeds: Feeds) -> tuple[list[Layer], np.ndarray, np.ndarray | None]:
     """The layers, the scores [N, C] and the index [N, 1, K], where there is one."""
+    beside = [SALIENCY_INDEX] if SALIENCY_INDEX in info.extra_outputs else []
+    layers, (scores, *index) = read_layers(
+        explained, info, feeds, beside, lambda model: [logits_port(model, info.explained_output)]
+    )
+    return layers, scores.reshape(len(scores), -1), index[0] if index else None
+
+
+def read_layers(
+    explained: ov.Model, info: ExplainedInfo, feeds: Feeds, beside: Sequence[str], ports_of: Callable[[ov.Model], list[ov.Output]]
+) -> tuple[list[Layer], list[np.ndarray]]:
+    """The layers, and besides the values of ports of the explained model and of its outputs `beside`.
+
+    Raises:
+        UnsupportedModelError, TargetLayerError: rt_info names what the model does not have.
+    """
     if len(info.derivatives) != len(info.target_layers):
         raise UnsupportedModelError("rt_info does not name a derivative for each of its target layers")
     model = explained.clone()
-    names = [*info.target_layers, *info.derivatives]
-    ports = [*(port_named(model, name) for name in names), logits_port(model, info.explained_output)]
-    if SALIENCY_INDEX in info.extra_outputs:
-        ports.append(model.output(SALIENCY_INDEX).get_node().input(0).get_source_output())
+    ports = [port_named(model, name) for name in (*info.target_layers, *info.derivatives)]
+    ports += [*ports_of(model), *(model.output(name).get_node().input(0).get_source_output() for name in beside)]
     tensors = values_of(model, ports, feeds)
     count = len(info.target_layers)
-    scores, index = tensors[2 * count], tensors[2 * count + 1] if len(tensors) > 2 * count + 1 else None
     layers = []
     for name, features, derivative in zip(info.target_layers, tensors[:count], tensors[count : 2 * count], strict=True):
         lead = derivative if derivative.ndim > features.ndim else derivative[None]
         layers.append(Layer(name, features.astype(np.float64), lead.astype(np.float64)))
-    return layers, scores.reshape(len(scores), -1), index
+    return layers, tensors[2 * count :]
 
 
 def _classes(index: np.ndarray | None, scores: np.ndarray) -> np.ndarray:
@@ -88,6 +100,11 @@ def _classes(index: np.ndarray | None, scores: np.ndarray) -> np.ndarray:
 
 
 # The maps, from features and derivatives.
+
+
+def maps_of(layers: Sequence[Layer], info: ExplainedInfo) -> np.ndarray:
+    """[N, K, h, w]."""
+    return np.stack([_maps(layers, info, target) for target in range(len(layers[0].derivative))], axis=1)
 
 
 def _maps(layers: Sequence[Layer], info: ExplainedInfo, target: int) -> np.ndarray:
@@ -165,17 +182,29 @@ def _differences(
             checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
             continue
         head = cut_head(plain, [layer.name], info.explained_output, feeds)
-        checks.append(_along_directions(name, head, layer, info.target, classes))
+        checks.append(along_directions(name, _at(head, info.target, classes), layer))
     return tuple(checks)
 
 
-def _along_directions(name: str, head: Head, layer: Layer, target: str, classes: np.ndarray) -> Check:
+#: What is added to a layer -> the targets [N, K], and the size of the numbers that they were worked out from.
+At = Callable[[np.ndarray], tuple[np.ndarray, float]]
+
+
+def _at(head: Head, target: str, classes: np.ndarray) -> At:
+    def at(change: np.ndarray) -> tuple[np.ndarray, float]:
+        scores = head([(head.gated[0] + change).astype(np.float32)]).astype(np.float64)
+        return _targets(scores, target, classes), float(np.abs(scores).max())
+
+    return at
+
+
+def along_directions(name: str, at: At, layer: Layer) -> Check:
     """The mean square of what all directions are off by; bends of the head (ReLU) move single ones."""
     random = np.random.default_rng(0)
-    off, size, doubt = (np.zeros(classes.shape) for _ in range(3))
+    off, size, doubt = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(3))
     for _ in range(DIRECTIONS):
         direction = layer.features.std() * random.standard_normal(layer.features.shape)
-        difference, unsure = _change(head, direction, target, classes)
+        difference, unsure = _change(at, direction)
         parts = layer.derivative * direction
         axes = tuple(range(2, parts.ndim))
         off += np.square(parts.sum(axis=axes).T - difference)
@@ -191,16 +220,11 @@ def _along_directions(name: str, head: Head, layer: Layer, target: str, classes:
     return Check(name, worst <= 1, f"{words}, {worst:.2g} of what is allowed")
 
 
-def _change(head: Head, direction: np.ndarray, target: str, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _change(at: At, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[N, K]: how fast the targets change along a direction, and how far that is in doubt: by another step, by rounding."""
-
-    def at(step: float) -> tuple[np.ndarray, float]:
-        scores = head([(head.gated[0] + step * direction).astype(np.float32)]).astype(np.float64)
-        return _targets(scores, target, classes), float(np.abs(scores).max())
-
     slopes, largest = [], 0.0
     for step in (STEP, 2 * STEP):
-        (up, size), (down, _) = at(step), at(-step)
+        (up, size), (down, _) = at(step * direction), at(-step * direction)
         slopes.append((up - down) / (2 * step))
         largest = max(largest, size)
     near, far = slopes

@@ -34,32 +34,54 @@ class Head:
         feeds = dict(enumerate([*gated, *self.bypass, *shifts]))
         return self.engine(feeds)[0].reshape(len(gated[0]), -1)
 
+    def outputs(self, gated: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All that it was cut for, as it is."""
+        return self.engine(dict(enumerate([*gated, *self.bypass])))
 
-def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, rough: bool = False) -> Head:
+
+def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, rough: bool = False, whole: bool = False) -> Head:
     """The head of `plain` behind the tensors `names`, for the pictures in `feeds`.
 
     output: index of the output whose logits the head gives. rough: it shifts what its quantisers read by what
-    it is given.
+    it is given. whole: it gives all outputs of the model, as they are.
 
     Raises:
         TargetLayerError: a name is unknown, or nothing leads from the tensors to the logits.
     """
     model = plain.clone()
     taps = [port_named(model, name) for name in names]
-    logits = logits_port(model, output)
-    below = nodes_between(taps, logits)
+    goals = [result.input(0).get_source_output() for result in model.get_results()] if whole else [logits_port(model, output)]
+    below = _below(taps, goals)
     bypass = _entries(below, taps)
     values = values_of(model, [*taps, *bypass], feeds)
     parameters = [_replace(port, value, below) for port, value in zip([*taps, *bypass], values, strict=True)]
-    result = op.result(as_f32(logits))
+    results = [op.result(as_f32(goal) if is_float(goal) else goal) for goal in goals]
     quantisers = [node for node in below.values() if node.get_type_name() == "FakeQuantize"]
     # Shapes behind the new parameters are known only once a model was made of them.
-    head = ov.Model([result], parameters, "head")
+    head = ov.Model(results, parameters, "head")
     shifts = [_shift(node) for node in quantisers] if rough else []
     if shifts:
-        head = ov.Model([result], [*parameters, *shifts], "head")
+        head = ov.Model(results, [*parameters, *shifts], "head")
     shapes = tuple(tuple(shift.get_output_shape(0)) for shift in shifts)
     return Head(Engine(head), tuple(values[: len(taps)]), tuple(values[len(taps) :]), bool(quantisers), shapes)
+
+
+def _below(taps: Sequence[ov.Output], goals: Sequence[ov.Output]) -> dict[str, ov.Node]:
+    """Nodes between the taps and those goals that depend on them.
+
+    Raises:
+        TargetLayerError: none does.
+    """
+    found: dict[str, ov.Node] = {}
+    refused: TargetLayerError | None = None
+    for goal in goals:
+        try:
+            found |= nodes_between(taps, goal)
+        except TargetLayerError as error:
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
 
 
 def nodes_between(taps: Sequence[ov.Output], logits: ov.Output) -> dict[str, ov.Node]:

@@ -11,8 +11,9 @@ import openvino as ov
 
 from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.read import read_model
-from ovxai.metadata import DETECTION, GRADIENT, INSTANCE_SEGMENTATION, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
+from ovxai.metadata import DETECTION, GRADIENT, INSTANCE_SEGMENTATION, PER_BOX, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.verification.beside import check_beside, classes_of
+from ovxai.verification.boxes import per_box
 from ovxai.verification.classification import Progress, activation_map, classification
 from ovxai.verification.detection import detection
 from ovxai.verification.engine import Engine, Feeds, is_quantised
@@ -136,6 +137,8 @@ def _definition(case: Case, feeds: Feeds, progress: Progress | None) -> Definiti
     plain, info = case.plain, case.info
     if info.method == ACTIVATION_MAP:
         return activation_map(plain, info, feeds)
+    if info.method == GRADIENT and info.per == PER_BOX:
+        return per_box(case.explained, plain, info, feeds)
     if info.method == GRADIENT:
         return gradient(case.explained, plain, info, feeds)
     if info.task in VECTOR_TASKS:
@@ -253,7 +256,8 @@ def _check_pictures(
     shown = []
     for row, picture in enumerate(batch.ids):
         try:
-            classes = classes_of(case.info.classes, None if index is None else index[row], wanted.maps.shape[1])
+            said = "all" if case.info.per == PER_BOX else case.info.classes
+            classes = classes_of(said, None if index is None else index[row], wanted.maps.shape[1])
             result = _compare(maps[row], wanted, row, classes, case.info.scaled)
             shown.append(classes)
         except (UnsupportedModelError, IndexError) as error:

@@ -27,7 +27,7 @@ from ovxai.verification.report import Check
 
 _CAMS = ("reciprocam", "vit-reciprocam", GRADIENT, ACTIVATION_MAP)
 METHODS = {
-    CLASSIFICATION: _CAMS, REGRESSION: _CAMS, DETECTION: ("det-class-probability-map", ACTIVATION_MAP),
+    CLASSIFICATION: _CAMS, REGRESSION: _CAMS, DETECTION: ("det-class-probability-map", GRADIENT, ACTIVATION_MAP),
     INSTANCE_SEGMENTATION: ("inst-seg", ACTIVATION_MAP), FEATURES: (ACTIVATION_MAP,),
 }  # fmt: skip
 #: Words of `collapse`; the first needs no reason, the others have one.
@@ -148,7 +148,8 @@ def _features(case: Case) -> str:
     if rank.is_static and rank.get_length() != 4:
         return f"feature_layer is {name!r}, which has {rank.get_length()} axes: no map"
     goals = [port_named(case.plain, layer) for layer in info.target_layers]
-    if not any(_leads(port_named(case.plain, name), goal) for goal in goals):
+    # The layers of gradients stand above it.
+    if not any(_leads(port, goal) or (info.method == GRADIENT and _leads(goal, port)) for goal in goals):
         return f"feature_layer is {name!r}, from which nothing leads to the target layers"
     return ""
 

@@ -19,6 +19,7 @@ from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, choose
 from ovxai.find.detector.trail import Trail, follow
 from ovxai.find.site import ClassLevel, DetectionSite, No, Request
 from ovxai.graph.graph import Graph
+from ovxai.metadata import PER_BOX
 
 FOR_DETECTORS = f"for a detector {TARGET_HINT}"
 
@@ -29,7 +30,7 @@ def find_detection(request: Request) -> DetectionSite | No:
     Returns a reason instead where the model is something else, or where only the user can settle it.
     """
     search = _Search(request.graph, request.classes, request.output)
-    if request.layers:
+    if request.layers and request.options.per != PER_BOX:
         return find_named(request)
     site = search.on_maps()
     if isinstance(site, No):

@@ -1,0 +1,83 @@
+"""Gradient maps per box: the derivative of the K best boxes' scores by maps of the backbone."""
+
+from __future__ import annotations
+
+from ovxai.backward.interpreter import derivatives
+from ovxai.backward.targets import Targets
+from ovxai.errors import OptionError, TargetLayerError, UnsupportedModelError
+from ovxai.find.site import DetectionSite
+from ovxai.graph.graph import Graph
+from ovxai.graph.names import name_of
+from ovxai.metadata import DETECTION, GRADIENT, ExplainedInfo
+from ovxai.methods.box_forms import rows_of
+from ovxai.methods.box_rows import best_boxes, seeds_of
+from ovxai.methods.gradient import PREFIX, named
+from ovxai.methods.gradient_maps import Derived, combined
+from ovxai.methods.outputs import Branch, feature_map, feature_vector
+from ovxai.options import InsertOptions, parse_classes
+from ovxai.version import __version__
+
+#: What is derived, as rt_info says it: the logarithm of a box's score.
+LOG_SCORE = "log-score"
+
+
+def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
+    """The explanation branch of a detector: one backward pass for each of the K best boxes.
+
+    Raises:
+        UnsupportedModelError: its outputs are in a form that is not read here, or an operation on the way has no derivative.
+        TargetLayerError: the scores do not depend on a layer. OptionError: named classes instead of a count.
+    """
+    count = parse_classes(options.asked_classes)
+    if not isinstance(count, int):
+        raise OptionError(f"classes: {options.classes} names classes; with --per box give top:K, how many boxes")
+    if site.sides is None:
+        raise UnsupportedModelError("maps per box need a fixed picture size that the graph does not change")
+    rows = rows_of(graph, site, site.sides)
+    best = best_boxes(rows, count)
+    targets = Targets(min(count, rows.count))
+    seeds = seeds_of(rows, best, targets)
+    adjoints = derivatives(graph, seeds, [tap.port for tap in site.taps], targets, held=site.held)
+    derived = []
+    for tap, adjoint in zip(site.taps, adjoints, strict=True):
+        if adjoint is None:
+            raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
+        derived.append(Derived(tap, named(adjoint, f"{PREFIX}{tap.name}")))
+    features = feature_map(graph, site)
+    return Branch(
+        saliency=combined(graph, derived, targets, options.combine),
+        feature_map=features,
+        feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
+        index=best.index,
+        strength=best.scores,
+        boxes=best.boxes,
+        box_scores=best.scores,
+        info=information(site, options),
+        notes=site.notes,
+    )
+
+
+def information(site: DetectionSite, options: InsertOptions) -> ExplainedInfo:
+    """What rt_info will say."""
+    feature = site.levels[site.size_level].feature
+    return ExplainedInfo(
+        version=__version__,
+        task=DETECTION,
+        method=GRADIENT,
+        target_layers=tuple(each.name for each in site.taps),
+        feature_layer=name_of(feature) if feature is not None else "",
+        layout=site.taps[0].layout,
+        combine=options.combine,
+        target=LOG_SCORE,
+        per=options.per,
+        held=site.held,
+        derivatives=tuple(f"{PREFIX}{each.name}" for each in site.taps),
+        level_layouts=",".join(each.layout for each in site.taps),
+        level_grids=",".join(f"{each.grid[0]}x{each.grid[1]}" for each in site.taps),
+        classes=options.asked_classes,
+        num_classes=site.classes,
+        score_output=site.score_output,
+        score_activation=site.score_activation,
+        prediction_format=site.prediction_format,
+        explained_output=site.output,
+    )

@@ -1,0 +1,325 @@
+"""Gradient maps per box by their definition.
+
+Which boxes are the best is read from the plain model's outputs, and the derivatives are held against their scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from ovxai.errors import UnsupportedModelError
+from ovxai.graph.picture import find_picture_input
+from ovxai.metadata import SALIENCY_BOX, SALIENCY_INDEX, SALIENCY_SCORE, ExplainedInfo
+from ovxai.verification.detection import upright
+from ovxai.verification.engine import Feeds, is_quantised, values_of
+from ovxai.verification.gradient import At, Layer, along_directions, maps_of, read_layers
+from ovxai.verification.head import Head, cut_head
+from ovxai.verification.instances import suppress
+from ovxai.verification.maps import Definition
+from ovxai.verification.plain import port_named
+from ovxai.verification.report import Check
+
+LOG_SCORE = "log-score"
+#: Boxes below this score are none; within a class, boxes that overlap more than that are one.
+FLOOR, IOU = 0.05, 0.5
+#: Candidates, best first, that suppression sees.
+CONSIDERED = 300
+#: What scores may be off by, relatively, and boxes, as a part of the picture's sides.
+SCORE_OFF, BOX_OFF = 1e-3, 1e-3
+
+
+#: Logarithms of scores carry the rounding of more than the scores: of the sums that those are worked out from.
+ROUGH = 4.0
+
+
+#: Per picture (row, class, score) of the best boxes.
+Wanted = Sequence[Sequence[tuple[int, int, float]]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Of one picture: boxes [P, 4] in pixels of the input, scores [P, C]. finished: nothing is to be suppressed."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    finished: bool = False
+
+    def best(self, count: int) -> list[tuple[int, int, float]]:
+        """(row, class, score) of the best boxes, each with its best class; fewer where there are not so many."""
+        labels, tall = self.scores.argmax(axis=1), self.scores.max(axis=1)
+        rows = np.argsort(-tall, kind="stable")[:CONSIDERED]
+        if not self.finished:
+            own = np.zeros((len(rows), self.scores.shape[1]))
+            own[np.arange(len(rows)), labels[rows]] = tall[rows]
+            rows = rows[suppress(self.boxes[rows], own, IOU, FLOOR)[:, 0]]
+        return [(int(row), int(labels[row]), float(tall[row])) for row in rows if tall[row] > FLOOR][:count]
+
+
+def per_box(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
+    """The maps of the K best boxes, and what is said of those.
+
+    Raises:
+        TargetLayerError, UnsupportedModelError: rt_info names what the model does not have, or a form that is not known here.
+    """
+    if info.target != LOG_SCORE:
+        raise UnsupportedModelError(f"rt_info says target {info.target!r}; of boxes verify knows {LOG_SCORE}")
+    beside = [SALIENCY_INDEX, SALIENCY_BOX, SALIENCY_SCORE]
+    layers, arrays = read_layers(explained, info, feeds, beside, lambda model: _own(model, len(plain.outputs)))
+    *outputs, index, boxes, scores = arrays
+    reader = Reader.of(plain, info)
+    wanted = [each.best(scores.shape[1]) for each in reader.candidates(outputs)]
+    maps = maps_of(layers, info)
+    return Definition(
+        maps=maps,
+        features=_features(plain, info, feeds, reader.sides),
+        ranking=scores.astype(np.float64),
+        doubtful=np.zeros(maps.shape, bool),
+        checks=(
+            _boxes_named(wanted, (index, boxes, scores), reader, outputs),
+            *_differences(plain, info, feeds, layers, reader, wanted),
+        ),
+    )
+
+
+def _own(model: ov.Model, count: int) -> list[ov.Output]:
+    """What the model's first outputs hand out."""
+    return [result.input(0).get_source_output() for result in model.get_results()[:count]]
+
+
+def _sides(plain: ov.Model, info: ExplainedInfo) -> tuple[int, int]:
+    """(h, w) of the picture input, in whose pixels boxes are counted."""
+    port = find_picture_input(plain, info)
+    if port.height is None or port.width is None:
+        raise UnsupportedModelError("maps per box need a fixed picture size, which the plain part does not have")
+    return port.height, port.width
+
+
+def _features(plain: ov.Model, info: ExplainedInfo, feeds: Feeds, sides: tuple[int, int]) -> np.ndarray | None:
+    """What `feature_map` should be."""
+    if not info.feature_layer:
+        return None
+    model = plain.clone()
+    tensor = values_of(model, [port_named(model, info.feature_layer)], feeds)[0]
+    height, width = sides
+
+    def skew(shape: Sequence[int]) -> float:
+        return abs(math.log(shape[0] / height * width / shape[1]))
+
+    axis = min((1, 3), key=lambda axis: skew(tensor.shape[2:] if axis == 1 else tensor.shape[1:3]))
+    return upright(tensor, axis, sides)
+
+
+def _boxes_named(wanted: Wanted, found: Sequence[np.ndarray], reader: Reader, outputs: Sequence[np.ndarray]) -> Check:
+    """`saliency_index`, `saliency_box` and `saliency_score` name the best boxes. found: the three."""
+    title = "saliency_box"
+    index, boxes, scores = found
+    every = reader.candidates(outputs)
+    for picture, best in enumerate(wanted):
+        for place in range(scores.shape[1]):
+            if place >= len(best):
+                if index[picture, 0, place] != -1 or scores[picture, place] != 0:
+                    return Check(title, False, f"names a box at place {place + 1}; there are {len(best)}")
+                continue
+            row, label, score = best[place]
+            if index[picture, 0, place] != label:
+                return Check(title, False, f"place {place + 1} is class {index[picture, 0, place]}, not {label}")
+            if abs(scores[picture, place] - score) > SCORE_OFF * score:
+                return Check(title, False, f"place {place + 1} has the score {scores[picture, place]:.6g}, not {score:.6g}")
+            off = np.abs(boxes[picture, place] - every[picture].boxes[row]).max()
+            if off > BOX_OFF * max(reader.sides):
+                return Check(title, False, f"place {place + 1} is {off:.3g} pixels off")
+    count = sum(len(best) for best in wanted)
+    return Check(title, True, f"the {count} best boxes after suppression, best first")
+
+
+def _differences(
+    plain: ov.Model,
+    info: ExplainedInfo,
+    feeds: Feeds,
+    layers: Sequence[Layer],
+    reader: Reader,
+    wanted: Wanted,
+) -> tuple[Check, ...]:
+    """One check per layer: along random directions the boxes' scores change as the derivative says.
+
+    Where layers count by themselves, the plain model is cut at all of them, and one is moved at a time.
+    """
+    checks = []
+    for place, layer in enumerate(layers):
+        name = f"derivative by {layer.name}"
+        if is_quantised(plain):
+            checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
+            continue
+        names = info.target_layers if info.held else [layer.name]
+        head = cut_head(plain, names, info.explained_output, feeds, whole=True)
+        checks.append(along_directions(name, _at(head, place if info.held else 0, reader, wanted, len(layer.derivative)), layer))
+    return tuple(checks)
+
+
+def _at(head: Head, place: int, reader: Reader, wanted: Wanted, count: int) -> At:
+    """Queries may change places with each other when features move: a box's row is the one that stands nearest to it."""
+    first = [each.boxes for each in reader.candidates(head.outputs(head.gated))] if reader.form == "queries" else None
+
+    def at(change: np.ndarray) -> tuple[np.ndarray, float]:
+        gated = [np.array(each) for each in head.gated]
+        gated[place] = (gated[place] + change).astype(np.float32)
+        outputs = head.outputs(gated)
+        found = np.zeros((len(wanted), count))
+        every = reader.logarithms(outputs)
+        moved = reader.candidates(outputs) if first is not None else []
+        for picture, best in enumerate(wanted):
+            for target, (row, label, _) in enumerate(best):
+                if first is not None:
+                    row = int(np.abs(moved[picture].boxes - first[picture][row]).sum(axis=1).argmin())
+                found[picture, target] = every[picture][row, label]
+        return found, ROUGH * max(1.0, float(np.abs(found).max()))
+
+    return at
+
+
+# What the plain model's outputs say.
+
+
+@dataclass(frozen=True)
+class Reader:
+    """form: `prediction_format`. due: the activation that class scores need. score: number of the output with the scores.
+    classes: how many. sides: (h, w) of the input."""
+
+    form: str
+    due: str
+    score: int
+    classes: int
+    sides: tuple[int, int]
+
+    @classmethod
+    def of(cls, plain: ov.Model, info: ExplainedInfo) -> Reader:
+        """Raises UnsupportedModelError: the form is not known here."""
+        if info.prediction_format not in FORMS:
+            raise UnsupportedModelError(f"rt_info says prediction_format {info.prediction_format!r}; verify has no boxes of it")
+        return cls(
+            info.prediction_format, info.score_activation, info.explained_output, info.num_classes or 1, _sides(plain, info)
+        )
+
+    def candidates(self, outputs: Sequence[np.ndarray]) -> list[Candidates]:
+        """One per picture."""
+        return [
+            Candidates(FORMS[self.form](self, own), np.exp(logs), self.form == "queries")
+            for own, logs in zip(_pictures(outputs), self.logarithms(outputs), strict=True)
+        ]
+
+    def logarithms(self, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Per picture [P, C]: the logarithm of class score times objectness."""
+        return [self._logarithms([np.asarray(each, np.float64) for each in own]) for own in _pictures(outputs)]
+
+    def _logarithms(self, own: Sequence[np.ndarray]) -> np.ndarray:
+        if self.form == "nanodet":
+            return self._activated(np.concatenate(self.pairs(own)[0]))
+        rows = self.rows(own[self.score])
+        start = COLUMNS.get(self.form, 0)
+        logs = self._activated(rows[:, start : start + self.classes])
+        return logs + np.log(np.maximum(rows[:, 4:5], TINY)) if start == 5 else logs
+
+    def _activated(self, scores: np.ndarray) -> np.ndarray:
+        if self.due == "sigmoid":
+            return np.asarray(-np.logaddexp(0, -scores))
+        if self.due == "softmax":
+            return np.asarray(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+        return np.log(np.maximum(scores, TINY))
+
+    def rows(self, table: np.ndarray) -> np.ndarray:
+        """[P, columns], whichever way it lies."""
+        if self.form == "yolo-v8":
+            return table.T if table.shape[0] < table.shape[1] else table
+        return table.T if self.form in ("boxes-scores", "queries") and table.shape[1] != self.classes else table
+
+    def pairs(self, own: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Class scores and boxes of each level."""
+        tables = [table for table in own if table.ndim == 2]
+        scores = [table for table in tables if table.shape[1] == self.classes]
+        return scores, [table for table in tables if table.shape[1] != self.classes]
+
+    def boxes(self, own: Sequence[np.ndarray]) -> np.ndarray:
+        """[P, 4] of the output that has no scores."""
+        count = len(self.rows(own[self.score]))
+        return next(each for place, each in enumerate(own) if place != self.score and each.shape == (count, 4))
+
+    @property
+    def whole(self) -> np.ndarray:
+        return np.array([self.sides[1], self.sides[0]] * 2, np.float64)
+
+
+#: The least probability that has a logarithm.
+TINY = 1e-30
+#: Where classes begin in a row; behind an objectness where that is 5.
+COLUMNS = {"yolox": 5, "yolo-v5": 5, "yolo-v8": 4}
+
+
+def _pictures(outputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    return [[each[picture] for each in outputs] for picture in range(len(outputs[0]))]
+
+
+def _around(centre: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+
+
+def _pixels(corners: np.ndarray, given: np.ndarray, reader: Reader) -> np.ndarray:
+    return corners * reader.whole if np.abs(given).mean() <= 2 else corners
+
+
+def _yolox(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
+    rows = own[reader.score]
+    cells = _cells(len(rows), reader.sides)
+    return _around((rows[:, :2] + cells[:, :2]) * cells[:, 2:], np.exp(np.clip(rows[:, 2:4], -20, 20)) * cells[:, 2:])
+
+
+def _cells(count: int, sides: tuple[int, int]) -> np.ndarray:
+    """[count, 3]: column, row and stride of the cells of levels whose strides double."""
+    for first in (4, 8, 16, 32):
+        found: list[np.ndarray] = []
+        for stride in (first * 2**step for step in range(6)):
+            height, width = (math.ceil(side / stride) for side in sides)
+            rows, columns = np.divmod(np.arange(height * width), width)
+            found.append(np.stack([columns, rows, np.full(height * width, stride)], axis=1))
+            if sum(len(level) for level in found) == count:
+                return np.concatenate(found)
+    raise UnsupportedModelError(f"{count} rows are no pyramid over {sides[0]}x{sides[1]}")
+
+
+def _centred(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
+    rows = reader.rows(own[reader.score])
+    return _pixels(_around(rows[:, :2], rows[:, 2:4]), rows[:, :4], reader)
+
+
+def _boxes_scores(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
+    given = reader.boxes(own)
+    ordered = (given[:, :2] <= given[:, 2:]).all()
+    return _pixels(given if ordered else _around(given[:, :2], given[:, 2:]), given, reader)
+
+
+def _queries(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
+    given = reader.boxes(own)
+    return np.asarray(_around(given[:, :2], given[:, 2:]) * reader.whole)
+
+
+def _nanodet(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
+    """Distances to the four sides, in strides: the mean over bins under their softmax."""
+    found = []
+    for table in reader.pairs(own)[1]:
+        stride = round(math.sqrt(reader.sides[0] * reader.sides[1] / len(table)))
+        bins = np.exp(table.reshape(len(table), 4, -1).astype(np.float64))
+        reach = stride * (bins * np.arange(bins.shape[2])).sum(axis=2) / bins.sum(axis=2)
+        rows, columns = np.divmod(np.arange(len(table)), math.ceil(reader.sides[1] / stride))
+        middle = np.stack([columns, rows], axis=1) * stride + (stride - 1) / 2
+        found.append(np.concatenate([middle - reach[:, :2], middle + reach[:, 2:]], axis=1))
+    return np.concatenate(found)
+
+
+FORMS: dict[str, Callable[[Reader, Sequence[np.ndarray]], np.ndarray]] = {
+    "yolox": _yolox, "yolo-v5": _centred, "yolo-v8": _centred, "boxes-scores": _boxes_scores, "queries": _queries,
+    "nanodet": _nanodet,
+}  # fmt: skip

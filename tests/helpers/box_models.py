@@ -1,0 +1,82 @@
+"""Tiny detectors whose boxes have maps of their own: with a neck and without, one of each form of outputs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from helpers import detectors as toys
+from helpers.detectors import const, conv, model, pyramid, rows
+
+CLASSES = 3
+
+
+def with_neck(size=(32, 48), batch=1):
+    """Levels that a neck joins: coarse ones are enlarged and set beside finer ones. Returns input and features."""
+    x, features = pyramid(size, 3, batch)
+    found = [op.swish(conv(features[-1], 6))]
+    for lateral in reversed(features[:-1]):
+        large = op.interpolate(found[0], op.constant(np.array([2.0, 2.0], np.float32)), "nearest", "scales",
+                               axes=op.constant(np.array([2, 3])))  # fmt: skip
+        found.insert(0, op.swish(conv(op.concat([large, lateral], 1), 6, 3)))
+    return x, found
+
+
+def yolox(batch=1):
+    """[N, P, 5 + K]: offsets, logarithms of sizes, objectness, classes."""
+    x, features = with_neck(batch=batch)
+    parts = []
+    for number, feature in enumerate(features):
+        box, cls = op.swish(conv(feature, 8, 3)), op.swish(conv(feature, 8, 3))
+        scores = op.sigmoid(conv(cls, CLASSES, name=f"cls{number}"))
+        parts.append(rows(op.concat([conv(box, 4), op.sigmoid(conv(box, 1)), scores], 1), 5 + CLASSES))
+    return model(x, [op.concat(parts, 1)])
+
+
+def nanodet(bins=4):
+    """Class scores and distances over bins, a pair of outputs per level."""
+    x, features = with_neck()
+    outputs = []
+    for number, feature in enumerate(features):
+        tower = op.relu(conv(feature, 8, 3))
+        outputs.append(op.sigmoid(rows(conv(tower, CLASSES, name=f"cls{number}"), CLASSES)))
+        outputs.append(rows(conv(tower, 4 * bins), 4 * bins))
+    return model(x, outputs)
+
+
+def boxes_scores():
+    """YOLOv8's table in two: [N, P, 4] boxes and [N, K, P] scores."""
+    plain = toys.yolo_v8(CLASSES)
+    y = op.transpose(plain.get_results()[0].input_value(0), const(0, 2, 1))
+    boxes, scores = op.variadic_split(y, op.constant(np.int64(2)), const(4, CLASSES)).outputs()
+    return model(plain.get_parameters(), [boxes, op.transpose(scores, const(0, 2, 1))])
+
+
+def queries(activated=True):
+    """RT-DETR: the scores of picked tokens, boxes as shares of the picture."""
+    plain = toys.queries(CLASSES)
+    scores, boxes = (result.input(0).get_source_output() for result in plain.get_results())
+    return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
+
+
+def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
+    """The same numbers in every test, and pictures so dark that no score is 1."""
+
+    def made() -> ov.Model:
+        before, toys.RNG = toys.RNG, np.random.default_rng(5)
+        found = make()
+        toys.RNG = before
+        readers = list(found.inputs[0].get_node().output(0).get_target_inputs())
+        dark = op.multiply(found.inputs[0].get_node(), op.constant(np.float32(1 / 128)))
+        for reader in readers:
+            reader.replace_source_output(dark.output(0))
+        return found
+
+    return made
+
+
+MODELS = {name: _tame(make) for name, make in {
+    "yolox": yolox, "yolox, two pictures": lambda: yolox(2), "yolo-v5": toys.yolo_v5, "yolo-v8": toys.yolo_v8, "nanodet": nanodet,
+    "boxes-scores": boxes_scores, "queries": queries, "queries, logits": lambda: queries(activated=False),
+}.items()}  # fmt: skip

@@ -1,0 +1,61 @@
+"""Maps per box verified: right ones hold, wrong boxes and wrong derivatives are seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+import ovxai
+from helpers.box_models import MODELS
+from helpers.explained import info_of
+from ovxai.graph.names import port_named
+from ovxai.verification import verify
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_right_maps_hold(name: str) -> None:
+    report = verify(ovxai.insert(MODELS[name](), task="detection", method="gradient", per="box", classes="top:3"), samples=2)
+    assert report.ok, report
+    checks = {check.name: check.ok for check in report.checks}
+    assert checks["saliency_box"] and any(ok for title, ok in checks.items() if title.startswith("derivative by"))
+
+
+@pytest.mark.parametrize(
+    ("combine", "scale", "classes"), [("hirescam", True, "top:2"), ("layercam", False, "top:2"), ("product", True, "top:1")]
+)
+def test_other_ways_hold(combine: str, scale: bool, classes: str) -> None:
+    report = verify(ovxai.insert(MODELS["yolox"](), method="gradient", per="box", combine=combine, scale=scale, classes=classes))
+    assert report.ok, report
+
+
+def multiplied(port: ov.Output, factor: np.ndarray) -> None:
+    """All readers of a port read it times a factor."""
+    readers = list(port.get_target_inputs())
+    product = op.multiply(port, factor)
+    for reader in readers:
+        reader.replace_source_output(product.output(0))
+
+
+def test_a_wrong_derivative_is_seen() -> None:
+    model = ovxai.insert(MODELS["yolo-v8"](), method="gradient", per="box", classes="top:3", combine="hirescam")
+    node = port_named(model, info_of(model).derivatives[0]).get_node()
+    channels = np.linspace(0, 2, 8, dtype=np.float32).reshape(8, 1, 1)
+    node.input(0).replace_source_output(op.multiply(node.input_value(0), channels).output(0))
+    model.validate_nodes_and_infer_types()
+    checks = {check.name: check.ok for check in verify(model).checks}
+    assert [ok for name, ok in checks.items() if name.startswith("derivative by")] == [False]
+
+
+@pytest.mark.parametrize(("name", "factor"), [("saliency_score", 0.99), ("saliency_box", 1.02)])
+def test_a_wrong_box_is_seen(name: str, factor: float) -> None:
+    model = ovxai.insert(MODELS["yolox"](), method="gradient", per="box", classes="top:2")
+    result = model.output(name).get_node()
+    names = result.output(0).get_names()
+    changed = op.multiply(result.input_value(0), np.float32(factor))
+    result.input(0).replace_source_output(changed.output(0))
+    result.output(0).get_tensor().set_names(names)
+    model.validate_nodes_and_infer_types()
+    checks = {check.name: check.ok for check in verify(model).checks}
+    assert checks["saliency_box"] is False
