@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +14,11 @@ import openvino as ov
 from ovxai.errors import SourceError, UsageError
 from ovxai.graph.picture import find_picture_input
 from ovxai.labels import given_labels
-from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
+from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, VECTOR_TASKS, is_explained
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
+from ovxai.runtime.feed.beside import Given, given_inputs, side_inputs
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
 from ovxai.runtime.feed.images import read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
@@ -64,6 +65,7 @@ class Explainer:
         pad_value: int | None = None,
         reverse_input_channels: bool | None = None,
         input_size: tuple[int, int] | None = None,
+        inputs: Mapping[str, Given] | None = None,
     ) -> None:
         """Read, where need be explain, and compile a model.
 
@@ -87,6 +89,8 @@ class Explainer:
         resize_type: "standard" (stretched), "fit_to_window", "fit_to_window_letterbox" or "crop".
         pad_value: grey of the padding, 0..255. reverse_input_channels: whether the model wants BGR.
         input_size: (height, width) for models with a dynamic input; None: the picture's own.
+        inputs: for each input beside the picture that can't be filled otherwise (by name): the path of a picture, which is
+            prepared like the explained one, or of a .npy file, or an array; the same for every picture.
 
         Raises:
             ModelReadError: no such model file, or damaged.
@@ -110,7 +114,9 @@ class Explainer:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
-        self._engine = Engine(explained, target, outputs, options)
+        given = given_inputs(explained, target, inputs or {}, self.facts.info, preprocessing)
+        sides = side_inputs(explained, target, given, sizes=self.facts.explained.task not in VECTOR_TASKS)
+        self._engine = Engine(explained, target, outputs, options, sides)
 
     @property
     def notes(self) -> tuple[str, ...]:

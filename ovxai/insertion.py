@@ -85,6 +85,7 @@ def insert(
     method: str = "auto",
     target_layer: str | Sequence[str] = (),
     output: str | int | None = None,
+    input: str | int | None = None,
     mask: str = "auto",
     blocks: int = 1,
     scale: bool = True,
@@ -115,6 +116,8 @@ def insert(
     target_layer: which tensors are gated, or hold a detector's class logits: friendly node names or tensor
         names, `name:port` where the port is not 0; one, or several.
     output: name or index of the output whose scores are explained. Default: the first that looks like scores.
+    input: name or index of the input whose picture is explained, where the model takes several; the others stay as they
+        are fed. Default: the likeliest, of three channels and the largest.
     mask: what is left of the feature map: "point", one position, or "gaussian", its neighbourhood too. "auto":
         gaussian for ViT Recipro-CAM, else point.
     blocks: how many transformer blocks before the end the gate sits, from 1.
@@ -156,10 +159,10 @@ def insert(
     """
     options = InsertOptions(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
-        output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
-        feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset, num_classes=num_classes,
-        map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, memory_budget=memory_budget,
-        probe=probe, verify=verify, trust=trust,
+        input=input, output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed,
+        feature_vector=feature_vector, feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset,
+        num_classes=num_classes, map_size=map_size, class_activation=class_activation, levels=levels, combine=combine,
+        memory_budget=memory_budget, probe=probe, verify=verify, trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 

@@ -49,7 +49,20 @@ READS = {
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
 #: What is read whatever the method: these concern the search as a whole, or what is made of any map.
 ALWAYS_READ = frozenset(
-    {"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "labels_offset", "probe", "verify", "trust"}
+    {
+        "task",
+        "method",
+        "input",
+        "scale",
+        "embed",
+        "feature_vector",
+        "feature_map",
+        "labels",
+        "labels_offset",
+        "probe",
+        "verify",
+        "trust",
+    }
 )
 
 TASKS = (AUTO, *SEARCHES)
@@ -77,6 +90,7 @@ class InsertOptions:
     method: str = AUTO
     target_layer: tuple[str, ...] = ()
     output: str | int | None = None
+    input: str | int | None = None
     mask: str = AUTO
     blocks: int = 1
     scale: bool = True

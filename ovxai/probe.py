@@ -85,7 +85,9 @@ def _feeds(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo, seed: in
         noise = _noise(sizes, random)
         if index == picture.index:
             pixels = np.round(noise * 255).astype(np.uint8)
-            feeds.append(np.stack([values(one) for one in (pixels.transpose(0, 2, 3, 1) if picture.planar else pixels)]))
+            single = pixels if picture.batched else pixels[None]
+            fed = np.stack([values(one) for one in (single.transpose(0, 2, 3, 1) if picture.planar else single)])
+            feeds.append(fed if picture.batched else fed[0])
         else:
             kind = port.get_element_type()
             feeds.append((noise * 255 if kind.is_integral() else noise).astype(kind.to_dtype()))

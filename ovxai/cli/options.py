@@ -84,6 +84,8 @@ INSERTING = (
                  help="Gate this tensor (node name, name:port or tensor name); of detectors, it holds class logits. Repeatable."),
     click.option("--output", metavar="NAME|INDEX",
                  help="Classifiers and detectors: which output is explained.  [default: the first that looks like scores]"),
+    click.option("--input", metavar="NAME|INDEX",
+                 help="Which input's picture is explained, where there are several.  [default: the likeliest]"),
     click.option("--mask", type=click.Choice(MASKS), default=AUTO, show_default=True,
                  help="Classifiers: what is left of the feature map, one position or its neighbourhood too."),
     click.option("--blocks", "-k", type=int, default=1, show_default=True, metavar="K",

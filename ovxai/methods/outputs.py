@@ -265,6 +265,10 @@ def _jet() -> ov.Output:
 def _displayed(picture: ov.Output, place: PictureInput, info: ModelInfo) -> ov.Output:
     """The input as f32 [N, H, W, 3], RGB 0..255."""
     pixels = op.convert(picture, "f32")
+    if not place.batched:
+        pixels = op.unsqueeze(pixels, ints([0]))
+    if "C" not in place.layout:
+        pixels = op.unsqueeze(pixels, ints([3]))
     if place.planar:
         pixels = op.transpose(pixels, ints([0, 2, 3, 1]))
     if picture.get_element_type().is_real() and not info.embedded_processing:  # else the graph takes 0..255 and normalises

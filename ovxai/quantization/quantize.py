@@ -203,6 +203,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
     options = InsertOptions(
         task=info.task,
         method=info.method if info.method in ON_REQUEST else AUTO,
+        input=info.picture_input if len(plain.inputs) > 1 and info.picture_input else None,
         output=info.explained_output if "output" in read else None,
         classes=info.classes,
         scale=info.scaled,
