@@ -15,6 +15,7 @@ from ovxai.errors import SourceError, UsageError
 from ovxai.graph.picture import find_picture_input
 from ovxai.labels import given_labels
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, VECTOR_TASKS, is_explained
+from ovxai.options import as_values
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
@@ -100,7 +101,7 @@ class Explainer:
         """
         options = DeviceOptions(device, hint, precision, batch, cache_dir, threads, self_check)
         preprocessing = PreprocessOptions(
-            _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
+            as_values(mean), as_values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
         explained, notes = open_explained(model, trust=trust)
@@ -193,18 +194,21 @@ def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tupl
         ModelReadError: no such model file, or damaged.
         UnsupportedModelError: a plain model that can't be explained.
     """
+    path = None
     if not isinstance(model, ov.Model):
         from ovxai.graph.read import read_model
 
-        path, model = model, read_model(model, trust=trust)
+        path, model = Path(model), read_model(model, trust=trust)
         if not model.get_friendly_name():
-            model.set_friendly_name(Path(path).stem)
+            model.set_friendly_name(path.stem)
     if is_explained(model):
         return model, ()
-    from ovxai.insertion import insert  # an edge device with an explained model never comes here
+    from ovxai.insertion import insert_with_report  # an edge device with an explained model never comes here
+    from ovxai.options import InsertOptions
 
-    explained = insert(model)
-    return explained, ("the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)",)
+    done = insert_with_report(model, InsertOptions(), beside=path)
+    said = "the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)"
+    return done.model, (said, *done.told)
 
 
 def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
@@ -236,12 +240,6 @@ def _check_several(images: object) -> None:
 def _frame(image: Picture, index: int, channel_order: str) -> Frame:
     source = str(image) if isinstance(image, (str, Path)) else f"array {index}"
     return Frame(source, Path(source).stem, lambda channels: load(image, channel_order, channels)[0])
-
-
-def _values(values: Iterable[float] | float | None) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    return tuple(float(value) for value in values) if isinstance(values, Iterable) else (float(values),)
 
 
 def _unused(facts: ModelFacts, target: TargetExplainGroup) -> frozenset[str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import UnsupportedModelError
+from ovxai.child import Child
+from ovxai.errors import CrashError, UnsupportedModelError, VerificationError
 from ovxai.graph.graph import concrete_twin
 from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input, pixel_values
 from ovxai.metadata import SALIENCY_MAP, VECTOR_TASKS, ExplainedInfo, ModelInfo
+from ovxai.verification import VerifyReport
 from ovxai.verification.pictures import make_batches
 from ovxai.verification.places import UNMOVED, check_places
 from ovxai.verification.plain import take_apart
@@ -106,3 +111,61 @@ def _noise(sizes: list[int], random: np.random.Generator) -> np.ndarray:
     for axis, size in enumerate(sizes):
         values = np.take(values, np.arange(size) * values.shape[axis] // size, axis)
     return values
+
+
+# In this process, or in one of its own, which a model may end.
+
+
+def probed(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo, apart: Child | None) -> tuple[str, ...]:
+    """What the probe warns of; that it could not be done, where the model ends the process that runs it."""
+    with handed_over(model, apart) as path:
+        if apart is None or path is None:
+            return probe(model, info, model_info)
+        try:
+            return apart.call("the probe, an inference on the CPU in f32,", probe_file, path, info, model_info)
+        except CrashError as error:
+            return (f"{error}: what the maps carry was not looked at, and the model may not run on this machine in f32",)
+
+
+@contextmanager
+def handed_over(model: ov.Model, apart: Child | None) -> Iterator[Path | None]:
+    """A file of the model for another process; None where there is none, or no room for the file."""
+    if apart is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        whole = None
+        with suppress(OSError, RuntimeError):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model.xml"
+            ov.save_model(model, path, compress_to_fp16=False)
+            whole = path
+        yield whole
+
+
+def verified_by(model: ov.Model, name: str, apart: Child | None) -> VerifyReport:
+    """The verification of an explained `model`, which is called `name` in messages.
+
+    Raises:
+        VerificationError: it failed; says where first. CrashError: it ended the process that it ran in.
+    """
+    from ovxai.verification import verify
+
+    with handed_over(model, apart) as path:
+        if apart is None or path is None:
+            report = verify(model)
+        else:
+            report = apart.call(f"{name}: the verification, on the CPU in f32,", verify, path)
+    if report.ok:
+        return report
+    row = next((row for row in report.rows if not row.ok), None)
+    check = next((check for check in report.checks if check.ok is False), None)
+    if row is not None:
+        units = "grey levels" if report.scaled else "in raw maps"
+        reason = row.detail or (
+            f"map {row.worst_class}, cell {row.worst_cell} is {row.deviation:.3g} {units} off, {row.tolerance:.3g} allowed"
+        )
+    else:
+        reason = f"{check.name}: {check.detail}" if check is not None else "a check failed"
+    raise VerificationError(
+        f"{name}: the maps are not what their definition says ({reason}); ovxai verify says more of the saved model"
+    )

@@ -64,7 +64,7 @@ LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar=
 SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
-FEEDING = (
+_FED = (
     click.option("--mean", callback=numbers, metavar="NUMBERS",
                  help="Subtracted from values 0..255: one number, or one per channel."),
     click.option("--scale-values", callback=numbers, metavar="NUMBERS", help="What the result is divided by."),
@@ -72,6 +72,9 @@ FEEDING = (
                  help="How pictures are fitted into the model's input."),
     click.option("--pad-value", type=click.IntRange(0, 255), help="Grey of the padding."),
     click.option("--reverse-input-channels/--no-reverse-input-channels", default=None, help="Feed BGR instead of RGB."),
+)  # fmt: skip
+FEEDING = (
+    *_FED,
     click.option("--input-size", callback=sides, metavar="HxW",
                  help="Height and width of a dynamic input.  [default: the picture's own size]"),
 )  # fmt: skip
@@ -112,6 +115,7 @@ INSERTING = (
                  help="Gradients: the product over several levels of the trunk, or the map at one layer."),
     click.option("--memory-budget", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
                  help="Classifiers: memory for what can only be computed densely."),
+    *_FED,
     click.option("--probe/--no-probe", default=True, show_default=True,
                  help="Look at the maps of probe pictures and warn if they say nothing."),
     TRUST,
