@@ -15,7 +15,7 @@ from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.beside import Adopted, adopt_what_is_told
 from ovxai.graph.graph import Graph
-from ovxai.graph.names import name_in_order, output_element, unique_names
+from ovxai.graph.names import name_in_order, name_of, output_element, unique_names
 from ovxai.graph.picture import pixel_values
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs, fold_parameters
@@ -217,7 +217,7 @@ def insert_with_report(
     _place_labels(working, model_info, branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     name_in_order(working, before)
-    warnings = probed(working, info, model_info, apart) if wishes.probe else ()
+    warnings = probed(working, info, model_info, apart, name_of(branch.saliency)) if wishes.probe else ()
     verified = verified_by(working, name, apart) if wishes.verify else None
     notes = (*adopted.notes, *branch.notes, *notes)
     return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, adopted.notes, verified)

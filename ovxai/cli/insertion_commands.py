@@ -156,7 +156,8 @@ def _explained(done: Insertion) -> str:
     """The output that is explained, and the model's others."""
     own = done.model.outputs[: len(done.model.outputs) - len(done.info.extra_outputs)]
     number = done.info.explained_output
-    name = min(own[number].get_names(), default=f"number {number}") if number < len(own) else f"number {number}"
+    port = own[number]
+    name = min(port.get_names(), default=port.get_node().get_friendly_name())
     return name + _others(own, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -159,8 +160,9 @@ def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3), level: ov.Output | 
     low = op.reduce_min(maps, ints(axes), True)
     high = op.reduce_max(maps, ints(axes), True)
     spread = op.subtract(high, low)
-    ends = [low, high] if level is None else [op.add(end, op.unsqueeze(level, ints(axes))) for end in (low, high)]
-    largest = op.maximum(*(op.abs(end) for end in ends))
+    # A score that is small because a large change cancels its level is as noisy as these are.
+    ends = [low, high] if level is None else [low, high, *(op.add(end, op.unsqueeze(level, ints(axes))) for end in (low, high))]
+    largest = functools.reduce(op.maximum, [op.abs(end) for end in ends])
     seen = op.greater(spread, op.multiply(largest, number(EVIDENCE)))
     safe = op.select(seen, spread, number(1.0))
     factor = op.select(seen, number(255.0), number(0.0))
