@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ovxai.errors import (
     AlreadyExplainedError,
+    AnnotationError,
     CrashError,
     ModelReadError,
     NotExplainedError,
@@ -52,6 +53,7 @@ _HOME = {
 
 __all__ = [
     "AlreadyExplainedError",
+    "AnnotationError",
     "CrashError",
     "ExplainConfig",
     "Explainer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +14,12 @@ import openvino as ov
 from ovxai.errors import SourceError, UsageError
 from ovxai.graph.picture import find_picture_input
 from ovxai.labels import given_labels
-from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, is_explained
+from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, VECTOR_TASKS, is_explained
+from ovxai.options import as_values
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
+from ovxai.runtime.feed.beside import Given, given_inputs, side_inputs
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
 from ovxai.runtime.feed.images import read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
@@ -64,6 +66,7 @@ class Explainer:
         pad_value: int | None = None,
         reverse_input_channels: bool | None = None,
         input_size: tuple[int, int] | None = None,
+        inputs: Mapping[str, Given] | None = None,
     ) -> None:
         """Read, where need be explain, and compile a model.
 
@@ -87,6 +90,8 @@ class Explainer:
         resize_type: "standard" (stretched), "fit_to_window", "fit_to_window_letterbox" or "crop".
         pad_value: grey of the padding, 0..255. reverse_input_channels: whether the model wants BGR.
         input_size: (height, width) for models with a dynamic input; None: the picture's own.
+        inputs: for each input beside the picture that can't be filled otherwise (by name): the path of a picture, which is
+            prepared like the explained one, or of a .npy file, or an array; the same for every picture.
 
         Raises:
             ModelReadError: no such model file, or damaged.
@@ -96,7 +101,7 @@ class Explainer:
         """
         options = DeviceOptions(device, hint, precision, batch, cache_dir, threads, self_check)
         preprocessing = PreprocessOptions(
-            _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
+            as_values(mean), as_values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
         explained, notes = open_explained(model, trust=trust)
@@ -110,7 +115,9 @@ class Explainer:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
-        self._engine = Engine(explained, target, outputs, options)
+        given = given_inputs(explained, target, inputs or {}, self.facts.info, preprocessing)
+        sides = side_inputs(explained, target, given, sizes=self.facts.explained.task not in VECTOR_TASKS)
+        self._engine = Engine(explained, target, outputs, options, sides)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -187,18 +194,21 @@ def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tupl
         ModelReadError: no such model file, or damaged.
         UnsupportedModelError: a plain model that can't be explained.
     """
+    path = None
     if not isinstance(model, ov.Model):
         from ovxai.graph.read import read_model
 
-        path, model = model, read_model(model, trust=trust)
+        path, model = Path(model), read_model(model, trust=trust)
         if not model.get_friendly_name():
-            model.set_friendly_name(Path(path).stem)
+            model.set_friendly_name(path.stem)
     if is_explained(model):
         return model, ()
-    from ovxai.insertion import insert  # an edge device with an explained model never comes here
+    from ovxai.insertion import insert_with_report  # an edge device with an explained model never comes here
+    from ovxai.options import InsertOptions
 
-    explained = insert(model)
-    return explained, ("the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)",)
+    done = insert_with_report(model, InsertOptions(), beside=path)
+    said = "the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)"
+    return done.model, (said, *done.told)
 
 
 def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
@@ -230,12 +240,6 @@ def _check_several(images: object) -> None:
 def _frame(image: Picture, index: int, channel_order: str) -> Frame:
     source = str(image) if isinstance(image, (str, Path)) else f"array {index}"
     return Frame(source, Path(source).stem, lambda channels: load(image, channel_order, channels)[0])
-
-
-def _values(values: Iterable[float] | float | None) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    return tuple(float(value) for value in values) if isinstance(values, Iterable) else (float(values),)
 
 
 def _unused(facts: ModelFacts, target: TargetExplainGroup) -> frozenset[str]:

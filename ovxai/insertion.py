@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,14 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 import openvino as ov
 
 from ovxai.child import Child
-from ovxai.errors import AlreadyExplainedError, CrashError, OptionError, VerificationError
+from ovxai.errors import AlreadyExplainedError, OptionError
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
+from ovxai.graph.beside import Adopted, adopt_what_is_told
 from ovxai.graph.graph import Graph
-from ovxai.graph.names import name_in_order, output_element, unique_names
+from ovxai.graph.names import name_in_order, name_of, output_element, unique_names
+from ovxai.graph.picture import pixel_values
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs, fold_parameters
-from ovxai.labels import fitted_names, given_labels
+from ovxai.labels import fit_names, fitted_names, given_labels
 from ovxai.metadata import (
     EMBEDDED_MAP,
     EMBEDDED_OVERLAY,
@@ -33,13 +33,14 @@ from ovxai.metadata import (
     WHOLE,
     ExplainedInfo,
     ModelInfo,
-    adopt_onnx_model_info,
     is_explained,
+    store_feeding,
+    store_labels,
 )
 from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
-from ovxai.options import AUTO, InsertOptions, refuse_unread
-from ovxai.probe import probe, probe_file
+from ovxai.options import AUTO, InsertOptions, as_values, refuse_unread
+from ovxai.probe import probed, verified_by
 
 if TYPE_CHECKING:
     from ovxai.verification import VerifyReport
@@ -68,6 +69,7 @@ class Insertion:
 
     why: how the site was chosen. notes: what a person should know (what is dense, say). warnings: what
     the probe saw (flat maps, the same map for every class). candidates: tensors considered.
+    told: those of the notes that say what was read beside the model.
     verified: what the verification measured, where one was asked for.
     """
 
@@ -77,6 +79,7 @@ class Insertion:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     verified: VerifyReport | None = None
 
 
@@ -87,6 +90,7 @@ def insert(
     method: str = "auto",
     target_layer: str | Sequence[str] = (),
     output: str | int | None = None,
+    input: str | int | None = None,
     mask: str = "auto",
     blocks: int = 1,
     scale: bool = True,
@@ -103,6 +107,11 @@ def insert(
     combine: str = "product",
     per: str = "class",
     memory_budget: int = 512,
+    mean: Iterable[float] | float | None = None,
+    scale_values: Iterable[float] | float | None = None,
+    resize_type: str | None = None,
+    pad_value: int | None = None,
+    reverse_input_channels: bool | None = None,
     probe: bool = True,
     verify: bool = False,
     trust: bool = False,
@@ -118,6 +127,8 @@ def insert(
     target_layer: which tensors are gated, or hold a detector's class logits: friendly node names or tensor
         names, `name:port` where the port is not 0; one, or several.
     output: name or index of the output whose scores are explained. Default: the first that looks like scores.
+    input: name or index of the input whose picture is explained, where the model takes several; the others stay as they
+        are fed. Default: the likeliest, of three channels and the largest.
     mask: what is left of the feature map: "point", one position, or "gaussian", its neighbourhood too. "auto":
         gaussian for ViT Recipro-CAM, else point.
     blocks: how many transformer blocks before the end the gate sits, from 1.
@@ -136,6 +147,8 @@ def insert(
     combine: how gradients become a map: "product" over several levels, or "hirescam", "layercam" or "gradcam" at one layer.
     per: "class", or "box": a detector's gradients, one map for each of the K best boxes (classes="top:K", default 5).
     memory_budget: MB that may be used at once where the maps can only be computed densely.
+    mean, scale_values, resize_type, pad_value, reverse_input_channels: how pictures are fed, as `ovxai.Explainer` describes
+        them; stored in rt_info `model_info`, so that whoever runs the model need not be told.
     probe: see in two inferences whether the result runs and its maps carry anything; `insert_with_report` hands
         on what they show.
     verify: compare the maps with their definition, one masked copy at a time, before the model is handed out.
@@ -160,10 +173,11 @@ def insert(
     """
     options = InsertOptions(
         task=task, method=method, target_layer=(target_layer,) if isinstance(target_layer, str) else tuple(target_layer),
-        output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed, feature_vector=feature_vector,
-        feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset, num_classes=num_classes,
-        map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, per=per,
-        memory_budget=memory_budget, probe=probe, verify=verify, trust=trust,
+        input=input, output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed,
+        feature_vector=feature_vector, feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset,
+        num_classes=num_classes, map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, per=per,
+        memory_budget=memory_budget, mean=as_values(mean), scale_values=as_values(scale_values), resize_type=resize_type,
+        pad_value=pad_value, reverse_input_channels=reverse_input_channels, probe=probe, verify=verify, trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 
@@ -174,9 +188,11 @@ def insert_with_report(
     *,
     example_input: Tensor | tuple[Tensor, ...] | None = None,
     apart: Child | None = None,
+    beside: Path | None = None,
 ) -> Insertion:
     """Like `insert`, with its keywords in one object; also says what was found and done.
 
+    beside: where the file of a model that was read already lies, for what it and those beside it say.
     apart: where the probe and the verification run the model; None: here.
 
     Raises:
@@ -188,26 +204,43 @@ def insert_with_report(
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
     before = unique_names(working)
-    adopt_onnx_model_info(working)
     fold_parameters(working)
     if wishes.labels:
-        _store_labels(working, wishes.labels)
-    model_info = ModelInfo.read(working)
+        store_labels(working, wishes.labels)
+    store_feeding(working, wishes.feeding)
+    adopted = adopt_what_is_told(working, beside or (Path(model) if isinstance(model, (str, Path)) else None))
     graph = Graph(working)
     wishes = _with_element(wishes, working)
-    plan = find_plan(graph, wishes, model_info)
-    if isinstance(plan, No):
-        raise plan.error(f"{name}: {plan.reason}")
+    plan, model_info, adopted = _planned(graph, wishes, adopted, name)
+    _check_feeding(plan, model_info, wishes)
     refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
     branch = build_branch(graph, plan, wishes)
     _check_counts(branch, plan, wishes)
+    if adopted.labels and fit_names(model_info.labels or (), branch.info.num_classes, plan.task, wishes.labels_offset) is None:
+        adopted, model_info = adopted.without_labels(working), replace(model_info, labels=None)
     _place_labels(working, model_info, branch, plan, wishes)
     info, notes = _attach(working, branch, plan, wishes, model_info)
     name_in_order(working, before)
-    warnings = _probed(working, info, model_info, apart) if wishes.probe else ()
-    verified = _verified(working, name, apart) if wishes.verify else None
-    notes = (*branch.notes, *notes)
-    return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, verified)
+    warnings = probed(working, info, model_info, apart, name_of(branch.saliency)) if wishes.probe else ()
+    verified = verified_by(working, name, apart) if wishes.verify else None
+    notes = (*adopted.notes, *branch.notes, *notes)
+    return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, adopted.notes, verified)
+
+
+def _planned(graph: Graph, wishes: InsertOptions, adopted: Adopted, name: str) -> tuple[Plan, ModelInfo, Adopted]:
+    """What is explained; labels that were read beside the model and fit nothing in it are left out.
+
+    Raises:
+        UnsupportedModelError: nothing can be explained. TargetLayerError, OptionError: see `find_plan`.
+    """
+    model_info = ModelInfo.read(graph.model)
+    plan = find_plan(graph, wishes, model_info)
+    if isinstance(plan, No) and adopted.labels:
+        adopted, model_info = adopted.without_labels(graph.model), replace(model_info, labels=None)
+        plan = find_plan(graph, wishes, model_info)
+    if isinstance(plan, No):
+        raise plan.error(f"{name}: {plan.reason}")
+    return plan, model_info, adopted
 
 
 def _with_element(options: InsertOptions, model: ov.Model) -> InsertOptions:
@@ -259,8 +292,13 @@ def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
         )
 
 
-def _store_labels(model: ov.Model, labels: tuple[str, ...]) -> None:
-    model.set_rt_info(" ".join(label.replace(" ", "_") for label in labels), ["model_info", "labels"])
+def _check_feeding(plan: Plan, model_info: ModelInfo, options: InsertOptions) -> None:
+    """Refuse a mean or scale that the explained input can't have.
+
+    Raises:
+        OptionError: it takes whole numbers, normalises inside, or has another number of channels.
+    """
+    pixel_values(plan.picture, model_info, mean=options.mean, scale=options.scale_values)
 
 
 def _place_labels(model: ov.Model, model_info: ModelInfo, branch: Branch, plan: Plan, options: InsertOptions) -> None:
@@ -274,62 +312,7 @@ def _place_labels(model: ov.Model, model_info: ModelInfo, branch: Branch, plan: 
     labels = options.labels or model_info.labels
     if not labels:
         raise OptionError("labels offset: neither --labels nor rt_info names the classes; give --labels FILE")
-    _store_labels(model, fitted_names(labels, branch.info.num_classes, plan.task, options.labels_offset))
-
-
-def _probed(model: ov.Model, info: ExplainedInfo, model_info: ModelInfo, apart: Child | None) -> tuple[str, ...]:
-    """What the probe warns of; that it could not be done, where the model ends the process that runs it."""
-    with handed_over(model, apart) as path:
-        if apart is None or path is None:
-            return probe(model, info, model_info)
-        try:
-            return apart.call("the probe, an inference on the CPU in f32,", probe_file, path, info, model_info)
-        except CrashError as error:
-            return (f"{error}: what the maps carry was not looked at, and the model may not run on this machine in f32",)
-
-
-@contextmanager
-def handed_over(model: ov.Model, apart: Child | None) -> Iterator[Path | None]:
-    """A file of the model for another process; None where there is none, or no room for the file."""
-    if apart is None:
-        yield None
-        return
-    with ExitStack() as stack:
-        whole = None
-        with suppress(OSError, RuntimeError):
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model.xml"
-            ov.save_model(model, path, compress_to_fp16=False)
-            whole = path
-        yield whole
-
-
-def _verified(model: ov.Model, name: str, apart: Child | None) -> VerifyReport:
-    """The verification of an explained `model`, which is called `name` in messages.
-
-    Raises:
-        VerificationError: it failed; says where first. CrashError: it ended the process that it ran in.
-    """
-    from ovxai.verification import verify
-
-    with handed_over(model, apart) as path:
-        if apart is None or path is None:
-            report = verify(model)
-        else:
-            report = apart.call(f"{name}: the verification, on the CPU in f32,", verify, path)
-    if report.ok:
-        return report
-    row = next((row for row in report.rows if not row.ok), None)
-    check = next((check for check in report.checks if check.ok is False), None)
-    if row is not None:
-        units = "grey levels" if report.scaled else "in raw maps"
-        reason = row.detail or (
-            f"map {row.worst_class}, cell {row.worst_cell} is {row.deviation:.3g} {units} off, {row.tolerance:.3g} allowed"
-        )
-    else:
-        reason = f"{check.name}: {check.detail}" if check is not None else "a check failed"
-    raise VerificationError(
-        f"{name}: the maps are not what their definition says ({reason}); ovxai verify says more of the saved model"
-    )
+    store_labels(model, fitted_names(labels, branch.info.num_classes, plan.task, options.labels_offset))
 
 
 def _attach(

@@ -10,7 +10,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # the command line lists tasks and methods without waiting fo
 
 Value = TypeVar("Value")
 SECTION = "ovxai"
+#: The section of OTX and Model API.
+MODEL_INFO = "model_info"
 #: Entries without which an explained model says nothing.
 _NEEDED = ("task", "method", "target_layers")
 SALIENCY_MAP = "saliency_map"
@@ -297,6 +299,36 @@ def _model_info_entry(model: ov.Model, key: str) -> str | None:
         if model.has_rt_info(path):
             return model.get_rt_info(path).astype(str).strip()
     return None
+
+
+def joined_labels(labels: Iterable[str]) -> str:
+    """Class names as `model_info` holds them: with spaces between them, so none inside."""
+    return " ".join("_".join(label.split()) for label in labels)
+
+
+def store_labels(model: ov.Model, labels: Iterable[str]) -> None:
+    """Write class names into `model_info`."""
+    model.set_rt_info(joined_labels(labels), [MODEL_INFO, "labels"])
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How pictures are fed, as options say it; None: not said. The fields are those of `ModelInfo`."""
+
+    mean: tuple[float, ...] | None = None
+    scale_values: tuple[float, ...] | None = None
+    resize_type: str | None = None
+    pad_value: int | None = None
+    reverse_input_channels: bool | None = None
+
+
+def store_feeding(model: ov.Model, feeding: Feeding) -> None:
+    """Write what is said of the feeding into `model_info`."""
+    for field in fields(feeding):
+        value = getattr(feeding, field.name)
+        if value is not None:
+            text = " ".join(f"{number:.9g}" for number in value) if isinstance(value, tuple) else _to_text(value)
+            model.set_rt_info(text, [MODEL_INFO, "mean_values" if field.name == "mean" else field.name])
 
 
 def adopt_onnx_model_info(model: ov.Model) -> None:

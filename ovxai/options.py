@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from ovxai.errors import UsageError
@@ -16,6 +17,7 @@ from ovxai.metadata import (
     INSTANCE_SEGMENTATION,
     PER_BOX,
     REGRESSION,
+    Feeding,
 )
 
 AUTO = "auto"
@@ -50,12 +52,29 @@ READS = {
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
 #: What is read whatever the method: these concern the search as a whole, or what is made of any map.
 ALWAYS_READ = frozenset(
-    {"task", "method", "scale", "embed", "feature_vector", "feature_map", "labels", "labels_offset", "probe", "verify", "trust"}
+    {
+        "task",
+        "method",
+        "input",
+        "scale",
+        "embed",
+        "feature_vector",
+        "feature_map",
+        "labels",
+        "labels_offset",
+        "probe",
+        "verify",
+        "trust",
+        *(field.name for field in fields(Feeding)),
+    }
 )
 
 TASKS = (AUTO, *SEARCHES)
 METHODS = (AUTO, *READS)
 MASKS = (AUTO, "point", "gaussian")
+#: standard: stretched. fit_to_window: aspect kept, padded right and below. fit_to_window_letterbox:
+#: padded on all sides. crop: the centre with the input's aspect.
+RESIZE_TYPES = ("standard", "fit_to_window", "fit_to_window_letterbox", "crop")
 EMBEDDINGS = ("map", "overlay")
 CLASS_ACTIVATIONS = ("softmax", "sigmoid", "none")
 LEVELS = ("mean", "max")
@@ -81,6 +100,7 @@ class InsertOptions:
     method: str = AUTO
     target_layer: tuple[str, ...] = ()
     output: str | int | None = None
+    input: str | int | None = None
     mask: str = AUTO
     blocks: int = 1
     scale: bool = True
@@ -97,6 +117,11 @@ class InsertOptions:
     combine: str = PRODUCT
     per: str = PER_CLASS
     memory_budget: int = 512
+    mean: tuple[float, ...] | None = None
+    scale_values: tuple[float, ...] | None = None
+    resize_type: str | None = None
+    pad_value: int | None = None
+    reverse_input_channels: bool | None = None
     probe: bool = True
     verify: bool = False
     trust: bool = False
@@ -126,7 +151,13 @@ class InsertOptions:
             raise UsageError("blocks: --target-layer names the gated tensors already; give one of the two")
         if self.method == GRADIENT and self.combine != PRODUCT and len(self.target_layer) > 1:
             raise UsageError(f"combine: {self.combine} is made at one layer; give one --target-layer, or --combine product")
+        check_feeding(self.feeding)
         refuse_unread(self, _possible(self.task, self.method))
+
+    @property
+    def feeding(self) -> Feeding:
+        """How pictures are fed, as far as it is said."""
+        return Feeding(self.mean, self.scale_values, self.resize_type, self.pad_value, self.reverse_input_channels)
 
     @property
     def asked_classes(self) -> str:
@@ -141,6 +172,31 @@ class InsertOptions:
         return tuple(
             field.name for field in fields(self) if getattr(self, field.name) not in usual.get(field.name, (field.default,))
         )
+
+
+def check_feeding(feeding: Feeding) -> None:
+    """Refuse what no model can be fed by.
+
+    Raises:
+        UsageError: says which option, and what it takes.
+    """
+    _one_of("resize_type", feeding.resize_type, (None, *RESIZE_TYPES))
+    if feeding.pad_value is not None and not 0 <= feeding.pad_value <= 255:
+        raise UsageError(f"pad value: {feeding.pad_value} is outside 0..255")
+    for name, values in (("mean", feeding.mean), ("scale values", feeding.scale_values)):
+        if values is not None and not values:
+            raise UsageError(f"{name}: no value; give one, or one per channel")
+        if values is not None and not all(math.isfinite(value) for value in values):
+            raise UsageError(f"{name}: {values} are not all numbers")
+    if feeding.scale_values is not None and 0 in feeding.scale_values:
+        raise UsageError("scale values: pictures are divided by them, so 0 can't be one")
+
+
+def as_values(values: Iterable[float] | float | None) -> tuple[float, ...] | None:
+    """One number or several, as a tuple."""
+    if values is None:
+        return None
+    return tuple(float(value) for value in values) if isinstance(values, Iterable) else (float(values),)
 
 
 def options_read(task: str, method: str) -> frozenset[str]:

@@ -61,7 +61,7 @@ def explained(tmp_path):
 
 
 def test_an_insertion_goes_on_without_its_probe(plain, monkeypatch):
-    monkeypatch.setattr("ovxai.insertion.probe_file", crash)
+    monkeypatch.setattr("ovxai.probe.probe_file", crash)
     done = call("insert", plain)
     assert done.exit_code == 0 and plain.with_name("m_xai.xml").exists(), done.output
     assert len(done.stderr.splitlines()) == 1 and "SIGSEGV" in done.stderr and "f32" in done.stderr

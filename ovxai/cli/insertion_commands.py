@@ -75,7 +75,7 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
             say(line)
         return {"model": str(model), "explained": True, **asdict(known)}
     with _apart(options) as apart:
-        done = insert_with_report(plain, options, apart=apart)
+        done = insert_with_report(plain, options, apart=apart, beside=model)
         precision, measured = _precision(done, apart)
     share = _share(done.model)
     candidates = [f"  {candidate}" for candidate in done.candidates]
@@ -156,7 +156,8 @@ def _explained(done: Insertion) -> str:
     """The output that is explained, and the model's others."""
     own = done.model.outputs[: len(done.model.outputs) - len(done.info.extra_outputs)]
     number = done.info.explained_output
-    name = min(own[number].get_names(), default=f"number {number}") if number < len(own) else f"number {number}"
+    port = own[number]
+    name = min(port.get_names(), default=port.get_node().get_friendly_name())
     return name + _others(own, name)
 
 
@@ -197,7 +198,7 @@ def _ports(model: ov.Model) -> list[str]:
 def _precision(done: Insertion, apart: Child | None) -> tuple[list[str], dict[str, object]]:
     """How the maps come out in the precision that this CPU takes by itself: measured, as a line and as data."""
     from ovxai.errors import OvxaiError
-    from ovxai.insertion import handed_over
+    from ovxai.probe import handed_over
     from ovxai.verification import precision_of_file
 
     if apart is None:

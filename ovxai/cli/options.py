@@ -66,7 +66,7 @@ LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar=
 SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
-FEEDING = (
+_FED = (
     click.option("--mean", callback=numbers, metavar="NUMBERS",
                  help="Subtracted from values 0..255: one number, or one per channel."),
     click.option("--scale-values", callback=numbers, metavar="NUMBERS", help="What the result is divided by."),
@@ -74,6 +74,9 @@ FEEDING = (
                  help="How pictures are fitted into the model's input."),
     click.option("--pad-value", type=click.IntRange(0, 255), help="Grey of the padding."),
     click.option("--reverse-input-channels/--no-reverse-input-channels", default=None, help="Feed BGR instead of RGB."),
+)  # fmt: skip
+FEEDING = (
+    *_FED,
     click.option("--input-size", callback=sides, metavar="HxW",
                  help="Height and width of a dynamic input.  [default: the picture's own size]"),
 )  # fmt: skip
@@ -86,6 +89,8 @@ INSERTING = (
                  help="Gate this tensor (node name, name:port or tensor name); of detectors, it holds class logits. Repeatable."),
     click.option("--output", metavar="NAME|INDEX",
                  help="Classifiers and detectors: which output is explained.  [default: the first that looks like scores]"),
+    click.option("--input", metavar="NAME|INDEX",
+                 help="Which input's picture is explained, where there are several.  [default: the likeliest]"),
     click.option("--mask", type=click.Choice(MASKS), default=AUTO, show_default=True,
                  help="Classifiers: what is left of the feature map, one position or its neighbourhood too."),
     click.option("--blocks", "-k", type=int, default=1, show_default=True, metavar="K",
@@ -114,6 +119,7 @@ INSERTING = (
                  help="Gradients of detectors: one map for each of the best boxes (--classes top:K, default 5)."),
     click.option("--memory-budget", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
                  help="Classifiers: memory for what can only be computed densely."),
+    *_FED,
     click.option("--probe/--no-probe", default=True, show_default=True,
                  help="Look at the maps of probe pictures and warn if they say nothing."),
     TRUST,

@@ -33,6 +33,8 @@ _WHAT = (
     click.option("--threshold", type=click.FloatRange(0, 1),
                  help="Score from which a class counts as predicted.  [default: rt_info confidence_threshold of multi-label "
                       "models and detectors, else 0.3]"),
+    click.option("--input", "inputs", multiple=True, metavar="NAME=FILE",
+                 help="What to feed to an input beside the picture: a picture or .npy file; repeatable."),
     LABELS,
     LABELS_OFFSET,
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
@@ -81,6 +83,7 @@ class RunOptions:
     target: str
     classes: tuple[str, ...]
     threshold: float | None
+    inputs: tuple[str, ...]
     labels: Path | None
     labels_offset: int | None
     recursive: bool
@@ -245,6 +248,7 @@ def _listed(
 def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -> Explainer:
     from ovxai.explainer import Explainer
     from ovxai.runtime.config import ExplainConfig
+    from ovxai.runtime.feed.beside import parse_given
     from ovxai.runtime.feed.sources import Source
 
     config = ExplainConfig(
@@ -259,6 +263,7 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
         labels_offset=options.labels_offset,
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
+        inputs=parse_given(options.inputs),
     )  # fmt: skip
 
 

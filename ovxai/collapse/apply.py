@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import openvino as ov
 
 from ovxai.collapse.batched import Lift, applied
 from ovxai.collapse.carry import Sizes, runs
 from ovxai.collapse.changes import Step, difference
-from ovxai.collapse.layout import added, expand_levels, flat_dims, stacked_dims, to_windowed, unstacked, window_dims
+from ovxai.collapse.layout import added, expand_levels, flat_dims, stacked_dims, to_windowed, unstacked, window_dims, zero_anchor
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
@@ -80,9 +81,27 @@ def _parts(operation: Operation, step: Step) -> list[Anchored] | None:
     stepped = operation.kind == "FakeQuantize" or (operation.facts.moves and all(parts.stepped for parts in operands if parts))
 
     def part(index: int) -> Anchored:
-        return Anchored(once(lambda: step.anchors[index]), once(lambda: changes()[index]), stepped)
+        if operation.kind not in _UNDEFINED_OF_NOTHING:
+            return Anchored(once(lambda: step.anchors[index]), once(lambda: changes()[index]), stepped)
+        # Where the dark has no value, all that is there is the change.
+        undefined = once(lambda: _is_no_number(step.anchors[index]))
+        nothing = once(lambda: zero_anchor(flat_dims(operation.out_dims[index], step.axes[index]), step.anchors[index]))
+        return Anchored(
+            once(lambda: nothing() if undefined() else step.anchors[index]),
+            once(lambda: step.applied({})[index] if undefined() else changes()[index]),
+            stepped,
+        )
 
     return [part(index) for index in range(len(operation.out_dims))]
+
+
+#: What has no value at zero, such as features by their length.
+_UNDEFINED_OF_NOTHING = ("Divide", "Power", "Log")
+
+
+def _is_no_number(anchor: ov.Output) -> bool:
+    """Whether an anchor, whatever picture is fed, holds infinities or what is no number."""
+    return emit.is_the_same_for_all(anchor) and not np.isfinite(emit.worked_out(anchor)).all()
 
 
 def _rounds(operation: Operation) -> bool:

@@ -11,7 +11,6 @@ from ovxai.find.site import FeatureSite, No, Request
 from ovxai.graph.dims import NCP, Tap
 from ovxai.graph.graph import Graph
 from ovxai.graph.names import name_of
-from ovxai.graph.picture import no_picture, picture_inputs
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace, trace
@@ -29,9 +28,9 @@ def find_features(request: Request) -> FeatureSite | No:
     graph = request.graph
     goals = [graph.model.get_results()[i] for i in range(len(graph.results)) if request.output in (None, i)]
     above = graph.ancestors(goals)
-    pictures = picture_inputs(graph.model, among=above)
+    pictures = request.pictures(above)
     if not pictures:
-        return No(no_picture(graph.model))
+        return No(request.no_picture())
     traced = trace(graph, pictures[0])
     nodes = [node for node in graph.ops if node.get_name() in above]
     if request.layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,7 +11,8 @@ import openvino as ov
 from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.dims import CHANNELS_FIRST, Grid, MapAxes, Tap
 from ovxai.graph.graph import Graph
-from ovxai.graph.names import output_index, port_named
+from ovxai.graph.names import chosen_picture, output_index, port_named
+from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
 from ovxai.metadata import ACTIVATION_MAP, WHOLE, MapFrame, ModelInfo
 from ovxai.options import InsertOptions
 
@@ -24,7 +26,8 @@ INSTANCE_MASKS = "inst-seg"
 class Request:
     """What is asked of a search; every name that the user gave is a port or a number already.
 
-    layers: the ports of `--target-layer`. output: the number of `--output`; None where nobody named one.
+    layers: the ports of `--target-layer`. output: the number of `--output`; None where nobody named one. picture: the
+    input of `--input`; None where nobody named one.
     classes: how many classes anybody says there are: the options first, then rt_info.
     """
 
@@ -33,6 +36,7 @@ class Request:
     model_info: ModelInfo
     layers: tuple[ov.Output, ...] = ()
     output: int | None = None
+    picture: PictureInput | None = None
 
     @classmethod
     def of(cls, graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Request:
@@ -44,11 +48,28 @@ class Request:
         model = graph.model
         output = None if options.output is None else output_index(model, options.output)
         layers = tuple(port_named(model, name) for name in options.target_layer)
-        return cls(graph, options, model_info, layers, output)
+        picture = None if options.input is None else chosen_picture(model, options.input)
+        return cls(graph, options, model_info, layers, output, picture)
 
     @property
     def model(self) -> ov.Model:
         return self.graph.model
+
+    def pictures(self, among: Container[str] | None = None) -> list[PictureInput]:
+        """The inputs that could take the picture, the likeliest first; the one that was asked for alone.
+
+        among: names (`get_name()`) of the nodes that count; None: all inputs.
+        """
+        if self.picture is None:
+            return picture_inputs(self.model, among=among)
+        counts = among is None or self.model.inputs[self.picture.index].get_node().get_name() in among
+        return [self.picture] if counts else []
+
+    def no_picture(self) -> str:
+        """Why `pictures` gives none."""
+        if self.picture is not None:
+            return f"what is explained does not depend on input {self.picture.name!r}"
+        return no_picture(self.model)
 
     @property
     def classes(self) -> int | None:

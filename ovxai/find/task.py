@@ -14,7 +14,7 @@ from ovxai.find.instances.search import find_instances
 from ovxai.find.network import NetworkInput, network_input
 from ovxai.find.site import DetectionSite, InstanceSite, No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
-from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
+from ovxai.graph.picture import PictureInput
 from ovxai.metadata import (
     ACTIVATION_MAP,
     CLASSIFICATION,
@@ -77,9 +77,9 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         OptionError: an output was named that there is not.
     """
     request = Request.of(graph, options, model_info)
-    pictures = picture_inputs(graph.model)
+    pictures = request.pictures()
     if not pictures:
-        return No(no_picture(graph.model))
+        return No(request.no_picture())
     asked = _asked(options)
     order = (asked,) if asked else _order(graph)
     if options.method == ACTIVATION_MAP and not asked:
@@ -89,7 +89,7 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         site = _found(task, request, last=task == order[-1])
         if not isinstance(site, No):
             above = graph.ancestors([graph.model.get_results()[site.output]])
-            picture = (picture_inputs(graph.model, among=above) or pictures)[0]
+            picture = (request.pictures(above) or pictures)[0]
             traced = trace(graph, picture)
             network = network_input(graph, picture, traced) if isinstance(site, (DetectionSite, InstanceSite)) else None
             placed = _placed(site, traced, network)

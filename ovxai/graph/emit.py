@@ -12,7 +12,7 @@ from openvino import opset13 as op
 from openvino.utils.node_factory import NodeFactory
 
 from ovxai.graph.dims import ONE, Dim, Dims, ints, shape_node, sizes, whole_number
-from ovxai.graph.graph import source, sources
+from ovxai.graph.graph import concrete_twin, source, sources
 
 _factories: dict[str, NodeFactory] = {}
 
@@ -245,8 +245,16 @@ def has_whole_numbers(port: ov.Output) -> bool:
     return whole and all(node.get_type_name() == "Constant" for node in firsts)
 
 
-def _above(port: ov.Output) -> Iterator[ov.Node]:
-    """The node of `port` and all that feeds it, nearest first; the first inputs of each go before the others."""
+def is_the_same_for_all(port: ov.Output) -> bool:
+    """Whether of what is fed only shapes count, no values."""
+    return all(node.get_type_name() not in ("Parameter", "ReadValue") for node in _above(port, past_shapes=False))
+
+
+def _above(port: ov.Output, *, past_shapes: bool = True) -> Iterator[ov.Node]:
+    """The node of `port` and all that feeds it, nearest first; the first inputs of each go before the others.
+
+    past_shapes: whether what only hands on its shape counts.
+    """
     seen: set[str] = set()
     stack = [port.get_node()]
     while stack:
@@ -255,12 +263,15 @@ def _above(port: ov.Output) -> Iterator[ov.Node]:
             continue
         seen.add(node.get_name())
         yield node
-        stack.extend(feed.get_node() for feed in reversed(sources(node)))
+        if past_shapes or node.get_type_name() != "ShapeOf":
+            stack.extend(feed.get_node() for feed in reversed(sources(node)))
 
 
 def worked_out(port: ov.Output) -> np.ndarray:
-    """The value of a port that no input reaches: a constant, or what is computed from constants alone, then in f32."""
+    """The value of a port that no input's values reach: a constant, or what is computed from constants and shapes, in f32."""
     if port.get_node().get_type_name() == "Constant":
         return port.get_node().get_data()
-    model = ov.Model([op.result(op.convert(port, "f32"))], [], "constant")
-    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
+    entries = [node for node in _above(port) if node.get_type_name() == "Parameter"]
+    model = concrete_twin(ov.Model([op.result(op.convert(port, "f32"))], entries, "constant"), 1)
+    feeds = [np.zeros(entry.get_shape(), entry.get_element_type().to_dtype()) for entry in model.inputs]
+    return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(feeds)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import openvino as ov
+
 #: With one operand.
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceiling", "Clamp", "Convert", "ConvertLike", "Cos", "Cosh", "Elu",
@@ -14,3 +16,25 @@ BINARY = (
     "Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Power", "SquaredDifference", "Mod", "FloorMod", "Equal",
     "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalXor",
 )  # fmt: skip
+
+#: What begins the reading of a picture, whatever stands before it.
+_READING = ("Convolution", "GroupConvolution")
+#: What may not stand before that: it has read its input already.
+_WEIGHING = (*_READING, "MatMul")
+
+
+def meets_convolution(port: ov.Output, channels: int) -> bool:
+    """Whether a convolution over two sides reads so many channels of what is fed, before anything else weighs it."""
+    seen, front = set(), [port]
+    while front:
+        for target in front.pop().get_target_inputs():
+            node = target.get_node()
+            kind, rank = node.get_type_name(), node.get_input_partial_shape(0).rank
+            if kind in _READING and rank.is_static and rank.get_length() == 4 and target.get_index() == 0:
+                fed = node.get_input_partial_shape(0)[1]
+                if fed.is_dynamic or fed.get_length() == channels:
+                    return True
+            if kind not in _WEIGHING and node.get_name() not in seen:
+                seen.add(node.get_name())
+                front += node.outputs()
+    return False

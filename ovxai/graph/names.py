@@ -9,6 +9,8 @@ import openvino as ov
 
 from ovxai.errors import OptionError, TargetLayerError
 from ovxai.graph.graph import source
+from ovxai.graph.kinds import meets_convolution
+from ovxai.graph.picture import PictureInput, described, input_index, input_name, input_shapes
 
 
 def name_of(port: ov.Output) -> str:
@@ -47,6 +49,23 @@ def port_named(model: ov.Model, name: str) -> ov.Output:
 
 def _tensor_names(node: ov.Node) -> set[str]:
     return {name for output in node.outputs() for name in output.get_names()}
+
+
+def chosen_picture(model: ov.Model, wanted: str | int) -> PictureInput:
+    """The input that a user means by its name, its node's friendly name or its number, as a picture.
+
+    Raises:
+        OptionError: there is no such input, or it takes no picture.
+    """
+    index = input_index(model, wanted)
+    port = model.inputs[index]
+    found = described(model, index)
+    if found is None or not (found.batched or meets_convolution(port, found.channels)):
+        raise OptionError(
+            f"input: {input_name(port)} {port.get_partial_shape()} takes no picture ([N, channels, H, W] or "
+            f"[N, H, W, channels]); {input_shapes(model)}"
+        )
+    return found
 
 
 def output_index(model: ov.Model, wanted: str | int) -> int:

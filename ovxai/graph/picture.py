@@ -14,6 +14,7 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OptionError, UnsupportedModelError
+from ovxai.graph.kinds import meets_convolution
 from ovxai.metadata import ExplainedInfo, ModelInfo
 
 #: Channels of grey pictures, of RGB, and of RGB with alpha: what picture files hold.
@@ -27,7 +28,7 @@ _OPEN_SIDE = 224
 _LEAST_SIDE = 16
 #: From the likeliest: what tells a layout, and what is tried where even the number of channels is open.
 _LIKELY_CHANNELS = (3, 1, 4)
-_LAYOUTS = {4: ("NCHW", "NHWC"), 3: ("CHW", "HWC")}
+_LAYOUTS = {4: ("NCHW", "NHWC"), 3: ("CHW", "HWC", "NHW")}
 _NUMBER_TYPES = ("f32", "f16", "f64", "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64")
 
 
@@ -36,7 +37,8 @@ class PictureInput:
     """The input that takes the picture.
 
     index: among the model's inputs. name: a tensor name, else the friendly name of its node.
-    layout: "NCHW", "NHWC", "CHW" or "HWC". height, width, batch: None where the model leaves them open.
+    layout: "NCHW", "NHWC", "CHW", "HWC", or "NHW" for one channel without an axis.
+    height, width, batch: None where the model leaves them open.
     element: OpenVINO's name of the number type. black, white: those colours as numbers, before any mean and scale.
     """
 
@@ -72,8 +74,9 @@ class PictureInput:
         return self.height is None or self.width is None
 
     def sides(self, shape: Sequence[int]) -> tuple[int, int]:
-        """(height, width) of a tensor of this input's layout."""
-        return int(shape[self.axes[0]]), int(shape[self.axes[1]])
+        """(height, width) of a tensor of this input's layout, or of several in a batch where it has no axis for one."""
+        more = len(shape) - len(self.layout)
+        return int(shape[self.axes[0] + more]), int(shape[self.axes[1] + more])
 
     def colours(self, *, reverse: bool = False) -> tuple[int, int, int]:
         """The channels that people see as red, green and blue: the first three, or the first alone as grey.
@@ -101,9 +104,10 @@ class PictureInput:
 
 
 def picture_inputs(model: ov.Model, among: Container[str] | None = None) -> list[PictureInput]:
-    """Every input that could take a batch of pictures, the likeliest first: of colours, then the largest.
+    """Every input that could take pictures, the likeliest first: of colours, then the largest.
 
     Inputs whose channels are open count only where none is known to take colours: a list of masks looks like that too.
+    Those without an axis for a batch count where there are no others, and a convolution reads them.
 
     among: names (`get_name()`) of the nodes that count; None: all inputs of the model.
     """
@@ -111,14 +115,17 @@ def picture_inputs(model: ov.Model, among: Container[str] | None = None) -> list
     channels = {i: _stated_channels(port) for i, port in ports.items()}
     if not set(COLOURS).isdisjoint(channels.values()):
         channels = {i: count for i, count in channels.items() if count is not None}
-    found = [one for index in channels if (one := _describe(model, index)) and one.batched]
+    every = [one for index in channels if (one := described(model, index))]
+    found = [one for one in every if one.batched]
+    if not found:
+        found = [one for one in every if meets_convolution(model.inputs[one.index], one.channels)]
     return sorted(found, key=lambda one: (one.channels not in COLOURS, -_area(one)))
 
 
 def _stated_channels(port: ov.Output) -> int | None:
     """Channels of a picture in the likeliest layout; None where they are open, 0 where it can be no picture."""
     layouts = possible_layouts(port)
-    return _length(port.get_partial_shape(), layouts[0], "C") if layouts else 0
+    return _length(port.get_partial_shape(), layouts[0], "C") if layouts and layouts[0].startswith("N") else 0
 
 
 def find_picture_input(model: ov.Model, info: ExplainedInfo | None = None) -> PictureInput:
@@ -132,32 +139,35 @@ def find_picture_input(model: ov.Model, info: ExplainedInfo | None = None) -> Pi
     info = info or ExplainedInfo.read(model)
     if info is None or not info.picture_input:
         # Of models that others have explained, some take one picture without a batch axis.
-        single = (one for index in range(len(model.inputs)) if (one := _describe(model, index)))
+        single = (one for index in range(len(model.inputs)) if (one := described(model, index)))
         found = next(iter(picture_inputs(model)), None) or next(single, None)
         if found is None:
             raise UnsupportedModelError(f"{model.get_friendly_name()}: {no_picture(model)}")
         return found
     for index, port in enumerate(model.inputs):
         if info.picture_input in (*port.get_names(), port.get_node().get_friendly_name()):
-            described = _describe(model, index)
-            if described:
+            found = described(model, index)
+            if found:
                 black, white = info.picture_range or RANGE
-                return replace(described, black=black, white=white)
+                return replace(found, black=black, white=white)
     raise UnsupportedModelError(
-        f"{model.get_friendly_name()}: rt_info names the picture input {info.picture_input!r}, but {_shapes(model)}; insert again"
+        f"{model.get_friendly_name()}: rt_info names the picture input {info.picture_input!r}, but "
+        f"{input_shapes(model)}; insert again"
     )
 
 
 def no_picture(model: ov.Model) -> str:
     """Why none of the inputs takes a picture."""
-    return f"no input takes a picture ([N, channels, H, W] or [N, H, W, channels]); {_shapes(model)}"
+    return f"no input takes a picture ([N, channels, H, W] or [N, H, W, channels]); {input_shapes(model)}"
 
 
-def _shapes(model: ov.Model) -> str:
-    return "inputs: " + (", ".join(f"{_name(port)} {port.get_partial_shape()}" for port in model.inputs) or "none")
+def input_shapes(model: ov.Model) -> str:
+    """Names and shapes of all inputs, for messages."""
+    return "inputs: " + (", ".join(f"{input_name(port)} {port.get_partial_shape()}" for port in model.inputs) or "none")
 
 
-def _name(port: ov.Output) -> str:
+def input_name(port: ov.Output) -> str:
+    """A tensor name of an input, else the friendly name of its node."""
     return str(next(iter(sorted(port.get_names())), port.get_node().get_friendly_name()))
 
 
@@ -171,13 +181,15 @@ def possible_layouts(port: ov.Output) -> tuple[str, ...]:
     if shape.rank.is_dynamic or len(shape) not in _LAYOUTS:
         return ()
     stated = _stated_layout(port, len(shape))
-    layouts = [stated] if stated else [layout for layout in _LAYOUTS[len(shape)] if _has_sides(shape, layout)]
+    layouts = [stated] if stated else [one for one in _LAYOUTS[len(shape)] if "C" in one and _has_sides(shape, one)]
     known = ((layout, channels) for channels in _LIKELY_CHANNELS for layout in layouts)
     colours = next((layout for layout, channels in known if _length(shape, layout, "C") == channels), None)
     if colours:
         return (colours,)
     several = [layout for layout in layouts if len(shape) == 4 and _has_few_channels(shape, layout)]
     free = [layout for layout in layouts if _length(shape, layout, "C") is None]
+    if len(shape) == 3 and shape[0].is_dynamic and meets_convolution(port, 1):
+        return ("NHW",)
     if len(shape) == 3 and not stated and not all(dim.is_dynamic for dim in shape):
         free = []  # tokens, say
     return (*several, *free)
@@ -193,6 +205,8 @@ def _stated_layout(port: ov.Output, rank: int) -> str | None:
 
 
 def _length(shape: ov.PartialShape, layout: str, letter: str) -> int | None:
+    if letter not in layout:
+        return 1
     dim = shape[layout.index(letter)]
     return None if dim.is_dynamic else int(dim.get_length())
 
@@ -208,7 +222,21 @@ def _has_few_channels(shape: ov.PartialShape, layout: str) -> bool:
     return channels is not None and channels < min(sides)
 
 
-def _describe(model: ov.Model, index: int) -> PictureInput | None:
+def input_index(model: ov.Model, wanted: str | int) -> int:
+    """Which input of the model a tensor name, the friendly name of its node, or a number from 0 means.
+
+    Raises:
+        OptionError: there is no such input; the message holds all of them.
+    """
+    for index, port in enumerate(model.inputs):
+        if wanted in (*port.get_names(), port.get_node().get_friendly_name()):
+            return index
+    if str(wanted).isdigit() and int(wanted) < len(model.inputs):
+        return int(wanted)
+    raise OptionError(f"input: the model has no input {wanted!r}; {input_shapes(model)}")
+
+
+def described(model: ov.Model, index: int) -> PictureInput | None:
     """Input `index` as a picture; None where it can't be one."""
     port = model.inputs[index]
     layout, channels = _layout_and_channels(model, index)
@@ -218,7 +246,7 @@ def _describe(model: ov.Model, index: int) -> PictureInput | None:
     height, width = _length(shape, layout, "H"), _length(shape, layout, "W")
     batch = _length(shape, layout, "N") if "N" in layout else 1
     return PictureInput(
-        index, _name(port), layout, channels, height, width, batch, port.get_element_type().get_type_name()
+        index, input_name(port), layout, channels, height, width, batch, port.get_element_type().get_type_name()
     )  # fmt: skip
 
 
@@ -273,12 +301,14 @@ class PixelValues:
     raw: bool = False
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """[H, W, channels] u8, colours as RGB(A) -> [channels, H, W] or [H, W, channels], of the input's number type."""
+        """[H, W, channels] u8, colours as RGB(A) -> [channels, H, W], [H, W, channels] or [H, W], of the input's number type."""
         planes = list(cv2.split(pixels))
         if self.reverse and len(planes) in COLOURS:
             planes[:3] = planes[2::-1]  # alpha stays last
         # Plane by plane: over interleaved channels NumPy takes ten times as long.
         values = [self._numbers(plane, channel) for channel, plane in enumerate(planes)]
+        if "C" not in self.picture.layout:
+            return values[0]
         return np.stack(values, axis=0 if self.picture.planar else -1)
 
     def _numbers(self, plane: np.ndarray, channel: int) -> np.ndarray:

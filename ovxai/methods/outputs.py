@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -162,8 +163,9 @@ def to_grey(maps: ov.Output, axes: tuple[int, ...] = (2, 3), level: ov.Output | 
     low = op.reduce_min(maps, ints(axes), True)
     high = op.reduce_max(maps, ints(axes), True)
     spread = op.subtract(high, low)
-    ends = [low, high] if level is None else [op.add(end, op.unsqueeze(level, ints(axes))) for end in (low, high)]
-    largest = op.maximum(*(op.abs(end) for end in ends))
+    # A score that is small because a large change cancels its level is as noisy as these are.
+    ends = [low, high] if level is None else [low, high, *(op.add(end, op.unsqueeze(level, ints(axes))) for end in (low, high))]
+    largest = functools.reduce(op.maximum, [op.abs(end) for end in ends])
     seen = op.greater(spread, op.multiply(largest, number(EVIDENCE)))
     safe = op.select(seen, spread, number(1.0))
     factor = op.select(seen, number(255.0), number(0.0))
@@ -268,6 +270,10 @@ def _jet() -> ov.Output:
 def _displayed(picture: ov.Output, place: PictureInput, info: ModelInfo) -> ov.Output:
     """The input as f32 [N, H, W, 3], RGB 0..255."""
     pixels = op.convert(picture, "f32")
+    if not place.batched:
+        pixels = op.unsqueeze(pixels, ints([0]))
+    if "C" not in place.layout:
+        pixels = op.unsqueeze(pixels, ints([3]))
     if place.planar:
         pixels = op.transpose(pixels, ints([0, 2, 3, 1]))
     if picture.get_element_type().is_real() and not info.embedded_processing:  # else the graph takes 0..255 and normalises

@@ -18,7 +18,8 @@ from ovxai.insertion import insert_with_report
 from ovxai.metadata import SALIENCY_MAP, VECTOR_TASKS, ModelInfo
 from ovxai.options import InsertOptions
 from ovxai.quantization.nncf_ptq import Recipe, post_training
-from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared, input_arrays, side_inputs
+from ovxai.runtime.feed.beside import input_arrays, side_inputs
+from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.images import read_image, to_display
 from ovxai.runtime.feed.preprocess import PreprocessOptions, Preprocessor, make_preprocessor

@@ -13,6 +13,7 @@ import openvino as ov
 
 from ovxai.errors import AlreadyExplainedError, OptionError, OvxaiError, UsageError
 from ovxai.evaluation import Fidelity
+from ovxai.graph.beside import adopt_what_is_told
 from ovxai.graph.read import read_model
 from ovxai.graph.save import check_destination, save_model
 from ovxai.graph.surgery import strip_model
@@ -22,7 +23,6 @@ from ovxai.metadata import (
     FEATURE_VECTOR,
     INSTANCE_SEGMENTATION,
     ExplainedInfo,
-    adopt_onnx_model_info,
     is_explained,
 )
 from ovxai.options import AUTO, ON_REQUEST, PER_CLASS, PRODUCT, InsertOptions, options_read
@@ -184,7 +184,7 @@ def _bytes(path: Path) -> int:
 def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, InsertOptions]:
     """The model without explanation, and the insert options that give it back."""
     if not is_explained(given):
-        adopt_onnx_model_info(given)
+        adopt_what_is_told(given, Path(name))
         return given, InsertOptions(probe=False)
     info = ExplainedInfo.read(given)
     if info is None:
@@ -203,6 +203,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
     options = InsertOptions(
         task=info.task,
         method=info.method if info.method in ON_REQUEST else AUTO,
+        input=info.picture_input if len(plain.inputs) > 1 and info.picture_input else None,
         output=info.explained_output if "output" in read else None,
         classes=info.classes,
         scale=info.scaled,

@@ -13,7 +13,7 @@ import numpy as np
 
 from ovxai.runtime.config import MOST_PIXELS, ExplainConfig
 from ovxai.runtime.explanation import Explanation
-from ovxai.runtime.feed.images import check_file_channels
+from ovxai.runtime.feed.images import ARRAY_SUFFIX, check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
 from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
@@ -117,7 +117,9 @@ class Run:
             SourceError: the model takes pictures of other channels than files hold. (A source that can't be read is
                 among the result's broken ones.)
         """
-        check_file_channels(self._explainer.channels, self._explainer.name)
+        sources = list(sources)
+        if not any(isinstance(one, Source) and one.name.lower().endswith(ARRAY_SUFFIX) for one in sources):
+            check_file_channels(self._explainer.channels, self._explainer.name)
         result = self.result
         videos = _Videos(self._writer, result)
         found = pictures(sources, limit=self._limit, every=self._every, stop=stop, most_pixels=self._most_pixels)

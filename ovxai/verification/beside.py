@@ -284,7 +284,8 @@ def _compared(title: str, found: np.ndarray, wanted: np.ndarray, allowed: int) -
 
 def _displayed(pictures: np.ndarray, place: PictureInput, info: ModelInfo) -> np.ndarray:
     """[N, H, W, 3] RGB 0..255 of what was fed."""
-    pixels = (pictures.transpose(0, 2, 3, 1) if place.planar else pictures).astype(np.float64)
+    whole = pictures if "C" in place.layout else pictures[..., None]
+    pixels = (whole.transpose(0, 2, 3, 1) if place.planar else whole).astype(np.float64)
     if np.issubdtype(pictures.dtype, np.floating) and not info.embedded_processing:
         if info.mean or info.scale:
             pixels = pixels * np.array(info.scale or (1.0,)) + np.array(info.mean or (0.0,))

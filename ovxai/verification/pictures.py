@@ -17,6 +17,8 @@ from ovxai.verification.maps import sampled
 SIZES = ((224, 288), (256, 256), (224, 224), (384, 384), (320, 416), (640, 640))
 #: How many pictures can be made of one by mirroring it.
 MIRRORED = 4
+#: More numbers than this hold no size, scale or switch.
+LONG = 16
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def fit(picture: np.ndarray, place: PictureInput, height: int, width: int) -> np
 
 
 def prepare(picture: np.ndarray, place: PictureInput, info: ModelInfo) -> np.ndarray:
-    """[H, W, C] u8 -> [1, C, H, W] or [1, H, W, C] as the model wants it, with mean and scale of `model_info`.
+    """[H, W, C] u8 -> [1, C, H, W], [1, H, W, C] or [1, H, W] as the model wants it, with mean and scale of `model_info`.
 
     Raises:
         UnsupportedModelError: the input has a number type that no picture comes in.
@@ -181,7 +183,10 @@ def _clamp(dim: ov.Dimension, wish: int) -> int:
 
 
 def feeds_for(model: ov.Model, place: PictureInput, pictures: np.ndarray) -> dict[int, np.ndarray]:
-    """Feeds of a batch by input index: `pictures` at their input, and ones (lengths, scales, switches) at every other.
+    """Feeds of a batch by input index: `pictures` at their input; at every other ones (lengths, scales, switches), with
+    noise on long ones of floats (another picture, features of texts).
+
+    pictures: [N, ...], also where the input takes one without a batch.
 
     Raises:
         UnsupportedModelError: an input whose rank is open.
@@ -189,13 +194,16 @@ def feeds_for(model: ov.Model, place: PictureInput, pictures: np.ndarray) -> dic
     feeds = {}
     for index, port in enumerate(model.inputs):
         if index == place.index:
-            feeds[index] = pictures
+            feeds[index] = pictures if place.batched else pictures[0]
             continue
         shape = port.get_partial_shape()
         if shape.rank.is_dynamic:
             raise UnsupportedModelError(f"input {index} has no fixed rank; verify can't feed it")
         sizes = [_clamp(dim, len(pictures) if axis == 0 else 1) for axis, dim in enumerate(shape)]
-        feeds[index] = np.ones(sizes, _number_type(port))
+        kind = _number_type(port)
+        feeds[index] = np.ones(sizes, kind)
+        if is_float(port) and feeds[index].size > LONG:
+            feeds[index] = np.random.default_rng(index).uniform(0.5, 1.5, sizes).astype(kind)
     return feeds
 
 

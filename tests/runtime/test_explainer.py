@@ -280,12 +280,14 @@ def test_a_plain_model_is_explained_in_memory(monkeypatch, caplog):
     import sys
     import types
 
-    monkeypatch.setitem(sys.modules, "ovxai.insertion", types.SimpleNamespace(insert=lambda _model: classifier()))
+    done = types.SimpleNamespace(model=classifier(), told=("labels: from a file beside it",))
+    stand_in = types.SimpleNamespace(insert_with_report=lambda _model, _options, beside: done)
+    monkeypatch.setitem(sys.modules, "ovxai.insertion", stand_in)
     image = op.parameter([1, 3, 8, 8], np.float32)
     plain = ov.Model([op.result(op.reduce_mean(image, np.array([2, 3]), False))], [image], "plain")
     with caplog.at_level("INFO"):
         made = Explainer(plain)
-    assert "plain" in made.notes[0] and "plain" in caplog.text
+    assert made.notes[1] == done.told[0] and "plain" in made.notes[0] and "plain" in caplog.text
 
 
 def test_devices_and_options_that_do_not_exist():

@@ -7,6 +7,7 @@ from openvino import opset13 as op
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
 import ovxai
+from helpers import detectors
 from helpers.detectors import const, conv, model, pyramid, rows
 from helpers.instances import yolo_seg
 from ovxai import Explainer
@@ -15,6 +16,12 @@ from ovxai.runtime.feed.geometry import fit
 from ovxai.verification import verify
 
 INNER = (32, 48)
+
+
+@pytest.fixture(autouse=True)
+def own_weights(monkeypatch):
+    """The same ones whichever tests ran before."""
+    monkeypatch.setattr(detectors, "RNG", np.random.default_rng(0))
 
 
 def detector(decoded=True, scale=None):
@@ -59,8 +66,9 @@ def test_boxes_lie_where_those_of_the_plain_graph_lie(size, decoded, monkeypatch
     assert info_of(inside).network_size == INNER and info_of(inside).network_frame == (0, 0, 1, 1)
     outside = ovxai.insert(plain, probe=False)
     assert info_of(outside).network_size is None
-    got = Explainer(inside)(picture).predictions
-    want = Explainer(outside, scale_values=255)(picture).predictions
+    # In bf16 the size of such a box is off by a share of it: half a pixel of these.
+    got = Explainer(inside, precision="f32")(picture).predictions
+    want = Explainer(outside, scale_values=255, precision="f32")(picture).predictions
     assert len(got) > 0 and len(want) > 0
     tolerance = 3 if size == (40, 40) else 0.5
     for one in got[:3]:

@@ -9,7 +9,7 @@ from helpers.runtime_graphs import classifier, f32, picture
 from ovxai.errors import OptionError, UnsupportedModelError
 from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import ModelInfo
-from ovxai.runtime.feed.engine import side_inputs
+from ovxai.runtime.feed.beside import side_inputs
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 
 

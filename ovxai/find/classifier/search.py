@@ -20,7 +20,7 @@ from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Re
 from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, source
 from ovxai.graph.names import output_name
-from ovxai.graph.picture import no_picture, picture_inputs
+from ovxai.graph.picture import input_name
 from ovxai.metadata import GRADIENT, REGRESSION, WHOLE
 from ovxai.options import AUTO, PRODUCT
 from ovxai.trace.candidates import named_maps
@@ -36,16 +36,24 @@ def find_classifier(request: Request) -> ClassifierSite | No:
     readout = find_readout(request)
     if isinstance(readout, No):
         return readout
-    trunk = _trunk(request.graph, readout)
+    trunk = _trunk(request, readout)
     return trunk if isinstance(trunk, No) else _Search(request, readout, trunk).site()
 
 
-def _trunk(graph: Graph, readout: Readout) -> Trunk | No:
+def _trunk(request: Request, readout: Readout) -> Trunk | No:
+    graph = request.graph
     goal = readout.logits.get_node()
     above = graph.ancestors([goal])
-    pictures = picture_inputs(graph.model, among=above)
+    pictures = request.pictures(above)
     if not pictures:
-        return No(no_picture(graph.model))
+        return No(request.no_picture())
+    fed = _fed_classes(graph, readout, pictures[0].index)
+    if fed:
+        return No(
+            f"how many classes output {readout.index} has depends on what is fed to input {fed}, whose size is open; give that "
+            "input a fixed size (ov.Model.reshape)",
+            final=True,
+        )
     picture = graph.model.inputs[pictures[0].index].get_node()
     traced = trace(graph, pictures[0])
     answers = graph.known_shape(readout.logits)[0]
@@ -57,6 +65,35 @@ def _trunk(graph: Graph, readout: Readout) -> Trunk | No:
     if traced.sides_of(graph.port_of(readout.logits)):
         return No(f"output {readout.index} holds a number per position of the picture (a detector's boxes?), not one per class")
     return Trunk(graph, picture, readout.logits, traced, dominators(graph, picture, goal))
+
+
+def _fed_classes(graph: Graph, readout: Readout, picture: int) -> str:
+    """The input beside the picture on whose open size the number of classes depends (texts, say); "" where there is none."""
+    shape = readout.logits.get_partial_shape()
+    if shape.rank.is_static and all(dim.is_static for dim in list(shape)[1:]):
+        return ""
+    for index, port in enumerate(graph.model.inputs):
+        if index == picture or port.get_partial_shape().is_static or port.get_partial_shape().rank.is_dynamic:
+            continue
+        counts = {_shape_fed(graph, readout.index, picture, index, size) for size in (5, 6)}
+        if None not in counts and len(counts) > 1:
+            return input_name(port)
+    return ""
+
+
+def _shape_fed(graph: Graph, output: int, picture: int, index: int, size: int) -> str | None:
+    """All but the batch of an output's shape where open sides of input `index` are of `size`; None where that does not fit."""
+    twin = graph.model.clone()
+    for number, parameter in enumerate(twin.get_parameters()):
+        known = graph.known_shape(graph.model.inputs[number])
+        own = [size if dim.is_dynamic else dim.get_length() for dim in parameter.get_partial_shape()]
+        parameter.set_partial_shape(ov.PartialShape(own if number == index and index != picture else list(known)))
+    try:
+        twin.validate_nodes_and_infer_types()
+    except RuntimeError:
+        return None
+    shape = twin.outputs[output].get_partial_shape()
+    return None if shape.rank.is_dynamic else str(list(shape)[1:])
 
 
 @dataclass(frozen=True)

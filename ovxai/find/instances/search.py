@@ -21,7 +21,6 @@ from ovxai.find.site import FULL, PROTOTYPES, Candidates, InstanceSite, No, Requ
 from ovxai.graph.dims import Grid
 from ovxai.graph.graph import Graph, Port
 from ovxai.graph.names import output_name
-from ovxai.graph.picture import no_picture, picture_inputs
 
 EMPTY_LABEL = "otx_empty_lbl"
 
@@ -31,7 +30,7 @@ def find_instances(request: Request) -> InstanceSite | No:
 
     Returns a reason instead where the model has none, or where the number of classes can't be told.
     """
-    picture = picture_of(request.model)
+    picture = picture_of(request)
     if isinstance(picture, No):
         return picture
     parameter, axes = picture
@@ -74,12 +73,12 @@ def find_instances(request: Request) -> InstanceSite | No:
     )
 
 
-def picture_of(model: ov.Model) -> tuple[ov.Node, tuple[int, int]] | No:
+def picture_of(request: Request) -> tuple[ov.Node, tuple[int, int]] | No:
     """The input that takes the picture, and the axes of its height and width."""
-    pictures = picture_inputs(model)
+    pictures = request.pictures()
     if not pictures:
-        return No(f"no instance masks: {no_picture(model)}")
-    return model.inputs[pictures[0].index].get_node(), pictures[0].axes
+        return No(f"no instance masks: {request.no_picture()}")
+    return request.model.inputs[pictures[0].index].get_node(), pictures[0].axes
 
 
 def _label_values(request: Request) -> int | None:

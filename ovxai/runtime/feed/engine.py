@@ -7,15 +7,15 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, SourceError, UnsupportedModelError, UsageError
+from ovxai.errors import OptionError, SourceError, UsageError
 from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import PictureInput
-from ovxai.runtime.feed.geometry import Geometry, Size
+from ovxai.runtime.feed.beside import SideInput, input_arrays, side_inputs
+from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.selfcheck import one_stream_differs, streams_of
 
 HINTS = ("latency", "throughput")
@@ -97,15 +97,20 @@ class Engine:
     """A compiled model with a few requests. Every method may be called from any thread.
 
     batch: pictures per inference; fewer are filled up when the model's batch is static.
-    outputs: what is handed out.
+    outputs: what is handed out. sides: the inputs beside the picture; None: those that want its size.
     """
 
     def __init__(
-        self, model: ov.Model, target: PictureInput, outputs: Sequence[NamedOutput], options: DeviceOptions
-    ) -> None:  # fmt: skip
+        self,
+        model: ov.Model,
+        target: PictureInput,
+        outputs: Sequence[NamedOutput],
+        options: DeviceOptions,
+        sides: Sequence[SideInput] | None = None,
+    ) -> None:
         self._outputs = tuple(outputs)
         self._target = target
-        self._sides = side_inputs(model, target)
+        self._sides = side_inputs(model, target) if sides is None else sides
         self.batch = options.batch or target.batch or 1
         if target.batch is not None and self.batch != target.batch:
             model = _with_batch(model, target, self.batch)
@@ -208,7 +213,8 @@ def _with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
     shapes = {}
     for i, port in enumerate(copy.inputs):
         shape = port.get_partial_shape()
-        shape[0] = batch
+        if len(shape) and shape[0] == target.batch:  # inputs beside the picture may have no batch
+            shape[0] = batch
         shapes[i] = shape
     refusal = OptionError(f"batch: the model is made for batches of {target.batch} and can't be changed to {batch}")
     if not target.batched:
@@ -235,49 +241,3 @@ def _parallel(compiled: ov.CompiledModel) -> int:
 def _inference_error(pictures: Sequence[Prepared], error: Exception) -> SourceError:
     names = ", ".join(item.source or "array" for item in pictures)
     return SourceError(f"{names}: the model refused the picture: {first_reason(error)}")
-
-
-# Inputs beside the picture.
-
-
-@dataclass(frozen=True)
-class SideInput:
-    """An input that wants the picture's size, as RT-DETR and some Mask R-CNN exports have one. length: 2 or 3 values."""
-
-    index: int
-    length: int
-    number_type: np.dtype[Any]
-
-    def of(self, canvas: Size, batch: int) -> np.ndarray:
-        """[batch, length]: (height, width, scale) for three values, (width, height) for two, as the exports want them."""
-        values = (canvas[0], canvas[1], 1) if self.length == 3 else (canvas[1], canvas[0])
-        return np.array([values] * batch, self.number_type)
-
-
-def side_inputs(model: ov.Model, target: PictureInput) -> tuple[SideInput, ...]:
-    """The inputs of `model` beside the picture.
-
-    Raises:
-        UnsupportedModelError: one of which is unknown how to fill it.
-    """
-    found = []
-    for index, port in enumerate(model.inputs):
-        if index == target.index:
-            continue
-        shape = port.get_partial_shape()
-        last = None if shape.rank.is_dynamic or len(shape) != 2 or shape[1].is_dynamic else shape[1].get_length()
-        if last not in (2, 3):
-            raise UnsupportedModelError(
-                f"{model.get_friendly_name()}: input {port.get_node().get_friendly_name()!r} {shape} is not a picture, "
-                "and how to fill it is unknown; give the model with one input"
-            )
-        found.append(SideInput(index, last, np.dtype(port.get_element_type().to_dtype())))
-    return tuple(found)
-
-
-def input_arrays(
-    target: PictureInput, sides: Sequence[SideInput], tensors: Sequence[np.ndarray], canvas: Size
-) -> dict[int, np.ndarray]:
-    """Input index -> array, for pictures as tensors without a batch axis."""
-    stacked = np.stack(tensors) if target.batched else tensors[0]
-    return {target.index: stacked, **{side.index: side.of(canvas, len(tensors)) for side in sides}}

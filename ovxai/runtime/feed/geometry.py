@@ -155,7 +155,7 @@ def _keys(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
 
 
 def fit(source: Size, canvas: Size, resize_type: str) -> Geometry:
-    """The geometry of Model API's resize types; see `ovxai.runtime.feed.preprocess.RESIZE_TYPES`."""
+    """The geometry of Model API's resize types; see `ovxai.options.RESIZE_TYPES`."""
     height, width = source
     whole = (0.0, 0.0, float(width), float(height))
     full = (0.0, 0.0, float(canvas[1]), float(canvas[0]))

@@ -14,10 +14,13 @@ import numpy as np
 
 from ovxai.errors import SourceError
 from ovxai.runtime.config import MOST_PIXELS
+from ovxai.runtime.feed.arrays import check_range
 from ovxai.runtime.feed.header import is_cut_off, pixels_of
 
 #: Channels of pixels in colour, also for models that look at grey; and with alpha behind them.
 RGB, RGBA = 3, 4
+#: Of files that hold an array as NumPy saves it, [H, W, channels]: pictures of any number of channels.
+ARRAY_SUFFIX = ".npy"
 IMAGE_SUFFIXES = frozenset((
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".avif", ".pbm",
     ".pgm", ".ppm", ".pnm", ".pxm", ".sr", ".ras", ".hdr", ".pic",
@@ -33,17 +36,22 @@ def check_file_channels(channels: int, name: str) -> None:
     if channels not in (RGB, RGBA):
         raise SourceError(
             f"{name}: the model takes pictures of {channels} channels, which no picture file holds; "
-            f"give ovxai.Explainer arrays [H, W, {channels}]"
+            f"give .npy files or ovxai.Explainer arrays [H, W, {channels}]"
         )
 
 
 def read_image(path: str | Path, channels: int = RGB, most_pixels: int | None = MOST_PIXELS) -> np.ndarray:
-    """The picture in `path`: [H, W, channels] u8, RGB or RGBA. most_pixels: None for any size.
+    """The picture in `path`: [H, W, channels] u8, RGB or RGBA; of a .npy file any channels. most_pixels: None for any size.
 
     Raises:
         SourceError: no such file, empty, cut off, too large, or not a picture; or `channels` that files do not hold.
     """
     path = Path(path)
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        array = load_array(path)
+        check_pixels(int(np.prod(array.shape[:2])), str(path), most_pixels)
+        check_range(array, str(path))
+        return to_pixels(array, str(path), channels)
     check_file_channels(channels, str(path))
     try:
         # cv2.imread fails on non-ASCII names on some systems; bytes it always understands.
@@ -53,6 +61,20 @@ def read_image(path: str | Path, channels: int = RGB, most_pixels: int | None = 
     except OSError as error:
         raise SourceError(f"{path}: can't be read: {error.strerror or error}") from error
     return decode_image(data, str(path), channels, most_pixels)
+
+
+def load_array(path: str | Path) -> np.ndarray:
+    """The array in a .npy file; one of Python objects, which could run code, is refused.
+
+    Raises:
+        SourceError: no such file, or no array of numbers.
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"{path}: not an array that NumPy has saved (numpy.save), or damaged") from error
 
 
 def decode_image(

@@ -8,15 +8,13 @@ import cv2
 import numpy as np
 import openvino as ov
 
-from ovxai.errors import OptionError, UsageError
+from ovxai.errors import OptionError
 from ovxai.graph.picture import PictureInput, PixelValues, pixel_values
-from ovxai.metadata import ModelInfo
+from ovxai.metadata import Feeding, ModelInfo
+from ovxai.options import RESIZE_TYPES, check_feeding
 from ovxai.runtime.feed.geometry import Geometry, Size, fit
 from ovxai.runtime.feed.images import RGB
 
-#: standard: stretched. fit_to_window: aspect kept, padded right and below. fit_to_window_letterbox:
-#: padded on all sides. crop: the centre with the input's aspect.
-RESIZE_TYPES = ("standard", "fit_to_window", "fit_to_window_letterbox", "crop")
 #: Feature pyramids halve the picture five times; other sizes break their additions.
 _MULTIPLE = 32
 
@@ -37,15 +35,9 @@ class PreprocessOptions:
     input_size: Size | None = None
 
     def __post_init__(self) -> None:
-        if self.resize_type is not None and self.resize_type not in RESIZE_TYPES:
-            raise UsageError(f"resize type: there is no {self.resize_type!r}; choose one of {', '.join(RESIZE_TYPES)}")
-        if self.pad_value is not None and not 0 <= self.pad_value <= 255:
-            raise UsageError(f"pad value: {self.pad_value} is outside 0..255")
-        for name, values in (("mean", self.mean), ("scale values", self.scale_values)):
-            if values is not None and not values:
-                raise UsageError(f"{name}: no value; give one, or one per channel")
-        if self.scale_values is not None and 0 in self.scale_values:
-            raise UsageError("scale values: pictures are divided by them, so 0 can't be one")
+        check_feeding(
+            Feeding(self.mean, self.scale_values, self.resize_type, self.pad_value, self.reverse_input_channels)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

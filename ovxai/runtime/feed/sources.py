@@ -16,7 +16,7 @@ import numpy as np
 
 from ovxai.errors import OvxaiError, SourceError
 from ovxai.runtime.config import MOST_PIXELS
-from ovxai.runtime.feed.images import IMAGE_SUFFIXES, check_file_channels, check_pixels, read_image, to_pixels
+from ovxai.runtime.feed.images import ARRAY_SUFFIX, IMAGE_SUFFIXES, check_file_channels, check_pixels, read_image, to_pixels
 from ovxai.text import is_address, without_passwords, without_user
 
 VIDEO_SUFFIXES = frozenset((
@@ -142,7 +142,7 @@ def _find(name: str, recursive: bool, own: tuple[Path, ...]) -> list[Source | Br
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[Source | Broken]:
-    """Pictures and videos by name; folders that can't be read are broken ones."""
+    """Pictures and videos by name, arrays where there is neither; folders that can't be read are broken ones."""
     unreadable: list[Source | Broken] = []
 
     def note(error: OSError) -> None:
@@ -155,7 +155,8 @@ def _in_folder(folder: Path, recursive: bool) -> list[Source | Broken]:
         # A link to a folder is listed with the folders; one that leads nowhere with the files.
         if not recursive:
             folders.clear()
-    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    suffixes = {path.suffix.lower() for path in paths}
+    known = (IMAGE_SUFFIXES | VIDEO_SUFFIXES) & suffixes or {ARRAY_SUFFIX}
     # Names that begin with a dot are drafts and thumbnails of other programs.
     good = [
         _file(path)
