@@ -24,13 +24,10 @@ class Object(Protocol):
     def name(self) -> str: ...
 
     @property
-    def box(self) -> Box | None: ...
-
-    @property
-    def mask(self) -> np.ndarray | None: ...
-
-    @property
     def crowd(self) -> bool: ...
+
+    def inside(self, height: int, width: int, /) -> np.ndarray | None:
+        """[height, width] bool, where it is."""
 
 
 @dataclass(frozen=True)
@@ -84,34 +81,6 @@ class Tally:
         return [f"{reason}: {count}" for reason, count in sorted(self.counts.items())]
 
 
-def mask_of(item: Object, size: tuple[int, int], tally: Tally | None = None) -> np.ndarray | None:
-    """[H, W] bool, the pixels of an annotated object: its mask's, else its box's; None where it has none in the picture."""
-    if item.mask is not None:
-        if item.mask.shape != size:
-            _count(tally, "masks of another size than their picture, left out")
-            return None
-        if item.mask.any():
-            return np.asarray(item.mask, bool)
-        _count(tally, "empty masks, left out")
-        return None
-    if item.box is None:
-        return None
-    x1, y1, x2, y2 = (int(side) for side in item.box)
-    if x1 < 0 or y1 < 0 or x2 > size[1] or y2 > size[0]:
-        _count(tally, "boxes that reach over the picture's edge, cut there")
-    made = np.zeros(size, bool)
-    made[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)] = True
-    if not made.any():
-        _count(tally, "boxes outside of the picture or of no area, left out")
-        return None
-    return made
-
-
-def _count(tally: Tally | None, reason: str) -> None:
-    if tally is not None:
-        tally.add(reason)
-
-
 @dataclass(frozen=True)
 class Ground:
     """The annotation of one picture, in the model's classes.
@@ -139,8 +108,11 @@ def ground(items: Sequence[Object], index_of: Mapping[str, int], size: tuple[int
             tally.add(f"objects of classes that the model does not know ({item.name})")
         else:
             classes.add(known)
-        region = mask_of(item, size, tally)
+        region = item.inside(*size)
         if region is None:
+            continue
+        if not region.any():
+            tally.add("objects with no pixel in their picture, left out")
             continue
         share = float(region.mean())
         if not choice.least <= share <= choice.most:

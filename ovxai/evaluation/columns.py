@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import openvino as ov
+from openvino import opset13 as op
 
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.evaluation.baselines import BASELINES, Effort
@@ -23,7 +24,7 @@ from ovxai.options import AUTO, InsertOptions
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.preprocess import PreprocessOptions
-from ovxai.runtime.predict.facts import read_facts
+from ovxai.runtime.predict.facts import ModelFacts, read_facts
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
 
 
@@ -113,7 +114,7 @@ class Subject:
 @dataclass(frozen=True)
 class Wishes:
     """Which columns there are. methods: of insertion. layers: one column each; none: the methods' own. precisions: "f32", ...,
-    None for the device's own. baselines: of `BASELINES`, and "activation-map". classes: which a gradient column maps."""
+    None for the device's own. baselines: of `BASELINES`, and "activation-map"."""
 
     methods: tuple[str, ...] = (AUTO,)
     layers: tuple[str, ...] = ()
@@ -142,32 +143,33 @@ def open_bench(
     options: DeviceOptions,
     feeding: PreprocessOptions,
     effort: Effort,
-    classes: str | None = None,
+    title: str = "",
+    classes: Callable[[ModelFacts], str | None] = lambda _facts: None,
 ) -> Bench:
     """Read a model, explain it in every way that is asked for, and compile all of that.
 
-    classes: for gradients, which have a map per chosen class: "top:1" or numbers. A method that does not fit the model
-    is a note, as long as another one does.
+    title: its name; else its file's. classes: for gradients, which have a map per chosen class: "top:1" or numbers. A method
+    that does not fit the model is a note, as long as another one does.
 
     Raises:
         ModelReadError: no such model. UnsupportedModelError: nothing that was asked for can explain it.
         UsageError: methods or layers for a model that is explained already.
     """
+    title = title or subject.file.stem
     given = read_model(subject.file, trust=subject.trust)
     notes: list[str] = []
-    made: list[tuple[Name, ov.Model]] = []
-    title = subject.file.stem
-    if is_explained(given):
-        if wishes.methods != (AUTO,) or wishes.layers:
-            raise UsageError(f"{subject.file}: carries its maps already; give the plain model to choose methods and layers")
-        made.append((Name(title, _own_method(given)), given))
-    else:
-        made += _inserted(title, given, wishes, classes, notes)
-    base = made[0][1] if made else _fallback(title, given, notes)
-    if ACTIVATION in wishes.baselines:
-        plain = strip_model(given) if is_explained(given) else given
-        made += _inserted(title, plain, Wishes((ACTIVATION,)), None, notes)
+    explained = is_explained(given)
+    if explained and (wishes.methods != (AUTO,) or wishes.layers):
+        raise UsageError(f"{subject.file}: carries its maps already; give the plain model to choose methods and layers")
+    base = given if explained else _readable(subject, given)
     facts = read_facts(base, subject.labels, subject.labels_offset)
+    made: list[tuple[Name, ov.Model]] = []
+    if explained:
+        made.append((Name(title, _own_method(given)), given))
+    elif wishes.methods:
+        made += _inserted(title, given, wishes, classes(facts), notes)
+    if ACTIVATION in wishes.baselines:
+        made += _inserted(title, strip_model(given) if explained else given, Wishes((ACTIVATION,)), None, notes)
     judge = Judge(base, facts, replace(options, precision="f32"), feeding)
     columns: list[Column] = [
         InGraph(replace(name, precision=precision or ""), model, replace(options, precision=precision), feeding, subject)
@@ -211,13 +213,58 @@ def _inserted(
             yield Name(title, done.info.method, layer), done.model
 
 
-def _fallback(title: str, plain: ov.Model, notes: list[str]) -> ov.Model:
-    """A form of the model that says how its predictions are read, where the asked methods don't fit it."""
+def _readable(subject: Subject, plain: ov.Model) -> ov.Model:
+    """A form of the model that says how its predictions are read.
+
+    Raises:
+        UnsupportedModelError: nothing can be inserted.
+    """
+    reasons = []
     for method in (AUTO, ACTIVATION):
         try:
             return insert_with_report(plain, InsertOptions(method=method, probe=False)).model
+        except (UnsupportedModelError, OptionError) as error:
+            reasons.append(str(error))
+    raise UnsupportedModelError(f"{subject.file}: nothing can be inserted, so how it is read is unknown: {reasons[0]}")
+
+
+def shuffled_columns(
+    subject: Subject, bench: Bench, options: DeviceOptions, feeding: PreprocessOptions, seed: int
+) -> dict[str, Column]:  # fmt: skip
+    """The columns of `bench` once more, by name, of the model with its weights shuffled; those on the host are left out.
+
+    Adebayo et al., "Sanity Checks for Saliency Maps" (arXiv 1810.03292): maps that hardly change do not explain this model.
+    """
+    given = read_model(subject.file, trust=subject.trust)
+    plain = strip_model(given) if is_explained(given) else given
+    shuffle_weights(plain, seed)
+    found: dict[str, Column] = {}
+    for column in bench.columns:
+        if column.host:
+            continue
+        name = column.name
+        layer = (name.layer,) if name.layer else ()
+        try:
+            made = insert_with_report(plain, InsertOptions(method=name.method, target_layer=layer, probe=False)).model
         except (UnsupportedModelError, OptionError):
             continue
-    raise UnsupportedModelError(
-        f"{title}: nothing can be inserted, so how its predictions are read is unknown; {'; '.join(notes)}"
-    )
+        found[str(name)] = InGraph(name, made, replace(options, precision=name.precision or None), feeding, subject)
+    return found
+
+
+def shuffle_weights(model: ov.Model, seed: int) -> None:
+    """Put every weight of rank 2 or more in another place of its tensor, in place: the same numbers, and nothing learnt."""
+    random = np.random.default_rng(seed)
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or len(node.shape) < 2 or not node.get_element_type().is_real():
+            continue
+        values = node.data
+        if values.size >= _FEW:
+            flat = values.reshape(-1).copy()
+            random.shuffle(flat)
+            other = op.constant(flat.reshape(values.shape), node.get_element_type())
+            node.output(0).replace(other.output(0))
+
+
+#: Smaller constants are shapes, scales and offsets, which make no sense in another order.
+_FEW = 64
