@@ -105,7 +105,7 @@ def ground(items: Sequence[Object], index_of: Mapping[str, int], size: tuple[int
     for item in items:
         known = index_of.get(item.name)
         if known is None:
-            tally.add(f"objects of classes that the model does not know ({item.name})")
+            tally.add("objects of classes that the model does not know")
         else:
             classes.add(known)
         region = item.inside(*size)

@@ -24,7 +24,8 @@ from ovxai.options import AUTO, InsertOptions
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.preprocess import PreprocessOptions
-from ovxai.runtime.predict.facts import ModelFacts, read_facts
+from ovxai.runtime.predict.facts import ModelFacts, guessed_classifier, read_facts
+from ovxai.runtime.predict.formats import decodable
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
 
 
@@ -156,21 +157,17 @@ def open_bench(
         UsageError: methods or layers for a model that is explained already.
     """
     title = title or subject.file.stem
-    given = read_model(subject.file, trust=subject.trust)
-    notes: list[str] = []
-    explained = is_explained(given)
-    if explained and (wishes.methods != (AUTO,) or wishes.layers):
+    judge, given, notes = open_judge(subject, options, feeding)
+    facts, explained = judge.facts, is_explained(given)
+    if explained and (wishes.methods not in ((AUTO,), ()) or wishes.layers):
         raise UsageError(f"{subject.file}: carries its maps already; give the plain model to choose methods and layers")
-    base = given if explained else _readable(subject, given)
-    facts = read_facts(base, subject.labels, subject.labels_offset)
     made: list[tuple[Name, ov.Model]] = []
-    if explained:
+    if explained and wishes.methods:
         made.append((Name(title, _own_method(given)), given))
     elif wishes.methods:
         made += _inserted(title, given, wishes, classes(facts), notes)
     if ACTIVATION in wishes.baselines:
         made += _inserted(title, strip_model(given) if explained else given, Wishes((ACTIVATION,)), None, notes)
-    judge = Judge(base, facts, replace(options, precision="f32"), feeding)
     columns: list[Column] = [
         InGraph(replace(name, precision=precision or ""), model, replace(options, precision=precision), feeding, subject)
         for name, model in made
@@ -213,19 +210,39 @@ def _inserted(
             yield Name(title, done.info.method, layer), done.model
 
 
-def _readable(subject: Subject, plain: ov.Model) -> ov.Model:
-    """A form of the model that says how its predictions are read.
+def open_judge(subject: Subject, options: DeviceOptions, feeding: PreprocessOptions) -> tuple[Judge, ov.Model, list[str]]:
+    """Read a model and make it a judge, in f32; with what was read, and notes.
+
+    Where nothing can be inserted, a model with one output of class scores is taken for a classifier.
 
     Raises:
-        UnsupportedModelError: nothing can be inserted.
+        ModelReadError: no such model. UnsupportedModelError: how its predictions are read is unknown.
     """
-    reasons = []
+    given = read_model(subject.file, trust=subject.trust)
+    if not given.get_friendly_name():
+        given.set_friendly_name(subject.file.stem)
+    base, facts, notes = _readable(subject, given)
+    return Judge(base, facts, replace(options, precision="f32"), feeding), given, notes
+
+
+def _readable(subject: Subject, given: ov.Model) -> tuple[ov.Model, ModelFacts, list[str]]:
+    """A form of the model, and the facts that say how its predictions are read."""
+    reason = ""
     for method in (AUTO, ACTIVATION):
         try:
-            return insert_with_report(plain, InsertOptions(method=method, probe=False)).model
+            made = given if is_explained(given) else insert_with_report(given, InsertOptions(method=method, probe=False)).model
         except (UnsupportedModelError, OptionError) as error:
-            reasons.append(str(error))
-    raise UnsupportedModelError(f"{subject.file}: nothing can be inserted, so how it is read is unknown: {reasons[0]}")
+            reason = reason or str(error)
+            continue
+        facts = read_facts(made, subject.labels, subject.labels_offset)
+        if decodable(facts):
+            return made, facts, []
+        reason = reason or f"{subject.file}: the form of its predictions is unknown"
+    plain = strip_model(given) if is_explained(given) else given
+    facts_of_plain = guessed_classifier(plain, subject.labels, subject.labels_offset)
+    if facts_of_plain is None:
+        raise UnsupportedModelError(reason)
+    return plain, facts_of_plain, [f"{subject.file.stem}: taken for a classifier by its one output of scores, as {reason}"]
 
 
 def shuffled_columns(

@@ -14,7 +14,7 @@ from ovxai.errors import OptionError
 from ovxai.evaluation.curves import Score, Sight
 from ovxai.graph.picture import PictureInput, find_picture_input
 from ovxai.graph.surgery import strip_model
-from ovxai.metadata import VECTOR_TASKS, ExplainedInfo
+from ovxai.metadata import VECTOR_TASKS, ExplainedInfo, is_explained
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, NamedOutput, Prepared, Ticket
 from ovxai.runtime.feed.geometry import Geometry, fit
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
@@ -86,7 +86,7 @@ class Judge:
         preprocessing: PreprocessOptions | None = None,
         batch: int = BATCH,
     ) -> None:
-        """explained: a model with explanation outputs; they are taken off. options: their batch is not used.
+        """explained: a model; explanation outputs are taken off. options: their batch is not used.
 
         Raises:
             OptionError: the device refuses the model, or what it predicts can't be read.
@@ -94,7 +94,7 @@ class Judge:
         if not decodable(facts):
             form = facts.explained.prediction_format or "unknown"
             raise OptionError(f"{facts.name}: its predictions can't be read (format: {form}), so its maps can't be judged")
-        plain = strip_model(explained)
+        plain = strip_model(explained) if is_explained(explained) else explained
         target = find_picture_input(plain, ExplainedInfo.read(explained))
         self.facts = facts
         self.forwards = 0

@@ -201,7 +201,7 @@ def test_what_is_left_out_is_counted(world):
     assert truth.classes == {0, 1, 3, 4} and set(truth.regions) == {0} and truth.regions[0].all() and len(truth.places[0]) == 1
     assert truth.every is not None and truth.every.all()
     reasons = "\n".join(tally.lines())
-    for words in ("does not know (unicorn): 1", "objects below 0.01", "crowd regions", "no pixel in their picture, left out: 1"):
+    for words in ("does not know: 1", "objects below 0.01", "crowd regions", "no pixel in their picture, left out: 1"):
         assert words in reasons
     nothing = Tally()
     ground([], {}, (96, 96), Choice(), nothing)
