@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
-from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, TRUST, preprocess_options, with_options
+from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MASK_COUNT, SEED, TRUST, preprocess_options, with_options
 from ovxai.options import AUTO, METHODS
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ _HOW = (
     click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Of insertion and deletion."),
     click.option("--fill", type=click.Choice(["published", "blur", "mean", "zero"]), default="published", show_default=True,
                  help="What stands where the picture is hidden; published: blurred for insertion, mean colour for deletion."),
-    click.option("--masks", type=click.IntRange(1), default=600, show_default=True, metavar="N", help="Of RISE and D-RISE."),
+    MASK_COUNT,
     click.option("--least-area", type=click.FloatRange(0, 1), default=0.01, show_default=True,
                  help="Objects that cover less of their picture are left out."),
     click.option("--most-area", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="And those that cover more."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N pictures, drawn by --seed."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn."),
+    SEED,
     click.option("--resume", is_flag=True, help="Go on with what is in DIR."),
     click.option("--force", is_flag=True, help="Take the place of an earlier evaluation in DIR."),
     LABELS,
