@@ -42,7 +42,7 @@ def test_one_text_per_shared_option() -> None:
     several = {option for option, found in texts.items() if len(found) > 1}
     assert several == {
         "--output", "--output-model", "--precision", "--batch", "--force", "--class", "--threshold", "--opacity",
-        "--method", "--target-layer", "--target", "--limit",
+        "--method", "--target-layer", "--target", "--limit", "--data", "--seed",
     }  # fmt: skip
 
 
