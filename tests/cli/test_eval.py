@@ -157,3 +157,20 @@ def test_refusals_are_one_line(world, tmp_path, more, code, words):
     done = call("eval", model, *data, *more, "-o", tmp_path / "out", "-q")
     assert is_one_line(done, *words, code=code), done.stderr
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_figures_of_a_trained_detector_are_the_scripts(shared_folder, tmp_path):
+    """`scripts/eval_detectors.py` reads boxes by itself, and averages by itself."""
+    from eval_detectors import coco_detectors, scores
+
+    folder, data = shared_folder / "data" / "models", shared_folder / "data" / "boxes"
+    detector = coco_detectors(folder)[0]
+    expected = scores(detector, data, "softmax", "mean")
+    (tmp_path / "labels.txt").write_text("\n".join(detector.labels or ()))
+    row = evaluated(
+        detector.file, data, tmp_path / "out", "--metrics", "pointing,energy", "--labels", tmp_path / "labels.txt",
+        "--resize-type", "fit_to_window", "--pad-value", 114, "--reverse-input-channels",
+    )["rows"][0]  # fmt: skip
+    assert row["maps"] == expected["pairs"] and row["energy"] == pytest.approx(expected["energy"], abs=0.01)
+    assert row["pointing"] == pytest.approx(expected["pointing"], abs=0.01)
