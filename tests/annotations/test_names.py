@@ -10,8 +10,8 @@ COCO = ("person", "airplane", "motorcycle", "couch", "tv", "dining_table", "pott
 
 
 @pytest.mark.parametrize("name, label", [
-    ("aeroplane", "airplane"), ("motorbike", "motorcycle"), ("Sofa", "couch"), ("tvmonitor", "tv"), ("diningtable", "dining_table"),
-    ("pottedplant", "potted plant"), ("Person", "person"),
+    ("aeroplane", "airplane"), ("motorbike", "motorcycle"), ("Sofa", "couch"), ("tvmonitor", "tv"),
+    ("diningtable", "dining_table"), ("pottedplant", "potted plant"), ("Person", "person"),
 ])  # fmt: skip
 def test_names_of_pascal_voc_find_those_of_coco(name, label):
     assert match_names([name], COCO).index == {name: COCO.index(label)}
