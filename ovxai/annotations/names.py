@@ -35,7 +35,8 @@ def match_names(classes: Iterable[str], model_labels: Sequence[str], names_file:
     """Match the names of data to a model's labels, by index in `model_labels`.
 
     Case, spaces, underscores, hyphens don't matter, and Pascal VOC's names find COCO's where the two differ. A label
-    that is a list of synonyms with commas between, as WordNet's are, answers to each of them; a synonym that several labels share, to none.
+    that is a list of synonyms with commas between, as WordNet's are, answers to each of them; a synonym that several
+    labels share, to none.
     names_file: lines `name of the data = label or index of the model` (also with : -> or a tab between), for what no
     rule can know; `-` leaves a class out.
 

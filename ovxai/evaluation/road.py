@@ -18,49 +18,50 @@ SHARES = (0.2, 0.4, 0.6, 0.8)
 NOISE = 0.01
 #: Of the eight neighbours: those beside count twice those across the corner.
 _NEIGHBOURS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32) / 12
-_ROUNDS, _CLOSE = 2000, 1e-4
+#: Where a step moves no pixel by more than this part of the spread, or after so many steps, or fewer in large pictures, whose
+#: first guess comes of a solved smaller one.
+_CLOSE, _ROUNDS, _WORK = 1e-6, 2000, 3_000_000
 
 
 def imputed(planes: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """[C, h, w] f32 with every removed pixel the weighted mean of its neighbours, removed ones among them.
 
-    removed: [h, w] bool. Solved by relaxation from a coarse first guess, to 1e-4 of the planes' spread. With nothing left it is
-    the planes' mean.
+    removed: [h, w] bool. Solved by relaxation, from coarse to fine, to two parts in a hundred of the spread or better.
+    With nothing left it is the planes' mean.
     """
     if not removed.any():
         return planes.copy()
     if removed.all():
         return np.broadcast_to(planes.mean(axis=(1, 2), keepdims=True), planes.shape).astype(np.float32)
+    spread = max(float(np.ptp(planes)), 1e-12)
+    return np.stack([_solved(plane.astype(np.float32), removed, spread) for plane in planes])
+
+
+def _solved(plane: np.ndarray, removed: np.ndarray, spread: float) -> np.ndarray:
     known = (~removed).astype(np.float32)
     weight = cv2.filter2D(np.ones_like(known), -1, _NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
-    spread = max(float(np.ptp(planes)), 1e-12)
-    return np.stack([_relaxed(plane.astype(np.float32), removed, known, weight, spread) for plane in planes])
-
-
-def _relaxed(plane: np.ndarray, removed: np.ndarray, known: np.ndarray, weight: np.ndarray, spread: float) -> np.ndarray:
-    values = np.where(removed, _guess(plane, known), plane)
-    for _ in range(_ROUNDS):
+    values = np.where(removed, _guess(plane, known, spread), plane)
+    for _ in range(min(_ROUNDS, max(30, _WORK // plane.size))):
         mean = cv2.filter2D(values, -1, _NEIGHBOURS, borderType=cv2.BORDER_CONSTANT) / weight
         after = np.where(removed, mean, plane)
-        # A step of size d leaves an error of many d: relaxation is slow in wide holes.
-        done = float(np.abs(after - values).max()) <= _CLOSE * spread * 1e-2
+        done = float(np.abs(after - values).max()) <= _CLOSE * spread
         values = after
         if done:
             break
     return values
 
 
-def _guess(plane: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """What the nearest level of a pyramid of means of known pixels says."""
-    if min(plane.shape) <= 2 or known.all():
-        total = float(known.sum())
-        return np.full_like(plane, float((plane * known).sum()) / total) if total else np.zeros_like(plane)
+def _guess(plane: np.ndarray, known: np.ndarray, spread: float) -> np.ndarray:
+    """The same of half the size, solved and enlarged."""
+    if min(plane.shape) <= 4:
+        return np.full_like(plane, float((plane * known).sum()) / max(float(known.sum()), 1e-12))
     half = (max(1, plane.shape[1] // 2), max(1, plane.shape[0] // 2))
-    weight = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
-    mean = cv2.resize(plane * known, half, interpolation=cv2.INTER_AREA) / np.maximum(weight, 1e-12)
-    coarse = _guess(np.where(weight > 0, mean, 0).astype(np.float32), (weight > 0).astype(np.float32))
-    filled = np.where(weight > 0, mean, coarse).astype(np.float32)
-    return np.asarray(cv2.resize(filled, (plane.shape[1], plane.shape[0]), interpolation=cv2.INTER_LINEAR))
+    share = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(plane * known, half, interpolation=cv2.INTER_AREA) / np.maximum(share, 1e-12)
+    removed = share <= 0
+    if removed.any():
+        mean = _solved(np.where(removed, 0, mean).astype(np.float32), removed, spread)
+    return np.asarray(cv2.resize(mean, (plane.shape[1], plane.shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def road(sight: Sight, heat: np.ndarray, score: Score, shares: Sequence[float] = SHARES, seed: int = 0) -> float:
