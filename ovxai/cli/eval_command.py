@@ -34,7 +34,7 @@ _WHAT = (
     click.option("--images", type=click.Path(path_type=Path), metavar="DIR",
                  help="Where the pictures are, if not beside the annotations."),
     click.option("--names", type=click.Path(path_type=Path), metavar="FILE",
-                 help="Lines 'name in DATA = class of the model', for names that differ."),
+                 help="Lines `class of the annotations = class of the model`, where they differ; - leaves one out."),
     click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), help="Of plain models; repeatable."),
     click.option("--target-layer", "layers", multiple=True, metavar="NAME", help="Of plain models, one column each; repeatable."),
     click.option("--precision", "precisions", multiple=True, type=click.Choice(["default", "f32", "f16", "bf16"]),

@@ -19,8 +19,8 @@ from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
     from ovxai.annotations import AnnotationSet
-    from ovxai.evaluation.truth import GroundTruth
     from ovxai.evaluation.host import HostExplainer
+    from ovxai.evaluation.truth import GroundTruth
     from ovxai.explainer import Explainer
     from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.feed.sources import Broken, Source
