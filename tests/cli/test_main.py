@@ -18,7 +18,11 @@ CLI = Path(sys.modules["ovxai.cli.main"].__file__ or "").parent
 
 def test_commands_are_listed_in_the_order_of_a_users_way() -> None:
     listed = re.findall(r"^  (\w+)  ", call("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    assert listed == list(COMMANDS) == ["insert", "run", "inspect", "verify", "strip", "quantize", "bench", "eval", "compare", "demo"]
+    assert (
+        listed
+        == list(COMMANDS)
+        == ["insert", "run", "inspect", "verify", "strip", "quantize", "bench", "eval", "compare", "demo"]
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
