@@ -26,6 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from ovxai.annotations import match_names  # noqa: E402
 from ovxai.errors import OvxaiError  # noqa: E402
 from ovxai.evaluation import energy, energy_over_area, pointing  # noqa: E402
 from ovxai.explainer import Explainer  # noqa: E402
@@ -35,11 +36,6 @@ from ovxai.metadata import ModelInfo  # noqa: E402
 from ovxai.runtime.config import ExplainConfig  # noqa: E402
 from ovxai.runtime.feed.images import read_image  # noqa: E402
 
-#: Names of the annotation files that COCO calls otherwise.
-COCO_NAME = {
-    "diningtable": "dining table", "pottedplant": "potted plant", "sofa": "couch",
-    "tvmonitor": "tv", "aeroplane": "airplane", "motorbike": "motorcycle",
-}  # fmt: skip
 CHOICES = [(activation, levels) for activation in ("softmax", "sigmoid") for levels in ("mean", "max")]
 #: Parts of the picture that a box may cover: smaller ones are less than a cell, larger ones prove nothing.
 SMALLEST, LARGEST = 0.01, 0.8
@@ -102,14 +98,13 @@ def annotated(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 def regions(lines: list[str], labels: tuple[str, ...], shape: tuple[int, int]) -> dict[int, np.ndarray]:
     """Class index -> [H, W] bool, the part of the picture of size `shape` that its boxes cover."""
     found: dict[int, np.ndarray] = {}
-    for line in lines:
-        *words, left, top, right, bottom = line.split()
-        name = " ".join(words)
-        name = name if name in labels else COCO_NAME.get(name, name)
+    index = match_names([line.rsplit(maxsplit=4)[0] for line in lines if line.split()], labels).index
+    for line in filter(None, map(str.strip, lines)):
+        name, left, top, right, bottom = line.rsplit(maxsplit=4)
         x1, y1, x2, y2 = (int(float(corner)) for corner in (left, top, right, bottom))
         share = (x2 - x1) * (y2 - y1) / (shape[0] * shape[1])
-        if name in labels and SMALLEST <= share <= LARGEST:
-            region = found.setdefault(labels.index(name), np.zeros(shape, bool))
+        if name in index and SMALLEST <= share <= LARGEST:
+            region = found.setdefault(index[name], np.zeros(shape, bool))
             region[max(0, y1) : y2, max(0, x1) : x2] = True
     return found
 

@@ -11,6 +11,9 @@ from ovxai.errors import AnnotationError
 
 #: In a file of names: this class of the data is left out on purpose.
 LEFT_OUT = "-"
+#: What Pascal VOC and COCO call otherwise, either way.
+_SAME = (("aeroplane", "airplane"), ("motorbike", "motorcycle"), ("sofa", "couch"), ("tvmonitor", "tv"))
+_OTHERWISE = {**dict(_SAME), **{b: a for a, b in _SAME}}
 _SEPARATOR = re.compile(r"\s*(?:\t|=>|->|=|:)\s*")
 
 
@@ -31,8 +34,9 @@ class NameMatch:
 def match_names(classes: Iterable[str], model_labels: Sequence[str], names_file: Path | None = None) -> NameMatch:
     """Match the names of data to a model's labels, by index in `model_labels`.
 
-    Case, spaces, underscores, hyphens don't matter. A label that is a list of synonyms with commas between, as
-    WordNet's are, answers to each of them; a synonym that several labels share, to none.
+    Case, spaces, underscores, hyphens don't matter, and Pascal VOC's names find COCO's where the two differ. A label
+    that is a list of synonyms with commas between, as WordNet's are, answers to each of them; a synonym that several
+    labels share, to none.
     names_file: lines `name of the data = label or index of the model` (also with : -> or a tab between), for what no
     rule can know; `-` leaves a class out.
 
@@ -45,7 +49,7 @@ def match_names(classes: Iterable[str], model_labels: Sequence[str], names_file:
     unmatched, left_out, notes = [], [], []
     for name in dict.fromkeys(classes):
         key = plain(name)
-        found = given[key] if key in given else known.get(key)
+        found = given[key] if key in given else known.get(key, known.get(_OTHERWISE.get(key, key)))
         if key in given and found is None:
             left_out.append(name)
         elif found is not None:

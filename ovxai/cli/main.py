@@ -12,10 +12,11 @@ from ovxai.version import __version__
 
 @dataclass(frozen=True)
 class Entry:
-    """A command before it is loaded: its module, where it goes by its own name, and its line in `ovxai --help`."""
+    """A command before it is loaded: its module, its line in `ovxai --help`, and what it is called there, if not by its name."""
 
     module: str
     line: str
+    function: str = ""
 
 
 COMMANDS = {
@@ -26,6 +27,7 @@ COMMANDS = {
     "strip": Entry("insertion_commands", "Give the plain model back."),
     "quantize": Entry("quantize_command", "INT8 by NNCF, explanation kept exact."),
     "bench": Entry("checking_commands", "Plain against explained: latency, throughput, memory."),
+    "eval": Entry("eval_command", "How good are the maps: figures on annotated data, and better than what.", "evaluate"),
     "compare": Entry("compare_command", "Two models, methods or precisions on the same pictures, side by side."),
     "demo": Entry("run_command", "The whole way on the model and photo that ship with the package."),
 }
@@ -42,7 +44,8 @@ class LazyGroup(click.Group):
         """The command called `name`; None where there is none."""
         if name not in COMMANDS:
             return None
-        found = getattr(importlib.import_module(f"ovxai.cli.{COMMANDS[name].module}"), name)
+        entry = COMMANDS[name]
+        found = getattr(importlib.import_module(f"ovxai.cli.{entry.module}"), entry.function or name)
         return found if isinstance(found, click.Command) else None
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -63,6 +63,9 @@ LABELS = click.option(
 )
 LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar="N",
                              help="How many classes without a name come first, such as 1 for a background.")  # fmt: skip
+MASK_COUNT = click.option("--masks", type=click.IntRange(1), default=600, show_default=True, metavar="N",
+                          help="How often rise and d-rise ask the model; aise asks a tenth as often.")  # fmt: skip
+SEED = click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
 SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.

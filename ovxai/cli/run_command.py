@@ -14,16 +14,21 @@ import click
 
 from ovxai.cli.annotated import TRUTH, ground_truth, tell_truth, with_annotations
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
-from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MODEL, TRUST, with_options
+from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MASK_COUNT, MODEL, SEED, TRUST, with_options
 from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
     from ovxai.annotations import AnnotationSet
+    from ovxai.evaluation.host import HostExplainer
     from ovxai.evaluation.truth import GroundTruth
     from ovxai.explainer import Explainer
+    from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
     from ovxai.runtime.write.report import Report
+
+#: As `ovxai.evaluation.host.HOST_METHODS` has them; spelt out so that --help needs no OpenVINO.
+HOST_METHODS = ("rise", "occlusion", "aise", "d-rise")
 
 _WHAT = (
     click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
@@ -35,6 +40,11 @@ _WHAT = (
                       "models and detectors, else 0.3]"),
     click.option("--input", "inputs", multiple=True, metavar="NAME=FILE",
                  help="What to feed to an input beside the picture: a picture or .npy file; repeatable."),
+    click.option("--method", type=click.Choice(HOST_METHODS),
+                 help="Maps from outside of the model, by asking it hundreds of times: for models into which nothing can be "
+                      "inserted.  [default: the model's own maps]"),
+    MASK_COUNT,
+    SEED,
     LABELS,
     LABELS_OFFSET,
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
@@ -84,6 +94,9 @@ class RunOptions:
     classes: tuple[str, ...]
     threshold: float | None
     inputs: tuple[str, ...]
+    method: str | None
+    masks: int
+    seed: int
     labels: Path | None
     labels_offset: int | None
     recursive: bool
@@ -119,11 +132,8 @@ class RunOptions:
     def settings(self) -> dict[str, object]:
         """What made the maps look as they do, as plain JSON values."""
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-        return {
-            name: value
-            for name, value in plain.items()
-            if value not in (None, ()) and name not in ("recursive", "force", "trust", "self_check")
-        }
+        silent = {"recursive", "force", "trust", "self_check", *(() if self.method else ("masks", "seed"))}
+        return {name: value for name, value in plain.items() if value not in (None, ()) and name not in silent}
 
 
 @click.command()
@@ -219,8 +229,8 @@ def _explain(
 
 
 def _listed(
-    result: RunResult, model: Path, explainer: Explainer, out: Path, options: RunOptions, report: Report | None,
-    truth: GroundTruth | None,
+    result: RunResult, model: Path, explainer: Explainer | HostExplainer, out: Path, options: RunOptions,
+    report: Report | None, truth: GroundTruth | None,
 ) -> tuple[Path | None, Path | None]:  # fmt: skip
     """Write report and manifest of what was done; None for what there is nothing to say in.
 
@@ -245,7 +255,7 @@ def _listed(
     return manifest, page
 
 
-def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -> Explainer:
+def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -> Explainer | HostExplainer:
     from ovxai.explainer import Explainer
     from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.feed.beside import parse_given
@@ -255,6 +265,8 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
         target=options.target, classes=options.classes, postprocess=options.postprocess, threshold=options.threshold,
         opacity=options.opacity, colormap=options.colormap, interpolation=options.interpolation, style=options.style,
     )  # fmt: skip
+    if options.method is not None:
+        return _host_explainer(model, options.method, config, options)
     alone = len(found) == 1 and isinstance(found[0], Source) and found[0].kind == "image"
     return Explainer(
         model, config, options.device, hint=options.hint or ("latency" if alone else "throughput"),
@@ -264,6 +276,25 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
         inputs=parse_given(options.inputs),
+    )  # fmt: skip
+
+
+def _host_explainer(model: Path, method: str, config: ExplainConfig, options: RunOptions) -> HostExplainer:
+    from ovxai.evaluation.baselines import Effort
+    from ovxai.evaluation.columns import Subject
+    from ovxai.evaluation.host import HostExplainer
+    from ovxai.labels import given_labels
+    from ovxai.runtime.feed.engine import DeviceOptions
+    from ovxai.runtime.feed.preprocess import PreprocessOptions
+
+    feeding = PreprocessOptions(
+        options.mean, options.scale_values, options.resize_type, options.pad_value, options.reverse_input_channels,
+        options.input_size,
+    )  # fmt: skip
+    return HostExplainer(
+        Subject(model, given_labels(options.labels), options.labels_offset, options.trust), method, config,
+        DeviceOptions(options.device, hint="throughput", precision=options.precision, cache_dir=options.cache_dir),
+        feeding, Effort(options.masks, options.seed),
     )  # fmt: skip
 
 

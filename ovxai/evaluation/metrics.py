@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from ovxai.errors import OptionError
 
 #: A map whose values differ by less than this part of the largest carries no evidence.
 NO_EVIDENCE = 1e-6
+#: Of the pointing game as published, in pixels.
+PUBLISHED_TOLERANCE = 15.0
 
 
 class Answer(Protocol):
@@ -123,22 +126,28 @@ def energy_over_area(shares: Sequence[float], areas: Sequence[float]) -> float:
     return float(np.mean(shares) / np.mean(areas))
 
 
-def pointing(heat: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether the map's peak lies inside the annotated region; a flat map has no peak and never hits.
+def pointing(heat: np.ndarray, inside: np.ndarray, tolerance: float = 0.0) -> float:
+    """Whether the map's peak lies inside the annotated region: 1 or 0; of several equal peaks, the share that do.
 
-    heat: [H, W], in any units, at the picture's size; of several equal peaks the first counts, row by row.
-    inside: [H, W] bool, the region of all objects of the map's class. The share of hits over all maps is the
-    pointing game's accuracy.
+    heat: [H, W], in any units, at the picture's size; a flat map has no peak and never hits. inside: [H, W] bool, the
+    region of all objects of the map's class. tolerance: pixels around the region that still count. The mean over all
+    maps is the pointing game's accuracy.
 
-    Zhang et al., "Top-down Neural Attention by Excitation Backprop" (arXiv 1608.00507), without its tolerance of
-    15 pixels around the region.
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop" (arXiv 1608.00507); its tolerance is
+    `PUBLISHED_TOLERANCE`.
 
     Raises:
         OptionError: two shapes.
     """
     _check(heat, inside)
-    peak = int(heat.argmax())
-    return bool(inside.flat[peak]) and bool(heat.flat[peak] > heat.min())
+    top = heat.max()
+    if not top > heat.min() or not inside.any():
+        return 0.0
+    peaks = heat == top
+    if not tolerance:
+        return float(inside[peaks].mean())
+    away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return float((away[peaks] <= tolerance).mean())
 
 
 def _check(heat: np.ndarray, inside: np.ndarray) -> None:

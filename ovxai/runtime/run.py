@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -15,7 +15,6 @@ from ovxai.runtime.config import MOST_PIXELS, ExplainConfig
 from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import ARRAY_SUFFIX, check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
-from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
 from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Ledger
@@ -24,6 +23,14 @@ from ovxai.runtime.write.report import Report
 from ovxai.runtime.write.video import VideoFile
 
 B = TypeVar("B")
+Made_co = TypeVar("Made_co", covariant=True)
+
+
+class Works(Protocol[Made_co]):
+    """The stages, ready to run; `ovxai.runtime.pipeline.Pipeline` is one."""
+
+    def run(self, items: Iterable[Frame | Broken], /) -> Generator[Made_co | Broken, None, None]:
+        """What was made of every picture, in order; a broken one stands in its place as `Broken`."""
 
 
 class Explains(Protocol):
@@ -39,7 +46,7 @@ class Explains(Protocol):
     def channels(self) -> int:
         """Of the pictures that the model takes: 3 (RGB), 4 (RGBA), or what no picture file holds."""
 
-    def pipeline(self, finish: Callable[[Frame, Explanation], B]) -> Pipeline[B]:
+    def pipeline(self, finish: Callable[[Frame, Explanation], B]) -> Works[B]:
         """The stages from a frame to what `finish` makes of its explanation."""
 
 

@@ -18,7 +18,11 @@ CLI = Path(sys.modules["ovxai.cli.main"].__file__ or "").parent
 
 def test_commands_are_listed_in_the_order_of_a_users_way() -> None:
     listed = re.findall(r"^  (\w+)  ", call("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    assert listed == list(COMMANDS) == ["insert", "run", "inspect", "verify", "strip", "quantize", "bench", "compare", "demo"]
+    assert (
+        listed
+        == list(COMMANDS)
+        == ["insert", "run", "inspect", "verify", "strip", "quantize", "bench", "eval", "compare", "demo"]
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -42,11 +46,12 @@ def test_one_text_per_shared_option() -> None:
     several = {option for option, found in texts.items() if len(found) > 1}
     assert several == {
         "--output", "--output-model", "--precision", "--batch", "--force", "--class", "--threshold", "--opacity",
+        "--method", "--target-layer", "--target", "--limit", "--data", "--seed",
     }  # fmt: skip
 
 
 def test_a_command_that_is_not_there() -> None:
-    for name in ("eval", "explain"):
+    for name in ("evaluate", "explain"):
         done = call(name)
         assert done.exit_code == 2 and f"No such command '{name}'" in done.stderr
 

@@ -40,18 +40,32 @@ def test_energy_over_area_is_mean_over_mean():
     assert energy_over_area([0.5, 0.7], [0.1, 0.3]) == pytest.approx(3.0)
 
 
-@pytest.mark.parametrize("inside, hit", [(PEAK, True), (LEFT, False), (~PEAK, False)])
+@pytest.mark.parametrize("inside, hit", [(PEAK, 1.0), (LEFT, 0.0), (~PEAK, 0.0)])
 def test_pointing_asks_for_the_peak(inside, hit):
-    assert pointing(HEAT, inside) is hit
+    assert pointing(HEAT, inside) == hit
 
 
-def test_the_first_of_equal_peaks_counts():
-    heat = np.array([[0, 5, 0], [0, 0, 5]])
-    assert pointing(heat, heat * np.array([[1], [0]]) > 0) and not pointing(heat, heat * np.array([[0], [1]]) > 0)
+def test_of_equal_peaks_the_share_counts():
+    heat = np.array([[0, 5, 0], [5, 0, 5]])
+    assert pointing(heat, heat * np.array([[1], [0]]) > 0) == pytest.approx(1 / 3)
+    assert pointing(heat, heat * np.array([[0], [1]]) > 0) == pytest.approx(2 / 3)
+    assert pointing(heat, heat > 0) == 1.0
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 2.5, 15.0])
+def test_the_tolerance_is_a_distance_in_pixels(tolerance):
+    """Against every pair of peak and pixel of the region."""
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        heat, inside = random.integers(0, 4, (17, 23)), random.random((17, 23)) > 0.97
+        spots, peaks = np.argwhere(inside), np.argwhere(heat == heat.max())
+        near = [len(spots) > 0 and np.hypot(*(spots - peak).T).min() <= tolerance for peak in peaks]
+        assert pointing(heat, inside, tolerance) == pytest.approx(np.mean(near))
 
 
 def test_a_flat_map_points_nowhere():
     assert not pointing(np.ones((2, 3)), np.ones((2, 3), bool))
+    assert not pointing(np.ones((2, 3)), np.ones((2, 3), bool), 15)
 
 
 @pytest.mark.parametrize("call", [

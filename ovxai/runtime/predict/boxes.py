@@ -41,13 +41,15 @@ class Instances:
 class Raw:
     """What a model handed out for one picture: name -> array without batch axis, and where the picture lay.
 
-    columns: what the outputs should hold, for messages.
+    columns: what the outputs should hold, for messages. only: every candidate with its score for this class is wanted,
+    before any suppression; None: each with its best class, after it.
     """
 
     outputs: Outputs
     facts: ModelFacts
     geometry: Geometry
     columns: str = ""
+    only: int | None = None
 
     @property
     def classes(self) -> int | None:

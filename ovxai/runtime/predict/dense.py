@@ -67,7 +67,7 @@ def _with_prototypes(rows: np.ndarray, scores: np.ndarray, prototypes: np.ndarra
     """rows: a box first, mask coefficients last. prototypes: [M, h, w]."""
     boxes = corners_of(_dense_pixels(rows[:, :4], raw.geometry))
     kept = _kept(boxes, scores, raw)
-    found = _chosen(boxes, scores, kept)
+    found = _chosen(boxes, scores, kept, raw)
     return replace(found, masks=mixer(found, rows[kept, -len(prototypes) :], prototypes, raw))
 
 
@@ -145,20 +145,22 @@ def _cells(height: int, width: int, stride: int) -> np.ndarray:
 
 def _best(boxes: np.ndarray, scores: np.ndarray, raw: Raw) -> Instances:
     """boxes: [P, 4]. scores: [P, K]. What is left of them, the best class each."""
-    return _chosen(boxes, scores, _kept(boxes, scores, raw))
+    return _chosen(boxes, scores, _kept(boxes, scores, raw), raw)
 
 
 def _kept(boxes: np.ndarray, scores: np.ndarray, raw: Raw) -> np.ndarray:
-    """Rows that survive."""
+    """Rows that survive; every one, where all candidates for one class are asked for."""
     if not scores.size:
         return np.zeros(0, int)
+    if raw.only is not None:
+        return np.arange(len(scores))
     return suppress(boxes, scores.argmax(axis=1), scores.max(axis=1), _FLOOR, raw.facts.info.iou_threshold or _IOU)
 
 
-def _chosen(boxes: np.ndarray, scores: np.ndarray, rows: np.ndarray) -> Instances:
+def _chosen(boxes: np.ndarray, scores: np.ndarray, rows: np.ndarray, raw: Raw) -> Instances:
     if not rows.size:
         return Instances(np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, np.float32), origin=rows)
-    labels = scores[rows].argmax(axis=1)
+    labels = scores[rows].argmax(axis=1) if raw.only is None else np.full(len(rows), raw.only)
     return Instances(boxes[rows], labels, scores[rows, labels], origin=rows)
 
 

@@ -100,6 +100,31 @@ def read_facts(model: ov.Model, labels: tuple[str, ...] | None = None, offset: i
     )
 
 
+def guessed_classifier(
+    model: ov.Model, labels: tuple[str, ...] | None = None, offset: int | None = None
+) -> ModelFacts | None:  # fmt: skip
+    """Facts of a plain model that has one output, of [N, classes] numbers; None of any other.
+
+    Scores that a softmax or a sigmoid made stand as they are; of others a softmax is taken, of a multi-label model a sigmoid.
+    """
+    if len(model.outputs) != 1 or not model.outputs[0].get_element_type().is_real():
+        return None
+    shape = list(model.outputs[0].get_partial_shape()) if not model.outputs[0].get_partial_shape().rank.is_dynamic else []
+    sides = [side.get_length() if side.is_static else None for side in shape]
+    if len(sides) < 2 or sides[1] is None or sides[1] < 2 or any(side != 1 for side in sides[2:]):
+        return None
+    info, name = ModelInfo.read(model), _output_name(model.outputs[0], 0)
+    maker = model.outputs[0].get_node().input_value(0).get_node().get_type_name()
+    due = "none" if maker in ("Softmax", "Sigmoid") else "sigmoid" if info.multilabel else "softmax"
+    explained = ExplainedInfo(
+        version="", task=CLASSIFICATION, method="", target_layers=(), num_classes=sides[1], score_output=name,
+        score_activation=due, prediction_format="scores",
+    )  # fmt: skip
+    names, notes = class_names(labels, info.labels, sides[1], CLASSIFICATION, None, offset)
+    title = model.get_friendly_name()
+    return ModelFacts(title, explained, info, (name,), (name,), frozenset((name,)), None, names, notes=notes)
+
+
 def _output_name(port: ov.Output, index: int) -> str:
     names = port.get_names()
     ours = [name for name in EXTRA_OUTPUTS if name in names]

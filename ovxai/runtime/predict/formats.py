@@ -109,14 +109,7 @@ def objects(outputs: Outputs, facts: ModelFacts, geometry: Geometry, threshold: 
     Raises:
         UnsupportedModelError: the outputs are not what `prediction_format` says.
     """
-    form = FORMATS[facts.explained.prediction_format]
-    if form.objects is None:
-        return ()
-    explained = facts.explained
-    if explained.network_size is not None:
-        geometry = geometry.within(MapFrame(explained.network_frame)).at_size(explained.network_size)
-    found = form.objects(Raw(outputs, facts, geometry, form.columns))
-    corners = None if found.boxes is None else geometry.boxes_to_source(found.boxes)
+    found, corners = _read(outputs, facts, geometry)
     order = np.argsort(-found.scores, kind="stable")
     return tuple(
         Prediction(
@@ -129,6 +122,34 @@ def objects(outputs: Outputs, facts: ModelFacts, geometry: Geometry, threshold: 
         for i in order
         if found.scores[i] > threshold and found.labels[i] >= 0
     )
+
+
+def candidates(
+    outputs: Outputs, facts: ModelFacts, geometry: Geometry, class_index: int
+) -> tuple[np.ndarray | None, np.ndarray]:  # fmt: skip
+    """Every box that a detector considers, before suppression, where it leaves that to others: ([P, 4], [P]).
+
+    Boxes are x1, y1, x2, y2 in pixels of the source picture, None where they can't be read; scores, of the class, 0..1.
+
+    Raises:
+        UnsupportedModelError: the outputs are not what `prediction_format` says.
+    """
+    found, corners = _read(outputs, facts, geometry, only=class_index)
+    own = found.labels == class_index
+    return None if corners is None else corners[own], np.asarray(found.scores[own], np.float64)
+
+
+def _read(
+    outputs: Outputs, facts: ModelFacts, geometry: Geometry, only: int | None = None
+) -> tuple[Instances, np.ndarray | None]:  # fmt: skip
+    """What is found, and its boxes in pixels of the source picture."""
+    form, explained = FORMATS[facts.explained.prediction_format], facts.explained
+    if form.objects is None:
+        return Instances(None, np.zeros(0, int), np.zeros(0, np.float32)), None
+    if explained.network_size is not None:
+        geometry = geometry.within(MapFrame(explained.network_frame)).at_size(explained.network_size)
+    found = form.objects(Raw(outputs, facts, geometry, form.columns, only))
+    return found, None if found.boxes is None else geometry.boxes_to_source(found.boxes)
 
 
 def _box(corners: np.ndarray) -> Box:

@@ -54,10 +54,10 @@ class Page:
             "policy": _policy(script, style, self.embedded),
             "style": style,
             "script": script,
-            "title": _escaped(f"{name}: maps of {_count(self.count, 'picture')}"),
-            "brief": _escaped(", ".join(filter(None, (self.facts.explained.task, self.facts.explained.method)))),
+            "title": escaped(f"{name}: maps of {_count(self.count, 'picture')}"),
+            "brief": escaped(", ".join(filter(None, (self.facts.explained.task, self.facts.explained.method)))),
             "facts": _facts_table(_facts(self.facts, self.model, self.settings, self.command)),
-            "where": _escaped(self.where),
+            "where": escaped(self.where),
             "failed": _failures(self.failed),
             "page": to_json({
                 "colormaps": {colormap: to_base64(table(colormap)) for colormap in COLORMAPS},
@@ -68,6 +68,18 @@ class Page:
         }  # fmt: skip
         head, tail = _text("page.html").split("{{cards}}")
         return _fill(head, parts), _fill(tail, parts)
+
+
+def still_page(title: str, body: str, style: str = "") -> str:
+    """A page of its own without script, in the report's clothes. title: text. body: markup, safe already. style: more CSS."""
+    whole = _text("style.css") + style
+    return (
+        '<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy("", whole, True)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        f'<title>{escaped(title)}</title>\n<link rel="icon" href="data:,">\n<style>{whole}</style>\n</head>\n<body>\n'
+        f'<header class="top"><h1>{escaped(title)}</h1></header>\n{body}\n</body>\n</html>\n'
+    )
 
 
 def _facts(facts: ModelFacts, model: str, settings: Mapping[str, Any], command: str) -> dict[str, str]:
@@ -109,13 +121,13 @@ def _threshold(settings: Mapping[str, Any]) -> str:
 
 
 def _facts_table(facts: dict[str, str]) -> str:
-    return "\n".join(f"<div><dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd></div>" for name, value in facts.items())
+    return "\n".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in facts.items())
 
 
 def _failures(failed: Sequence[tuple[str, str]]) -> str:
     if not failed:
         return ""
-    lines = [f"<li>{_escaped(reason)}</li>" for _, reason in failed[:_MOST_FAILURES]]
+    lines = [f"<li>{escaped(reason)}</li>" for _, reason in failed[:_MOST_FAILURES]]
     if len(failed) > _MOST_FAILURES:
         lines.append(f"<li>and {len(failed) - _MOST_FAILURES} more; manifest.json lists them</li>")
     summary = f"{_count(len(failed), 'source')} could not be explained"
@@ -161,7 +173,7 @@ def to_json(value: object) -> str:
     return text.to_json(value, compact=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _escaped(words: str) -> str:
+def escaped(words: str) -> str:
     """Names as they may stand in a page: no markup, bytes that are no UTF-8 and control characters as escapes."""
     return html.escape(text.printable(words))
 

@@ -1,0 +1,160 @@
+"""Pictures explained from outside of the model, for `ovxai run`: by asking it about changed pictures, again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+
+from ovxai.errors import OptionError
+from ovxai.evaluation.baselines import BASELINES, Effort
+from ovxai.evaluation.columns import Subject, open_judge
+from ovxai.evaluation.judge import Target
+from ovxai.evaluation.shapes import unit_map
+from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
+from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.feed.engine import DeviceOptions
+from ovxai.runtime.feed.geometry import fit
+from ovxai.runtime.feed.images import to_display
+from ovxai.runtime.feed.preprocess import PreprocessOptions
+from ovxai.runtime.feed.sources import Broken, Frame
+from ovxai.runtime.predict.formats import Prediction
+from ovxai.runtime.predict.labels import find_class
+from ovxai.runtime.predict.select import best_scores
+from ovxai.runtime.show.picture_maps import Key
+
+B = TypeVar("B")
+#: The methods of `ovxai run --method`.
+HOST_METHODS = tuple(name for name, one in BASELINES.items() if one.asks)
+#: Longer side of the maps that are handed on.
+_SIDE = 224
+
+
+class HostExplainer:
+    """Explains pictures of any model whose predictions can be read, at the price of many inferences per picture.
+
+    config: what is explained, and how it is shown; target image is not possible. facts: what the model says of itself.
+    notes: lines for the person who runs it, what a picture costs among them.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        method: str,
+        config: ExplainConfig,
+        options: DeviceOptions,
+        feeding: PreprocessOptions,
+        effort: Effort,
+    ) -> None:
+        """method: one of `HOST_METHODS`. options: their batch is not used.
+
+        Raises:
+            OptionError: the method, the target or a class does not fit the model. UnsupportedModelError: its predictions
+            can't be read.
+        """
+        self.config = config
+        self._judge, _, notes = open_judge(subject, options, feeding)
+        self._baseline, self._effort = BASELINES[method], effort
+        if self._baseline.boxes and self._judge.classifies:
+            raise OptionError(
+                f"method {method} explains boxes, and {self._judge.facts.name} finds none; choose rise or occlusion"
+            )
+        if config.target == TargetExplainGroup.IMAGE and not config.classes:
+            raise OptionError(f"target image: {method} explains classes; choose predictions or all, or --class")
+        explained = replace(self._judge.facts.explained, method=f"{method} (on the host)", target_layers=(), mask="", collapse="")
+        self.facts = replace(self._judge.facts, explained=explained)
+        count = explained.num_classes or len(self.facts.names)
+        self._classes = tuple(find_class(one, self.facts.names, count) for one in config.classes)
+        self._all = tuple(range(count))
+        own = self.facts.info.confidence_threshold
+        self._threshold = config.threshold if config.threshold is not None else own if own is not None else effort.threshold
+        self.notes: tuple[str, ...] = (*notes, *self._judge.notes, self._cost(method))
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.facts.name
+
+    @property
+    def channels(self) -> int:
+        """Of the pictures that the model takes."""
+        return self._judge.channels
+
+    def _cost(self, method: str) -> str:
+        """What a picture costs, from one picture of nothing that is asked about a few times."""
+        view = self._judge.view(np.zeros((_SIDE, _SIDE, self.channels), np.uint8))
+        target = [Target(0)]
+        self._judge.scores([view.sight.tensor] * 8, view, target)
+        begin = time.perf_counter()
+        self._judge.scores([view.sight.tensor] * 24, view, target)
+        each = (time.perf_counter() - begin) / 24
+        count = {"occlusion": 800, "aise": max(12, self._effort.masks // 10)}.get(method, self._effort.masks)
+        cost = f"about {count} inferences per picture, {count * each:.1f} s here"
+        return f"{method} on the host: {cost}; the model itself is not changed"
+
+    def __call__(self, pixels: np.ndarray, source: str | None = None) -> Explanation:
+        """Explain one picture. pixels: [H, W, channels] u8."""
+        view = self._judge.view(pixels, source)
+        predictions = self._judge.predictions(view, self._threshold)
+        targets = self._targets(predictions)
+        scores = self._judge.scores([view.sight.tensor], view, [Target(t.class_index) for t in targets])[0] if targets else []
+        maps = self._baseline.make(self._judge, view, targets, self._effort) if targets else []
+        raw: dict[Key, np.ndarray] = {t.class_index: _grey(view.on_picture(unit_map(one))) for t, one in zip(targets, maps)}
+        size = (pixels.shape[0], pixels.shape[1])
+        return Explanation(
+            raw_maps=raw,
+            labels={target.class_index: self.facts.label(target.class_index) for target in targets},
+            scores={**{t.class_index: float(s) for t, s in zip(targets, scores)}, **best_scores(predictions)},
+            predictions=predictions,
+            target=self.config.target,
+            config=self.config,
+            picture=to_display(pixels),
+            geometry=fit(size, size, "standard"),
+            source=source,
+        )
+
+    def _targets(self, predictions: tuple[Prediction, ...]) -> list[Target]:
+        """One per class; methods of boxes explain its surest one."""
+        if self._classes or self.config.target == TargetExplainGroup.ALL:
+            return [Target(one) for one in dict.fromkeys(self._classes or self._all)]
+        best: dict[int, Target] = {}
+        for one in predictions:
+            best.setdefault(one.class_index, Target(one.class_index, one.box if self._baseline.boxes else None))
+        return list(best.values())
+
+    def pipeline(self, finish: Callable[[Frame, Explanation], B]) -> HostPipeline[B]:
+        """Picture after picture: the model is busy with each by itself."""
+        return HostPipeline(self, finish)
+
+
+@dataclass(frozen=True)
+class HostPipeline(Generic[B]):
+    """What `ovxai.runtime.run.Run` drives: frames in, what `finish` makes of their explanations out, in order."""
+
+    explain: HostExplainer
+    finish: Callable[[Frame, Explanation], B]
+
+    def run(self, items: Iterable[Frame | Broken]) -> Generator[B | Broken, None, None]:
+        """What `finish` returns for every picture; a broken one stands in its place as `Broken`."""
+        for item in items:
+            if isinstance(item, Broken):
+                yield item
+                continue
+            try:
+                made = self.finish(item, self.explain(item.load(self.explain.channels), item.source))
+            except Exception as error:
+                yield Broken.of(item.source, error)
+            else:
+                yield made
+
+
+def _grey(heat: np.ndarray) -> np.ndarray:
+    """[H, W] 0..1 -> u8, at most `_SIDE` a side."""
+    height, width = heat.shape
+    factor = min(1.0, _SIDE / max(height, width))
+    small = cv2.resize(heat, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA)
+    return np.asarray(np.rint(255 * unit_map(small)), np.uint8)

@@ -1,0 +1,66 @@
+"""`ovxai run --method`: maps from outside of the model, marked as such, also where nothing can be inserted."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as op
+
+from helpers.cli import call, is_one_line
+
+
+@pytest.fixture
+def shapes(fixtures_folder):
+    folder = fixtures_folder / "shapes"
+    if not (folder / "test").exists():
+        pytest.skip("the shapes world has no test pictures; scripts/make_fixtures.py draws them")
+    return folder
+
+
+@pytest.mark.parametrize("model, picture, method", [("cnn", "cls_00", "rise"), ("detector", "det_00", "d-rise")])
+def test_maps_of_the_host_are_files_like_all_others(shapes, tmp_path, model, picture, method):
+    source = shapes / "test" / f"{picture}.png"
+    done = call("run", shapes / f"{model}.xml", source, "-o", tmp_path, "--method", method, "--masks", 40, "--npy")
+    assert done.exit_code == 0, done.stderr
+    assert f"{method} on the host: about 40 inferences per picture" in done.stderr
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert method in json.dumps(manifest["model"]) and manifest["settings"]["masks"] == 40
+    arrays = sorted(tmp_path.rglob("*.npy"))
+    assert arrays and all(np.load(path).max() == 255 for path in arrays)
+    assert list((tmp_path / "saliency_map").glob("*_overlay.png")) and (tmp_path / "report.html").exists()
+
+
+def test_a_model_into_which_nothing_can_be_inserted(tmp_path):
+    """Its scores come of sums over rows and columns of the picture itself: there is no feature map."""
+    picture = op.parameter([1, 3, 32, 32], np.float32, name="image")
+    flat = op.reshape(picture, np.array([1, 3072]), False)
+    weights = np.zeros((3072, 3), np.float32)
+    weights.reshape(3, 32, 32, 3)[0, :16, :16, 1] = 5e-5  # class 1: red, above, on the left
+    weights.reshape(3, 32, 32, 3)[0, 16:, 16:, 2] = 1e-5
+    scores = op.matmul(flat, weights, False, False)
+    ov.save_model(ov.Model([op.result(scores)], [picture], "linear"), tmp_path / "linear.xml")
+    bright = np.zeros((64, 64, 3), np.uint8)
+    bright[:32, :32] = 255
+    cv2.imwrite(str(tmp_path / "corner.png"), bright)
+    refused = call("run", tmp_path / "linear.xml", tmp_path / "corner.png", "-o", tmp_path / "own")
+    assert refused.exit_code == 1
+    done = call("run", tmp_path / "linear.xml", tmp_path / "corner.png", "-o", tmp_path / "host", "--method", "occlusion",
+                "--class", 1, "--npy", "--no-postprocess")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "taken for a classifier by its one output of scores" in done.stderr
+    (array,) = (tmp_path / "host").rglob("*.npy")
+    heat = np.load(array).astype(float)
+    half = heat.shape[0] // 2
+    assert heat[:half, :half].mean() > 3 * max(heat[half:, half:].mean(), 1)
+
+
+def test_what_does_not_go_together_is_one_line(shapes, tmp_path):
+    source = shapes / "test" / "cls_00.png"
+    wrong = call("run", shapes / "cnn.xml", source, "-o", tmp_path, "--method", "d-rise")
+    assert is_one_line(wrong, "d-rise", "rise or occlusion")
+    image = call("run", shapes / "cnn.xml", source, "-o", tmp_path, "--method", "rise", "--target", "image")
+    assert is_one_line(image, "target image")
