@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.predict.facts import ModelFacts, read_facts
 from ovxai.runtime.predict.select import settle
 
+Model: TypeAlias = ov.Model | str | Path
 B = TypeVar("B")
 #: A path, or pixels: an array, a PIL picture, or a tensor [H, W, C].
 Picture = np.ndarray | str | Path | npt.ArrayLike | SharesArray
@@ -45,8 +47,8 @@ class Explainer:
 
     def __init__(
         self,
-        model: ov.Model | str | Path,
-        config: ExplainConfig | None = None,
+        model: Model | tuple[Model, Model],
+        config: ExplainConfig | Mapping[str, Any] | None = None,
         device: str = "CPU",
         *,
         hint: str = "latency",
@@ -68,8 +70,9 @@ class Explainer:
         """Read, where need be explain, and compile a model.
 
         model: an explained or plain `ov.Model`, or the path of one. A plain model is explained in memory
-            first, which is logged and stands in `notes`. The argument is not changed.
-        config: what to explain and how to show it; None: `ExplainConfig()`.
+            first, which is logged and stands in `notes`. Of a split model the path of its plain part, or both parts as a
+            tuple: then the head runs when a map is looked at. The argument is not changed.
+        config: what to explain and how to show it, or a dict of its keywords; None: `ExplainConfig()`.
         device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
         precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
         batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
@@ -99,23 +102,29 @@ class Explainer:
             _values(mean), _values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
-        explained, notes = open_explained(model, trust=trust)
-        self.config = config or ExplainConfig()
-        self.facts = read_facts(explained, names, labels_offset)
+        opened = open_explained(model, trust=trust)
+        self.config = config if isinstance(config, ExplainConfig) else ExplainConfig.of(config or {})
+        self.facts = read_facts(opened.whole, names, labels_offset)
         wanted = settle(self.config, self.facts)
-        target = find_picture_input(explained)
-        self._prepare, more = make_preprocessor(explained, target, self.facts.info, preprocessing)
-        self._notes = (*notes, *self.facts.notes, *more, *wanted.notes)
+        target = find_picture_input(opened.runs)
+        self._prepare, more = make_preprocessor(opened.runs, target, self.facts.info, preprocessing)
+        self._notes = (*opened.notes, *self.facts.notes, *more, *wanted.notes)
         for note in self._notes:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
-        self._engine = Engine(explained, target, outputs, options)
+        self._options = options
+        self._engine = Engine(opened.runs, target, outputs, options, opened.head)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the person who runs it; the first picture may add one."""
         return (*self._notes, *self._engine.notes)
+
+    def __repr__(self) -> str:
+        explained, count = self.facts.explained, self.facts.explained.num_classes or len(self.facts.names)
+        what = " ".join(filter(None, [explained.method or "explained elsewhere", explained.task]))
+        return f"Explainer({self.name}: {what}, {count} classes, {self._options.device}, target {self.config.target})"
 
     @property
     def name(self) -> str:
@@ -180,25 +189,55 @@ def _explanation_alone(_frame: Frame, explanation: Explanation) -> Explanation:
     return explanation
 
 
-def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tuple[ov.Model, tuple[str, ...]]:
-    """`model` itself when it is explained, else an explained copy; and notes that say so.
+@dataclass(frozen=True)
+class Opened:
+    """A model that explains. whole: with all its outputs. runs: what is run for every picture: `whole`, or the plain part of a
+    split model. head: its other part; None of others. notes: lines for the person who runs it."""
+
+    whole: ov.Model
+    runs: ov.Model
+    head: ov.Model | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_explained(model: Model | tuple[Model, Model], *, trust: bool = False) -> Opened:
+    """`model` when it is explained, whole or in two parts, else an explained copy, and notes that say so.
 
     Raises:
-        ModelReadError: no such model file, or damaged.
+        ModelReadError: no such model file, or damaged; a part of a split model without the other.
         UnsupportedModelError: a plain model that can't be explained.
     """
-    if not isinstance(model, ov.Model):
-        from ovxai.graph.read import read_model
+    from ovxai.graph.split import is_head, is_plain_part, join_parts, read_head
 
-        path, model = model, read_model(model, trust=trust)
-        if not model.get_friendly_name():
-            model.set_friendly_name(Path(path).stem)
+    head = None
+    if isinstance(model, tuple):
+        model, head = (_opened(part, trust) for part in model)
+        return Opened(join_parts(model, head), model, head)
+    path, model = model, _opened(model, trust)
+    if is_head(model) or is_plain_part(model):
+        if isinstance(path, ov.Model):
+            raise UsageError("the model is one part of a split model; give both: Explainer((plain_part, head))")
+        head = read_head(path, model)
+    if head is not None:
+        return Opened(join_parts(model, head), model, head)
     if is_explained(model):
-        return model, ()
+        return Opened(model, model)
     from ovxai.insertion import insert  # an edge device with an explained model never comes here
 
     explained = insert(model)
-    return explained, ("the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)",)
+    note = "the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)"
+    return Opened(explained, explained, None, (note,))
+
+
+def _opened(model: Model, trust: bool) -> ov.Model:
+    if isinstance(model, ov.Model):
+        return model
+    from ovxai.graph.read import read_model
+
+    read = read_model(model, trust=trust)
+    if not read.get_friendly_name():
+        read.set_friendly_name(Path(model).stem)
+    return read
 
 
 def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
