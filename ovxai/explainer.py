@@ -20,7 +20,7 @@ from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
-from ovxai.runtime.feed.images import read_image, to_display, to_pixels
+from ovxai.runtime.feed.images import decode_image, read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.pipeline import Pipeline
@@ -29,8 +29,8 @@ from ovxai.runtime.predict.select import settle
 
 Model: TypeAlias = ov.Model | str | Path
 B = TypeVar("B")
-#: A path, or pixels: an array, a PIL picture, or a tensor [H, W, C].
-Picture = np.ndarray | str | Path | npt.ArrayLike | SharesArray
+#: A path, the bytes of a file, or pixels: an array, a PIL picture, or a tensor.
+Picture = np.ndarray | bytes | bytearray | memoryview | str | Path | npt.ArrayLike | SharesArray
 CHANNEL_ORDERS = ("rgb", "bgr")
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,8 @@ class Explainer:
     def __call__(self, image: Picture, channel_order: str = "rgb") -> Explanation:
         """Explain one picture.
 
-        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1), PIL picture or tensor like that.
+        image: path, the bytes of a picture file, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1), PIL
+            picture or tensor like that (also [3, H, W]).
             For a model of any other number of channels, an array [H, W, channels].
         channel_order: "rgb", or "bgr" for OpenCV's arrays; files need no order.
 
@@ -249,6 +250,8 @@ def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple
     _check_order(channel_order)
     if isinstance(image, (str, Path)):
         return read_image(image, channels), str(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_image(image, "bytes", channels), None
     array, order = as_array(image, channel_order)
     check_range(array, "array")
     return to_pixels(array, "array", channels, order), None
@@ -261,7 +264,7 @@ def _check_order(channel_order: str) -> None:
 
 def _check_several(images: object) -> None:
     """Refuse one picture where several are wanted: its letters or rows are none."""
-    one = isinstance(images, (str, bytes, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    one = isinstance(images, (str, bytes, bytearray, memoryview, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
     if one or not isinstance(images, Iterable):
         raise UsageError(f"explain_many takes several pictures, not one {type(images).__name__}; put it into a list")
 

@@ -192,7 +192,7 @@ def test_a_head_that_is_missing_or_of_another_insertion_is_said(pair: Path, tmp_
     with pytest.raises(ovxai.ModelReadError, match="not of the same insertion"):
         Explainer(pair)
     head_path(pair).unlink()
-    with pytest.raises(ovxai.ModelReadError, match="model_xai_head[.]xml, is not beside it"):
+    with pytest.raises(ovxai.ModelReadError, match=r"model_xai_head\.xml, is not beside it"):
         Explainer(pair)
 
 
