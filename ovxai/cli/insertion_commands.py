@@ -95,7 +95,7 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
 
 @click.command()
 @MODEL
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
+@click.option("-o", "--output-model", "--output", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
               help="Where the plain model goes.  [default: MODEL's stem + _plain.xml beside MODEL]")  # fmt: skip
 @FORCE
 @command_options

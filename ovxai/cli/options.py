@@ -61,7 +61,8 @@ LABELS = click.option(
 )
 LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar="N",
                              help="How many classes without a name come first, such as 1 for a background.")  # fmt: skip
-SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
+SIZE = click.option("--input-size", "--size", "size", callback=sides, metavar="HxW",
+                    help="Height and width, where the model leaves them open.")  # fmt: skip
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
 FEEDING = (
