@@ -24,6 +24,7 @@ from ovxai.errors import (
     SourceError,
     TakenError,
     TargetLayerError,
+    UnknownClassError,
     UnsupportedModelError,
     UsageError,
     VerificationError,
@@ -33,6 +34,7 @@ from ovxai.version import __version__
 if TYPE_CHECKING:
     from ovxai.explainer import Explainer
     from ovxai.graph.save import save_model
+    from ovxai.graph.split import split_model as split
     from ovxai.graph.surgery import strip_model as strip
     from ovxai.insertion import insert
     from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
@@ -47,6 +49,7 @@ _HOME = {
     "TargetExplainGroup": "ovxai.runtime.config:TargetExplainGroup",
     "insert": "ovxai.insertion:insert",
     "save_model": "ovxai.graph.save:save_model",
+    "split": "ovxai.graph.split:split_model",
     "strip": "ovxai.graph.surgery:strip_model",
     "verify": "ovxai.verification:verify",
 }
@@ -67,12 +70,14 @@ __all__ = [
     "TakenError",
     "TargetExplainGroup",
     "TargetLayerError",
+    "UnknownClassError",
     "UnsupportedModelError",
     "UsageError",
     "VerificationError",
     "__version__",
     "insert",
     "save_model",
+    "split",
     "strip",
     "verify",
 ]

@@ -28,6 +28,7 @@ from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import find_picture_input
 from ovxai.graph.read import read_model
 from ovxai.graph.save import save_model
+from ovxai.graph.split import read_head
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import ExplainedInfo, ModelInfo
 from ovxai.verification.pictures import feeds_for, noise, prepare, sizes_to_try
@@ -69,7 +70,8 @@ class BenchReport:
 
     model: path of the explained IR. device: that ran it. precision: what it really computes in. collapse: as in
     rt_info. input_shape: of the picture as fed. calls: alternating pairs. ratio: median over them of explained / plain.
-    f32: the same in f32, where the device was left to choose and chose something else.
+    f32: the same in f32, where the device was left to choose and chose something else. head_ms: of a split model, median of
+    calls of the head; `explained` is its plain part then.
     """
 
     model: str
@@ -82,6 +84,7 @@ class BenchReport:
     plain: Cost
     explained: Cost
     f32: Latency | None = None
+    head_ms: float | None = None
 
     @property
     def memory_ratio(self) -> float | None:
@@ -121,6 +124,7 @@ def bench(
         raise UsageError(f"precision: there is no {precision!r}; choose one of {', '.join(PRECISIONS)}")
     path = Path(model)
     explained = read_model(path)
+    head = read_head(path, explained)
     plain = strip_model(explained)
     info = ExplainedInfo.read(explained)
     feeds = probe_feeds(plain, batch, size, info)
@@ -136,12 +140,14 @@ def bench(
         if precision == "auto" and timed.precision != "f32":
             exact = alternate([plain, explained], feeds, device, {"INFERENCE_PRECISION_HINT": "f32"}, calls, seconds / 2)
         rates = [_throughput(m, feeds, device, config, seconds / 6) if throughput else None for m in (plain, explained)]
+        alone = None if head is None else head_latency(explained, head, feeds, device, config, calls)
         sizes = [(p.stat().st_size, p.with_suffix(".bin").stat().st_size) for p in (plain_path, path)]
     costs = [Cost(median(t) * 1e3, r, *s, u) for t, r, s, u in zip(timed.times, rates, sizes, used, strict=True)]
     return BenchReport(
         model=str(path), device=device, precision=timed.precision, collapse=info.collapse if info else "",
         input_shape=tuple(next(iter(feeds.values())).shape), calls=len(timed.times[0]),
         ratio=timed.ratio, plain=costs[0], explained=costs[1], f32=None if exact is None else _latency(exact),
+        head_ms=alone,
     )  # fmt: skip
 
 
@@ -191,6 +197,22 @@ def probe_feeds(plain: ov.Model, batch: int, size: tuple[int, int] | None, info:
     feeds = feeds_for(plain, place, np.repeat(picture, place.batch or batch, axis=0))
     # The picture first, so that its shape is the one to report.
     return {place.index: feeds.pop(place.index), **feeds}
+
+
+def head_latency(plain: ov.Model, head: ov.Model, feeds: Feeds, device: str, config: Config, calls: int) -> float:
+    """Milliseconds that one call of the head takes, on what the plain part gives: the median."""
+    first, second = (_compiled(model, device, {**config, "PERFORMANCE_HINT": "LATENCY"}) for model in (plain, head))
+    given, asked = first.create_infer_request(), second.create_infer_request()
+    given.infer(feeds)
+    for port in head.inputs:
+        name = min(port.get_names())
+        asked.set_tensor(name, given.get_tensor(name))
+    times = []
+    for _ in range(calls + 3):
+        start = time.perf_counter()
+        asked.infer()
+        times.append(time.perf_counter() - start)
+    return median(times[3:]) * 1e3
 
 
 def _compiled(model: ov.Model, device: str, config: Config) -> ov.CompiledModel:

@@ -35,6 +35,13 @@ class UsageError(OptionError):
     """Wrong usage (exit code 2): a value that no model could take, or an option that the chosen method does not read."""
 
 
+class UnknownClassError(OptionError, KeyError):
+    """A class that the model does not have; the message holds the nearest names."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError would put the line into quotes
+
+
 class VerificationError(OvxaiError, RuntimeError):
     """The maps of an explained model are not what their definition says."""
 

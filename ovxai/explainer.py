@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +22,17 @@ from ovxai.runtime.explanation import Explanation, Interpreter
 from ovxai.runtime.feed.arrays import SharesArray, as_array, check_range
 from ovxai.runtime.feed.beside import Given, given_inputs, side_inputs
 from ovxai.runtime.feed.engine import DeviceOptions, Engine, Prepared
-from ovxai.runtime.feed.images import read_image, to_display, to_pixels
+from ovxai.runtime.feed.images import decode_image, read_image, to_display, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.predict.facts import ModelFacts, read_facts
 from ovxai.runtime.predict.select import settle
 
+Model: TypeAlias = ov.Model | str | Path
 B = TypeVar("B")
-#: A path, or pixels: an array, a PIL picture, or a tensor [H, W, C].
-Picture = np.ndarray | str | Path | npt.ArrayLike | SharesArray
+#: A path, the bytes of a file, or pixels: an array, a PIL picture, or a tensor.
+Picture = np.ndarray | bytes | bytearray | memoryview | str | Path | npt.ArrayLike | SharesArray
 CHANNEL_ORDERS = ("rgb", "bgr")
 log = logging.getLogger(__name__)
 
@@ -47,8 +49,8 @@ class Explainer:
 
     def __init__(
         self,
-        model: ov.Model | str | Path,
-        config: ExplainConfig | None = None,
+        model: Model | tuple[Model, Model],
+        config: ExplainConfig | Mapping[str, Any] | None = None,
         device: str = "CPU",
         *,
         hint: str = "latency",
@@ -71,8 +73,9 @@ class Explainer:
         """Read, where need be explain, and compile a model.
 
         model: an explained or plain `ov.Model`, or the path of one. A plain model is explained in memory
-            first, which is logged and stands in `notes`. The argument is not changed.
-        config: what to explain and how to show it; None: `ExplainConfig()`.
+            first, which is logged and stands in `notes`. Of a split model the path of its plain part, or both parts as a
+            tuple: then the head runs when a map is looked at. The argument is not changed.
+        config: what to explain and how to show it, or a dict of its keywords; None: `ExplainConfig()`.
         device: OpenVINO's name (CPU, GPU, NPU, AUTO ...). hint: "latency" or "throughput".
         precision: "f32", "f16" or "bf16"; None: the device's own choice, which is bf16 on CPUs that have it.
         batch: pictures per inference; None: the model's own, else 1. threads: of a CPU, at most so many.
@@ -104,25 +107,31 @@ class Explainer:
             as_values(mean), as_values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
-        explained, notes = open_explained(model, trust=trust)
-        self.config = config or ExplainConfig()
-        self.facts = read_facts(explained, names, labels_offset)
+        opened = open_explained(model, trust=trust)
+        self.config = config if isinstance(config, ExplainConfig) else ExplainConfig.of(config or {})
+        self.facts = read_facts(opened.whole, names, labels_offset)
         wanted = settle(self.config, self.facts)
-        target = find_picture_input(explained)
-        self._prepare, more = make_preprocessor(explained, target, self.facts.info, preprocessing)
-        self._notes = (*notes, *self.facts.notes, *more, *wanted.notes)
+        target = find_picture_input(opened.runs)
+        self._prepare, more = make_preprocessor(opened.runs, target, self.facts.info, preprocessing)
+        self._notes = (*opened.notes, *self.facts.notes, *more, *wanted.notes)
         for note in self._notes:
             log.info(note)
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
-        given = given_inputs(explained, target, inputs or {}, self.facts.info, preprocessing)
-        sides = side_inputs(explained, target, given, sizes=self.facts.explained.task not in VECTOR_TASKS)
-        self._engine = Engine(explained, target, outputs, options, sides)
+        self._options = options
+        given = given_inputs(opened.runs, target, inputs or {}, self.facts.info, preprocessing)
+        sides = side_inputs(opened.runs, target, given, sizes=self.facts.explained.task not in VECTOR_TASKS)
+        self._engine = Engine(opened.runs, target, outputs, options, sides, opened.head)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the person who runs it; the first picture may add one."""
         return (*self._notes, *self._engine.notes)
+
+    def __repr__(self) -> str:
+        explained, count = self.facts.explained, self.facts.explained.num_classes or len(self.facts.names)
+        what = " ".join(filter(None, [explained.method or "explained elsewhere", explained.task]))
+        return f"Explainer({self.name}: {what}, {count} classes, {self._options.device}, target {self.config.target})"
 
     @property
     def name(self) -> str:
@@ -137,7 +146,8 @@ class Explainer:
     def __call__(self, image: Picture, channel_order: str = "rgb") -> Explanation:
         """Explain one picture.
 
-        image: path, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1), PIL picture or tensor like that.
+        image: path, the bytes of a picture file, or array [H, W, 3] u8 (also grey, 4 channels, 16-bit, or float 0..1), PIL
+            picture or tensor like that (also [3, H, W]).
             For a model of any other number of channels, an array [H, W, channels].
         channel_order: "rgb", or "bgr" for OpenCV's arrays; files need no order.
 
@@ -187,28 +197,56 @@ def _explanation_alone(_frame: Frame, explanation: Explanation) -> Explanation:
     return explanation
 
 
-def open_explained(model: ov.Model | str | Path, *, trust: bool = False) -> tuple[ov.Model, tuple[str, ...]]:
-    """`model` itself when it is explained, else an explained copy; and notes that say so.
+@dataclass(frozen=True)
+class Opened:
+    """A model that explains. whole: with all its outputs. runs: what is run for every picture: `whole`, or the plain part of a
+    split model. head: its other part; None of others. notes: lines for the person who runs it."""
+
+    whole: ov.Model
+    runs: ov.Model
+    head: ov.Model | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_explained(model: Model | tuple[Model, Model], *, trust: bool = False) -> Opened:
+    """`model` when it is explained, whole or in two parts, else an explained copy, and notes that say so.
 
     Raises:
-        ModelReadError: no such model file, or damaged.
+        ModelReadError: no such model file, or damaged; a part of a split model without the other.
         UnsupportedModelError: a plain model that can't be explained.
     """
-    path = None
-    if not isinstance(model, ov.Model):
-        from ovxai.graph.read import read_model
+    from ovxai.graph.split import is_head, is_plain_part, join_parts, read_head
 
-        path, model = Path(model), read_model(model, trust=trust)
-        if not model.get_friendly_name():
-            model.set_friendly_name(path.stem)
+    head = None
+    if isinstance(model, tuple):
+        model, head = (_opened(part, trust) for part in model)
+        return Opened(join_parts(model, head), model, head)
+    path, model = model, _opened(model, trust)
+    if is_head(model) or is_plain_part(model):
+        if isinstance(path, ov.Model):
+            raise UsageError("the model is one part of a split model; give both: Explainer((plain_part, head))")
+        head = read_head(path, model)
+    if head is not None:
+        return Opened(join_parts(model, head), model, head)
     if is_explained(model):
-        return model, ()
+        return Opened(model, model)
     from ovxai.insertion import insert_with_report  # an edge device with an explained model never comes here
     from ovxai.options import InsertOptions
 
-    done = insert_with_report(model, InsertOptions(), beside=path)
+    done = insert_with_report(model, InsertOptions(), beside=None if isinstance(path, ov.Model) else Path(path))
     said = "the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)"
-    return done.model, (said, *done.told)
+    return Opened(done.model, done.model, None, (said, *done.told))
+
+
+def _opened(model: Model, trust: bool) -> ov.Model:
+    if isinstance(model, ov.Model):
+        return model
+    from ovxai.graph.read import read_model
+
+    read = read_model(model, trust=trust)
+    if not read.get_friendly_name():
+        read.set_friendly_name(Path(model).stem)
+    return read
 
 
 def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple[np.ndarray, str | None]:
@@ -220,6 +258,8 @@ def load(image: Picture, channel_order: str = "rgb", channels: int = 3) -> tuple
     _check_order(channel_order)
     if isinstance(image, (str, Path)):
         return read_image(image, channels), str(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_image(image, "bytes", channels), None
     array, order = as_array(image, channel_order)
     check_range(array, "array")
     return to_pixels(array, "array", channels, order), None
@@ -232,7 +272,7 @@ def _check_order(channel_order: str) -> None:
 
 def _check_several(images: object) -> None:
     """Refuse one picture where several are wanted: its letters or rows are none."""
-    one = isinstance(images, (str, bytes, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    one = isinstance(images, (str, bytes, bytearray, memoryview, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
     if one or not isinstance(images, Iterable):
         raise UsageError(f"explain_many takes several pictures, not one {type(images).__name__}; put it into a list")
 

@@ -43,6 +43,8 @@ EXTRA_OUTPUTS = (
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 INSTANCE_SEGMENTATION = "instance-segmentation"
+#: The parts of a split model.
+PLAIN_PART, HEAD = "plain", "head"
 #: No outputs are explained: all that is shown is where features are.
 FEATURES = "features"
 REGRESSION = "regression"
@@ -99,6 +101,7 @@ class ExplainedInfo:
     one box. `held`: whether each target layer counts as a variable of its own. `derivatives`: friendly names of the
     nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.
     `extra_outputs`: the outputs that insertion added, in order.
+    `split`: of a model in two parts, which of them it is: `plain` or `head`. `split_key`: the same in both of one insertion.
     """
 
     version: str
@@ -141,6 +144,8 @@ class ExplainedInfo:
     channel_order: str = ""
     class_channels: str = ""
     level_grids: str = ""
+    split: str = ""
+    split_key: str = ""
 
     @property
     def frame(self) -> MapFrame:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from helpers.tiny_models import Pooled
-from ovxai.bench import Latency, bench
+from ovxai.bench import Cost, Latency, bench
 from ovxai.cli.checking_commands import _figures
 from ovxai.cli.main import main
 from ovxai.errors import NotExplainedError, OptionError
@@ -39,7 +39,17 @@ def test_f32_stands_beside_what_the_device_chooses(explained):
     assert (report.f32 is None) == own == (report.precision == "f32")
     lines = _figures(replace(report, f32=Latency(2.0, 3.0, 1.5)))
     assert next(line for line in lines if line.startswith("latency ms, f32")).split()[3:] == ["2.00", "3.00", "1.500"]
+    assert "1.500 in f32" in lines[-1]
     assert bench(explained, calls=5, seconds=2, precision="f32", throughput=False, memory=False).f32 is None
+
+
+def test_columns_are_as_wide_as_their_figures_and_ratios_are_those_of_the_row(explained):
+    report = bench(explained, calls=5, seconds=2, precision="f32", throughput=False, memory=False)
+    large = Cost(1.0, None, 1024, 12345678901234 * 1024, None)
+    lines = _figures(replace(report, plain=large, explained=replace(large, latency_ms=1.5), ratio=1.4))
+    rows = {line[: line.index("  ")]: line.split() for line in lines[2:5]}
+    assert rows[".bin KB"][2:] == ["12345678901234.00", "12345678901234.00", "1.000"]
+    assert rows["latency ms"][2:] == ["1.00", "1.50", "1.500"] and "1.400 in f32" in lines[-1]
 
 
 def test_a_wrong_precision_or_model(explained, tmp_path):

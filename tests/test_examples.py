@@ -60,6 +60,17 @@ def cropped(picture: np.ndarray) -> tuple[np.ndarray, int]:
     return picture[:side, left : left + side], left
 
 
+def test_cpp_takes_a_model_in_two_parts(program, explained, tmp_path):
+    cv2.imwrite(str(tmp_path / "in.ppm"), bgr(PHOTO))
+    plain, head = ovxai.split(ov.Core().read_model(explained))
+    ovxai.save_model(plain, tmp_path / "x.xml")
+    ovxai.save_model(head, tmp_path / "x_head.xml")
+    whole, parts = (
+        call(program, model, tmp_path / "in.ppm", tmp_path / "out.ppm", "f32") for model in (explained, tmp_path / "x.xml")
+    )
+    assert whole == parts and "map 7x7" in whole
+
+
 def test_cpp_gives_the_map_that_python_gives(program, explained, tmp_path):
     picture = bgr(PHOTO)
     cv2.imwrite(str(tmp_path / "in.ppm"), picture)

@@ -92,5 +92,5 @@ def test_the_command_line_has_the_same_options_and_defaults(command: click.Comma
     """Click's own options aside, whose names are no options of an insertion."""
     given = command.make_context(command.name, ["model.xml"]).params
     names = set(defaults()) - without
-    assert set(given) - names <= {"model", "out", "force", "as_json", "debug", "quiet"}
+    assert set(given) - names <= {"model", "out", "split", "force", "as_json", "debug", "quiet"}
     assert {name: given[name] for name in names} == {name: value for name, value in defaults().items() if name in names}

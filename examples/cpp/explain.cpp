@@ -2,7 +2,8 @@
 //
 //     explain MODEL_xai.xml IN.ppm OUT.ppm [PRECISION]      PRECISION: f32, bf16, f16; default: the device's own
 //
-// Nothing here knows ovxai: the maps are an output of the model, called "saliency_map", [N, classes, h, w] u8.
+// Nothing here knows ovxai: the maps are an output of the model, called "saliency_map", [N, classes, h, w] u8. Of a model in
+// two parts (ovxai insert --split) give the plain part; its head is the file beside it.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -64,7 +65,14 @@ void run(const std::string& model_path, const std::string& in, const std::string
     request.infer();
 
     auto scores = request.get_output_tensor(0);  // the model's own output comes first
-    auto maps = request.get_tensor("saliency_map");
+    auto asked = request;
+    if (model->has_rt_info("ovxai", "split")) {  // in two parts: the head is run for pictures whose map is wanted, here for each
+        auto head = core.compile_model(model_path.substr(0, model_path.size() - 4) + "_head.xml", "CPU", config);
+        asked = head.create_infer_request();
+        for (auto& input : head.inputs()) asked.set_tensor(input, request.get_tensor(input.get_any_name()));
+        asked.infer();
+    }
+    auto maps = asked.get_tensor("saliency_map");
     size_t best = std::max_element(scores.data<float>(), scores.data<float>() + scores.get_size()) - scores.data<float>();
     size_t rows = maps.get_shape()[2], columns = maps.get_shape()[3];
     const uint8_t* map = maps.data<uint8_t>() + best * rows * columns;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ovxai.cli.common import Document, Say, command_options
+from ovxai.cli.common import Document, Say, command_options, table
 from ovxai.cli.options import DEVICE, MODEL, SIZE
 
 if TYPE_CHECKING:
@@ -133,24 +133,24 @@ def bench(
 
 
 def _figures(report: BenchReport) -> list[str]:
-    plain, explained = report.plain, report.explained
-    exact = report.f32
+    plain, explained, exact = report.plain, report.explained, report.f32
     rows = [
-        ("latency ms", plain.latency_ms, explained.latency_ms, report.ratio),
-        *([("latency ms, f32", exact.plain_ms, exact.explained_ms, exact.ratio)] if exact else []),
-        ("pictures/s", plain.throughput, explained.throughput, report.throughput_ratio),
-        ("peak memory MB", plain.memory_mb, explained.memory_mb, report.memory_ratio),
-        (".xml KB", plain.xml_bytes / 1024, explained.xml_bytes / 1024, explained.xml_bytes / plain.xml_bytes),
-        (".bin KB", plain.bin_bytes / 1024, explained.bin_bytes / 1024, explained.bin_bytes / max(plain.bin_bytes, 1)),
+        ("latency ms", plain.latency_ms, explained.latency_ms),
+        *([("latency ms, f32", exact.plain_ms, exact.explained_ms)] if exact else []),
+        ("pictures/s", plain.throughput, explained.throughput),
+        ("peak memory MB", plain.memory_mb, explained.memory_mb),
+        (".xml KB", plain.xml_bytes / 1024, explained.xml_bytes / 1024),
+        (".bin KB", plain.bin_bytes / 1024, explained.bin_bytes / 1024),
     ]
+    second = "explained" if report.head_ms is None else "plain part"
+    found = [(title, own, ours) for title, own, ours in rows if own is not None and ours is not None]
+    cells = [(title, f"{own:.2f}", f"{ours:.2f}", f"{ours / own:.3f}" if own else "") for title, own, ours in found]
     where = f"{report.device} in {report.precision}, collapse {report.collapse or 'unknown'}"
+    pairs = [(report.precision, report.ratio), *([("f32", exact.ratio)] if exact else [])]
+    paired = ", ".join(f"{ratio:.3f} in {precision}" for precision, ratio in pairs)
     return [
         f"{report.model}: input {list(report.input_shape)}, {where}",
-        f"{'':16}{'plain':>12}{'explained':>12}{'ratio':>8}",
-        *(
-            f"{title:16}{own:12.2f}{ours:12.2f}{ratio:8.3f}"
-            for title, own, ours, ratio in rows
-            if own is not None and ours is not None
-        ),
-        f"ratio of latencies: median over {report.calls} alternating pairs of calls",
+        *table([("", "plain", second, "ratio"), *cells]),
+        f"latencies pair by pair, which noise moves less: {paired} (median of {report.calls} pairs of calls beside each other)",
+        *([] if report.head_ms is None else [f"the head alone, for a map that is asked for: {report.head_ms:.2f} ms"]),
     ]

@@ -105,6 +105,15 @@ def note(text: str) -> None:
         click.echo(f"note: {printable(text)}", err=True)
 
 
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells under each other with two spaces between: the first column to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    return [
+        "  ".join(f"{cell:<{w}}" if not i else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        for row in rows
+    ]
+
+
 def complain(reasons: Sequence[str], listed: str) -> None:
     """Errors that do not end the work, on stderr. listed: where the rest of a long list stands."""
     for reason in reasons[:MOST_LINES]:

@@ -64,7 +64,7 @@ class _One:
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR",
+@click.option("-o", "--output-dir", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR",
               help=f"Folder for {JSON} and {PAGE}.")  # fmt: skip
 @with_options(_DIFFERENT, (LABELS, LABELS_OFFSET, DEVICE, TRUST), FEEDING)
 @command_options

@@ -29,17 +29,21 @@ if TYPE_CHECKING:
 @with_options(INSERTING)
 @click.option("--verify/--no-verify", default=False, show_default=True,
               help="Compare the maps with their definition before the model is kept.")  # fmt: skip
+@click.option("--split", is_flag=True,
+              help="Write two models: OUT.xml, plain but for the tensors that maps need, and OUT_head.xml, which takes "
+                   "them and gives the maps. A map is paid for when one is asked for.")  # fmt: skip
 @FORCE
 @command_options
-def insert(model: Path, out: Path | None, force: bool, say: Say, **values: Any) -> Document:
+def insert(model: Path, out: Path | None, split: bool, force: bool, say: Say, **values: Any) -> Document:
     """Add explanation outputs to MODEL (.xml, .onnx, .tflite, .pb, .pdmodel, SavedModel folder, .pt2)."""
-    from ovxai.graph.save import check_destination, save_model
+    from ovxai.graph.save import check_destination, save_models
+    from ovxai.graph.split import head_path, split_model
     from ovxai.insertion import insert_with_report
 
     options = insert_options(values)
     path = out or model.with_name(f"{model.stem}_xai.xml")
-    if model.exists():  # else that is what is wrong
-        check_destination(path, force=force)
+    for file in (path, *([head_path(path)] if split else [])) if model.exists() else ():  # else that is what is wrong
+        check_destination(file, force=force)
     with _apart(options) as apart:
         done = insert_with_report(model, options, apart=apart)
     share = _share(done.model)
@@ -49,10 +53,13 @@ def insert(model: Path, out: Path | None, force: bool, say: Say, **values: Any) 
         warn(warning)
     if done.verified is not None:
         say("verified against the definition")
-    save_model(done.model, path, force=force)
-    say(f"explained model: {path}")
+    files = dict(zip((path, head_path(path)), split_model(done.model))) if split else {path: done.model}
+    paths = save_models(files, force=force)
+    for what, file in zip(("plain part:     ", "head:           ") if split else ("explained model:",), paths):
+        say(f"{what} {file}")
     verified = {} if done.verified is None else {"verified": done.verified.ok}
-    return {"model": str(path), **_facts(done, share), **verified}
+    heads = {"head": str(head_path(path))} if split else {}
+    return {"model": str(path), **heads, **_facts(done, share), **verified}
 
 
 @click.command()
@@ -88,7 +95,7 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
 
 @click.command()
 @MODEL
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
+@click.option("-o", "--output-model", "--output", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
               help="Where the plain model goes.  [default: MODEL's stem + _plain.xml beside MODEL]")  # fmt: skip
 @FORCE
 @command_options

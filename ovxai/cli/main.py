@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -33,6 +35,14 @@ COMMANDS = {
 }
 
 
+#: What other tools call it.
+ALIASES = {
+    "explain": ["run"], "infer": ["run"], "predict": ["run"], "export": ["insert"], "convert": ["insert"], "add": ["insert"],
+    "benchmark": ["bench"], "info": ["inspect"], "show": ["inspect"], "check": ["verify"], "test": ["verify"],
+    "remove": ["strip"], "int8": ["quantize"], "optimize": ["quantize"], "diff": ["compare"], "evaluate": ["compare"],
+}  # fmt: skip
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on use, so that `--help` and the runner start fast."""
 
@@ -47,6 +57,17 @@ class LazyGroup(click.Group):
         entry = COMMANDS[name]
         found = getattr(importlib.import_module(f"ovxai.cli.{entry.module}"), entry.function or name)
         return found if isinstance(found, click.Command) else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest commands where there is none of that name, and what a file by itself is missing."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = ALIASES.get(name.lower()) or difflib.get_close_matches(name.lower(), COMMANDS, 1, 0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
+            if Path(name).suffix.lower() in (".xml", ".onnx", ".tflite", ".pb", ".pdmodel", ".pt2"):
+                hint = f"a command comes first, such as: ovxai insert {name}"
+            ctx.fail(f"there is no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List them without loading any."""

@@ -66,7 +66,8 @@ LABELS_OFFSET = click.option("--labels-offset", type=click.IntRange(0), metavar=
 MASK_COUNT = click.option("--masks", type=click.IntRange(1), default=600, show_default=True, metavar="N",
                           help="How often rise and d-rise ask the model; aise asks a tenth as often.")  # fmt: skip
 SEED = click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
-SIZE = click.option("--size", callback=sides, metavar="HxW", help="Height and width, where the model leaves them open.")
+SIZE = click.option("--input-size", "--size", "size", callback=sides, metavar="HxW",
+                    help="Height and width, where the model leaves them open.")  # fmt: skip
 
 #: How pictures get into the model, where rt_info does not say it: the fields of `PreprocessOptions`.
 _FED = (

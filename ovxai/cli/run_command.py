@@ -139,7 +139,16 @@ class RunOptions:
 @click.command()
 @MODEL
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the maps.")
+@click.option(
+    "-o",
+    "--output-dir",
+    "--output",
+    "out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder for the maps.",
+)
 @with_options(_WHAT, TRUTH, _LOOK, _WHERE, FEEDING)
 @command_options
 def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: Any) -> Document:
@@ -333,7 +342,7 @@ def _progress(total: int | None) -> Iterator[Callable[[], None]]:
 
 
 @click.command()
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), default="demo-output", show_default=True,
+@click.option("-o", "--output-dir", "--output", "out", type=click.Path(path_type=Path), default="demo-output", show_default=True,
               metavar="DIR", help="Folder for the explained model and the pictures.")  # fmt: skip
 @command_options
 def demo(out: Path, say: Say) -> Document:

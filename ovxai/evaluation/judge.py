@@ -141,7 +141,7 @@ class Judge:
         while waiting:
             yield from self._finished(waiting.popleft())
 
-    def _finished(self, ticket: Ticket) -> list[dict[str, np.ndarray]]:
+    def _finished(self, ticket: Ticket) -> Sequence[Outputs]:
         found = self._engine.finish(ticket)
         self.forwards += len(found)
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import openvino as ov
@@ -46,21 +47,36 @@ def save_model(model: ov.Model, path: str | Path, *, force: bool = False) -> Pat
     Raises:
         OutputError: see `check_destination`, or the disk refused.
     """
-    path = check_destination(path, force=force)
-    sweep(path.parent)
+    return save_models({Path(path): model}, force=force)[0]
+
+
+def save_models(models: Mapping[Path, ov.Model], *, force: bool = False) -> tuple[Path, ...]:
+    """Like `save_model`, for several that belong together, by their paths in one folder: all of them, or none.
+
+    Raises:
+        OutputError: see `check_destination`, or the disk refused.
+    """
+    paths = tuple(check_destination(path, force=force) for path in models)
+    folder, shown = paths[0].parent, ", ".join(map(str, paths))
+    sweep(folder)
     try:
-        with draft_folder(path.parent) as folder:
-            draft = folder / "model.xml"
-            _write(model, draft)
-            weights = draft.with_suffix(".bin")
-            publish([weights, draft], [path.with_suffix(".bin"), path], force=force)
+        with draft_folder(folder) as room:
+            drafts = [room / f"model{i}.xml" for i in range(len(paths))]
+            for draft, model in zip(drafts, models.values()):
+                _write(model, draft)
+            publish(_both(drafts), _both(paths), force=force)
     except OSError as error:
-        raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
+        raise OutputError(f"{shown}: can't be written: {error.strerror or error}") from error
     except RuntimeError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"{path}: can't be written: {first_reason(error)}") from error
-    return path
+        raise OutputError(f"{shown}: can't be written: {first_reason(error)}") from error
+    return paths
+
+
+def _both(paths: Sequence[Path]) -> list[Path]:
+    """The files of IRs, in the order in which they get their names."""
+    return [file for path in paths for file in (path.with_suffix(".bin"), path)]
 
 
 def _write(model: ov.Model, draft: Path) -> None:

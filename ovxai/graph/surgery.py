@@ -11,7 +11,7 @@ from openvino.passes import ConstantFolding, Manager
 
 from ovxai.errors import NotExplainedError
 from ovxai.graph.graph import WITNESS_SIDES, Graph, Key, concrete_twin, constant_value, key_of, source, sources
-from ovxai.metadata import EXTRA_OUTPUTS, SECTION, ExplainedInfo
+from ovxai.metadata import EXTRA_OUTPUTS, HEAD, SECTION, ExplainedInfo
 
 
 def attach_outputs(model: ov.Model, outputs: dict[str, ov.Output]) -> None:
@@ -42,13 +42,21 @@ def strip_model(model: ov.Model) -> ov.Model:
     info = ExplainedInfo.read(model)
     if info is None:
         raise NotExplainedError("the model carries no explanation outputs; there is nothing to strip")
+    if info.split == HEAD:
+        raise NotExplainedError("the model is the head of a split model; the plain model is in the part beside it: strip that")
     plain = model.clone()
-    for result in plain.get_results()[-len(info.extra_outputs) :]:
-        plain.remove_result(result)
-        _take_back_name(result)
-    del plain.rt_info[SECTION]
-    plain.validate_nodes_and_infer_types()
+    take_off(plain, info)
     return plain
+
+
+def take_off(model: ov.Model, info: ExplainedInfo) -> None:
+    """Remove the outputs that `info` says were added, and our section of rt_info. Works in place."""
+    results = model.get_results()
+    for result in results[len(results) - len(info.extra_outputs) :]:
+        model.remove_result(result)
+        _take_back_name(result)
+    del model.rt_info[SECTION]
+    model.validate_nodes_and_infer_types()
 
 
 def _take_back_name(result: ov.Node) -> None:

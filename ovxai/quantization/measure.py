@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,7 @@ def look(model: ov.Model, pictures: Pictures, paths: tuple[str, ...]) -> list[Se
     return found
 
 
-def _top(outputs: dict[str, np.ndarray], facts: ModelFacts, geometry: Geometry) -> int | None:
+def _top(outputs: Mapping[str, np.ndarray], facts: ModelFacts, geometry: Geometry) -> int | None:
     if not decodable(facts):  # the class with the strongest cell: all that can be told
         maps = outputs[SALIENCY_MAP]
         return int(maps.reshape(len(maps), -1).max(axis=1).argmax())

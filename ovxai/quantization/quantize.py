@@ -14,8 +14,8 @@ import openvino as ov
 from ovxai.errors import AlreadyExplainedError, OptionError, OvxaiError, UsageError
 from ovxai.evaluation import Fidelity
 from ovxai.graph.beside import adopt_what_is_told
-from ovxai.graph.read import read_model
 from ovxai.graph.save import check_destination, save_model
+from ovxai.graph.split import read_whole
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import (
@@ -151,7 +151,7 @@ def _say_nothing(_line: str) -> None:
 
 def _prepare(model: str | Path, data: str | Path | Sequence[str | Path], options: QuantizeOptions, say: Say, quiet: bool) -> Work:
     load_nncf()
-    plain, wanted = _plain_of(read_model(model, trust=options.trust), str(model))
+    plain, wanted = _plain_of(read_whole(model, trust=options.trust), str(model))
     if is_quantised(plain):
         raise OptionError(f"{model}: is quantised already; give the model in floating point")
     pictures = find_pictures(data, plain, options.preprocessing)

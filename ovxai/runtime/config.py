@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ovxai.errors import UsageError
 
@@ -107,6 +110,21 @@ class ExplainConfig:
         _check_choice("colormap", self.colormap, COLORMAPS)
         _check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         _check_choice("style", self.style, STYLES)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ExplainConfig:
+        """From a dict of the keywords, as a file of settings holds them.
+
+        Raises:
+            UsageError: a keyword that there is not; names the nearest.
+        """
+        known = list(inspect.signature(cls).parameters)
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise UsageError(f"ExplainConfig: there is no {name!r}; {hint}")
+        return cls(**settings)
 
 
 def _check_share(name: str, value: float | None) -> None:

@@ -2,26 +2,156 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from ovxai.errors import UnknownClassError
 from ovxai.metadata import FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
+from ovxai.runtime.feed.late import LateOutputs
 from ovxai.runtime.predict.boxes import Outputs
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction, class_scores, decodable, objects
+from ovxai.runtime.predict.labels import find_class
 from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.write.encode import encode_picture
 from ovxai.runtime.write.maps import Writer, WrittenFile
 
+#: The outputs from which maps are made.
+_MAPS = (SALIENCY_MAP, FEATURE_MAP, SALIENCY_INDEX)
+K = TypeVar("K")
+V = TypeVar("V")
 
+
+class Late(Mapping[K, V]):
+    """A dict that is made when it is first looked into."""
+
+    def __init__(self, make: Callable[[], dict[K, V]]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _made(self) -> dict[K, V]:
+        return self._make()
+
+    def __getitem__(self, key: K) -> V:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __reduce__(self) -> tuple[type[dict[K, V]], tuple[dict[K, V]]]:
+        return dict, (self._made,)
+
+
+@dataclass(frozen=True)
+class AnyMap:
+    """The maps of one picture that the model gave, of every class, whatever was asked for.
+
+    outputs: name -> array without batch axis; of them only the explanation outputs are used.
+    """
+
+    facts: ModelFacts
+    outputs: Outputs
+
+    @functools.cached_property
+    def channel_of(self) -> dict[int, int]:
+        """Class index -> where its map stands. Of several boxes of a class the first counts; -1 is no box."""
+        if SALIENCY_INDEX in self.outputs:
+            classes = tuple(int(index) for index in self.outputs[SALIENCY_INDEX].reshape(-1))
+        else:
+            classes = self.facts.channels or tuple(range(len(self.outputs[SALIENCY_MAP])))
+        return {index: classes.index(index) for index in dict.fromkeys(classes) if index >= 0}
+
+    def __call__(self, key: Key) -> np.ndarray:
+        """[h, w], laid upright.
+
+        Raises:
+            UnknownClassError: the model gave no such map.
+        """
+        return upright(self._raw(key), self.facts.explained.frame)
+
+    def _raw(self, key: Key) -> np.ndarray:
+        if key == IMAGE_KEY:
+            return self._image_map()
+        channel = self.channel_of.get(key) if SALIENCY_MAP in self.outputs else None
+        if channel is None:
+            raise UnknownClassError(f"class: no map for {self.facts.label(key)}: not among the classes that the model maps here")
+        # A copy: a view would keep all the classes' maps alive, or the request's memory.
+        return self.outputs[SALIENCY_MAP][channel].copy()
+
+    def _image_map(self) -> np.ndarray:
+        """The activation map: mean of the feature map over its channels, scaled to 0..255 u8."""
+        if self.facts.classless:
+            return self.outputs[SALIENCY_MAP].reshape(self.outputs[SALIENCY_MAP].shape[-2:]).copy()
+        if FEATURE_MAP not in self.outputs:
+            raise UnknownClassError("class: no map for the whole picture; ask for it with target image, or give a class")
+        return to_grey(self.outputs[FEATURE_MAP].astype(np.float32).mean(axis=0))
+
+    def key(self, wanted: str | int) -> Key:
+        """What `wanted`, the name or index of a class or "image", means here.
+
+        Raises:
+            UnknownClassError: no such class; names the nearest ones.
+        """
+        if wanted == IMAGE_KEY:
+            return IMAGE_KEY
+        facts = self.facts
+        return find_class(wanted, facts.names, facts.explained.num_classes or len(facts.names) or len(self.channel_of))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation(PictureMaps):
-    """Maps of one picture and what the model says about it: see `PictureMaps` for what it holds, and how it is shown."""
+    """Maps of one picture and what the model says about it: see `PictureMaps` for what it holds, and how it is shown.
+
+    any_map: what gives the maps of classes that were not asked for.
+    """
+
+    any_map: AnyMap | None = None
+
+    def map(self, wanted: str | int) -> np.ndarray:
+        """The map of any class, by name or index, also of one that was not asked for; or that of the whole picture ("image").
+
+        As `maps` has it: [h, w] u8 (f32 of raw maps), or with postprocessing [H, W, 3] u8 RGB, the picture's size.
+
+        Raises:
+            UnknownClassError, a KeyError: the model has no such class or gave no map of it; names the nearest classes.
+        """
+        key = self.key(wanted)
+        return self.heat_map(key) if self.config.postprocess else self.raw_map(key)
+
+    def key(self, wanted: str | int) -> Key:
+        """What the name or index of a class means here."""
+        return super().key(wanted) if self.any_map is None else self.any_map.key(wanted)
+
+    def raw_map(self, key: Key) -> np.ndarray:
+        """[h, w] as the model gives it, laid upright."""
+        return self.raw_maps[key] if self.any_map is None or key in self.raw_maps else self.any_map(key)
+
+    def label(self, key: Key | None) -> str | None:
+        """Name of a class; None for the whole picture."""
+        if self.any_map is None or not isinstance(key, int) or key in self.labels:
+            return super().label(key)
+        return self.any_map.facts.label(key)
+
+    def show(self) -> Path | None:
+        """Show the picture and the overlays of its best classes: in a notebook below the cell, else in the system's viewer.
+
+        Returns the path of the PNG, a temporary file; None in a notebook, which keeps the picture.
+        """
+        from ovxai.runtime.write.viewer import show_picture
+
+        return show_picture(self._repr_png_())
 
     def save(self, directory: str | Path, *, force: bool = False) -> tuple[WrittenFile, ...]:
         """Write the maps into `directory` as `ovxai run` names them, with overlays where postprocessed.
@@ -38,9 +168,12 @@ class Explanation(PictureMaps):
         return encode_picture(self.grid(), "png")
 
     def __repr__(self) -> str:
+        if isinstance(self.raw_maps, Late):  # looking would make them
+            return f"Explanation({self.source or 'array'}: maps are computed when asked for)"
         titles = ", ".join(self.title(key) for key in list(self.raw_maps)[:3])
         more = ", ..." if len(self.raw_maps) > 3 else ""
-        return f"Explanation({self.source or 'array'}: {len(self.raw_maps)} maps: {titles}{more})"
+        count = f"{len(self.raw_maps)} {'map' if len(self.raw_maps) == 1 else 'maps'}"
+        return f"Explanation({self.source or 'array'}: {count}{': ' * bool(titles)}{titles}{more})"
 
 
 @dataclass(frozen=True)
@@ -54,19 +187,29 @@ class Interpreter:
     def __call__(self, outputs: Outputs, picture: np.ndarray, geometry: Geometry, source: str | None) -> Explanation:
         """outputs: name -> array without batch axis. picture: [H, W, 3] u8 RGB."""
         scores, predictions = self._predictions(outputs, geometry)
-        maps, notes = self._maps(outputs, predictions)
-        frame = self.facts.explained.frame
+        late = isinstance(outputs, LateOutputs)
+        any_map = AnyMap(self.facts, outputs if late else {name: outputs[name] for name in _MAPS if name in outputs})
+
+        def chosen() -> dict[Key, np.ndarray]:
+            return {key: any_map(key) for key in self._keys(any_map, predictions)}
+
+        maps: Mapping[Key, np.ndarray] = Late(chosen) if late else chosen()
+
+        def labels() -> dict[int, str]:
+            return {key: self.facts.label(key) for key in maps if isinstance(key, int)}
+
         return Explanation(
-            raw_maps={key: upright(values, frame) for key, values in maps.items()},
-            labels={key: self.facts.label(key) for key in maps if isinstance(key, int)},
+            raw_maps=maps,
+            labels=Late(labels) if late else labels(),
             scores=scores,
             predictions=predictions,
             target=self.wanted.target,
             config=self.config,
             picture=picture,
-            geometry=geometry.within(frame),
+            geometry=geometry.within(self.facts.explained.frame),
             source=source,
-            notes=notes,
+            notes=() if late and SALIENCY_INDEX in outputs else self._missing(any_map, predictions),
+            any_map=any_map,
         )
 
     def _predictions(self, outputs: Outputs, geometry: Geometry) -> tuple[dict[int, float], tuple[Prediction, ...]]:
@@ -82,34 +225,26 @@ class Interpreter:
         found = objects(outputs, facts, geometry, threshold)
         return best_scores(found), found
 
-    def _maps(
-        self, outputs: Outputs, predictions: tuple[Prediction, ...]
-    ) -> tuple[dict[Key, np.ndarray], tuple[str, ...]]:  # fmt: skip
-        if not self.wanted.classes and self.wanted.target == TargetExplainGroup.IMAGE:
-            return {IMAGE_KEY: self._image_map(outputs)}, ()
-        maps = outputs[SALIENCY_MAP]
-        # Of several boxes of a class the first is the best; -1 stands where there is no box.
-        channels = reversed(list(enumerate(self._channels(outputs))))
-        channel_of = {index: channel for channel, index in channels if index >= 0}
+    def _asked(self, predictions: tuple[Prediction, ...]) -> tuple[int, ...] | None:
+        """The classes whose maps are wanted; None for all that there are."""
         if self.wanted.classes:
-            indices = self.wanted.classes
-        elif self.wanted.target == TargetExplainGroup.ALL:
-            indices = tuple(channel_of)
-        else:
-            indices = tuple(dict.fromkeys(p.class_index for p in predictions))
-        # A copy of each: a view would keep all the classes' maps alive, or the request's memory.
-        found: dict[Key, np.ndarray] = {index: maps[channel_of[index]].copy() for index in indices if index in channel_of}
-        missing = [self.facts.label(index) for index in indices if index not in channel_of]
-        notes = [f"no map for {', '.join(missing)}: not among the classes that the model maps here"] if missing else []
-        return found, tuple(notes)
+            return self.wanted.classes
+        if self.wanted.target == TargetExplainGroup.ALL:
+            return None
+        return tuple(dict.fromkeys(p.class_index for p in predictions))
 
-    def _channels(self, outputs: Outputs) -> tuple[int, ...]:
-        if SALIENCY_INDEX in outputs:
-            return tuple(int(index) for index in outputs[SALIENCY_INDEX].reshape(-1))
-        return self.facts.channels or tuple(range(len(outputs[SALIENCY_MAP])))
+    @property
+    def _whole(self) -> bool:
+        """Whether the map of the whole picture is wanted."""
+        return not self.wanted.classes and self.wanted.target == TargetExplainGroup.IMAGE
 
-    def _image_map(self, outputs: Outputs) -> np.ndarray:
-        """The activation map: mean of the feature map over its channels, scaled to 0..255 u8."""
-        if self.facts.classless:
-            return outputs[SALIENCY_MAP].reshape(outputs[SALIENCY_MAP].shape[-2:]).copy()
-        return to_grey(outputs[FEATURE_MAP].astype(np.float32).mean(axis=0))
+    def _keys(self, any_map: AnyMap, predictions: tuple[Prediction, ...]) -> tuple[Key, ...]:
+        if self._whole:
+            return (IMAGE_KEY,)
+        asked = self._asked(predictions)
+        return tuple(any_map.channel_of if asked is None else (index for index in asked if index in any_map.channel_of))
+
+    def _missing(self, any_map: AnyMap, predictions: tuple[Prediction, ...]) -> tuple[str, ...]:
+        missing = [] if self._whole else [i for i in self._asked(predictions) or () if i not in any_map.channel_of]
+        names = ", ".join(self.facts.label(index) for index in missing)
+        return (f"no map for {names}: not among the classes that the model maps here",) if missing else ()

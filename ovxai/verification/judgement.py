@@ -11,6 +11,7 @@ import openvino as ov
 
 from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.read import read_model
+from ovxai.graph.split import read_whole
 from ovxai.metadata import DETECTION, GRADIENT, INSTANCE_SEGMENTATION, PER_BOX, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.verification.beside import check_beside, classes_of
 from ovxai.verification.boxes import per_box
@@ -111,7 +112,7 @@ def precision_here(model: ov.Model) -> PrecisionReport:
 
 def precision_of_file(path: Path) -> PrecisionReport:
     """`precision_here` of the explained IR in a file, for another process."""
-    return precision_here(read_model(path))
+    return precision_here(read_whole(path))
 
 
 def definition_of(case: Case, feeds: Feeds, progress: Progress | None) -> Definition:

@@ -10,7 +10,7 @@ import openvino as ov
 
 from ovxai.errors import NotExplainedError, TargetLayerError
 from ovxai.graph.picture import PictureInput, find_picture_input
-from ovxai.graph.read import read_model
+from ovxai.graph.split import read_whole
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import SALIENCY_MAP, ExplainedInfo
 from ovxai.verification.engine import constant_value
@@ -39,7 +39,7 @@ def take_apart(model: str | Path | ov.Model) -> Case:
     Raises:
         NotExplainedError: there is nothing of ours in the model.
     """
-    explained = model if isinstance(model, ov.Model) else read_model(model)
+    explained = model if isinstance(model, ov.Model) else read_whole(model)
     info = ExplainedInfo.read(explained)
     if info is None:
         raise NotExplainedError("the model carries no explanation of ours; make one with ovxai insert, then verify that")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers.runtime_graphs import classifier, picture
+from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai import Explainer
 from ovxai.errors import SourceError, UsageError
 
@@ -62,16 +62,36 @@ class Tensor:
 
 def test_tensors(explainer):
     assert maps(explainer(Tensor(picture()))) == maps(explainer(picture()))
-    with pytest.raises(SourceError, match=r"\(3, 40, 60\) is not a picture; give \[H, W, 3\]"):
-        explainer(Tensor(picture().transpose(2, 0, 1)))
+    for first in (picture().transpose(2, 0, 1), picture().transpose(2, 0, 1)[None], picture().transpose(2, 0, 1) / 255):
+        assert maps(explainer(Tensor(first))) == maps(explainer(picture()))
+    with pytest.raises(SourceError, match=r"\(2, 40, 60\) is not a picture; give \[H, W, 3\]"):
+        explainer(Tensor(picture().transpose(2, 0, 1)[:2]))
+    with pytest.raises(SourceError, match=r"\(3, 40, 60\) is not a picture"):  # NumPy's are as they say
+        explainer(picture().transpose(2, 0, 1))
     with pytest.raises(SourceError, match=r"Tensor that NumPy can't read is no picture: .*cpu") as caught:
         explainer(Tensor(None))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("thing", [None, 3, b"\x89PNG", {"a": 1}, object()])
+def test_the_bytes_of_a_file(explainer):
+    data = encoded(picture())
+    for one in (data, bytearray(data), memoryview(data)):
+        assert maps(explainer(one)) == maps(explainer(picture()))
+    assert [maps(one) for one in explainer.explain_many([data])] == [maps(explainer(picture()))]
+    with pytest.raises(SourceError, match="bytes: not a picture"):
+        explainer(b"no picture")
+
+
+def test_tensors_of_torch(explainer):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    whole = torch.from_numpy(picture())
+    for one in (whole, whole.permute(2, 0, 1), whole.permute(2, 0, 1)[None].float() / 255):
+        assert maps(explainer(one)) == maps(explainer(picture()))
+
+
+@pytest.mark.parametrize("thing", [None, 3, {"a": 1}, object()])
 def test_what_holds_no_pixels(explainer, thing):
-    with pytest.raises(SourceError, match=r"is no picture; give a path, an array \[H, W, 3\] or a PIL picture"):
+    with pytest.raises(SourceError, match=r"no picture; give a path, the bytes of a file, an array \[H, W, 3\] or a PIL picture"):
         explainer(thing)
 
 

@@ -18,12 +18,16 @@ class SharesArray(Protocol):
         ...
 
 
+#: Channels of pictures: grey, RGB, RGBA.
+_COLOURS = (1, 3, 4)
 #: Ringing of a resampled picture beyond black and white.
 _OVERSHOOT = 0.05
 
 
 def as_array(image: object, channel_order: str) -> tuple[np.ndarray, str]:
     """The pixels of `image`, and the order of their channels: PIL's pictures are RGB whatever the caller says.
+
+    NumPy's arrays are as they are; tensors may have their channels first, or be a batch of one.
 
     Raises:
         SourceError: nothing that holds pixels.
@@ -34,12 +38,20 @@ def as_array(image: object, channel_order: str) -> tuple[np.ndarray, str]:
     if type(image).__module__.partition(".")[0] == "PIL" and hasattr(image, "convert"):
         return np.asarray(_plain_mode(image)), "rgb"
     if not hasattr(image, "__array__") and not hasattr(image, "__array_interface__"):
-        raise SourceError(f"a {kind} is no picture; give a path, an array [H, W, 3] or a PIL picture")
+        raise SourceError(f"a {kind} is no picture; give a path, the bytes of a file, an array [H, W, 3] or a PIL picture")
     try:
-        return np.asarray(image), channel_order
+        return _channels_last(np.asarray(image)), channel_order
     except Exception as error:  # a tensor on another device, or one that wants gradients
         reason = " ".join(str(error).split())[:160]
         raise SourceError(f"a {kind} that NumPy can't read is no picture: {reason}") from error
+
+
+def _channels_last(values: np.ndarray) -> np.ndarray:
+    """Of a tensor: [C, H, W] and a batch of one are taken where nothing else can be meant."""
+    if values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    first = values.ndim == 3 and values.shape[0] in _COLOURS and values.shape[2] not in _COLOURS
+    return np.ascontiguousarray(values.transpose(1, 2, 0)) if first else values
 
 
 def _plain_mode(image: Any) -> object:  # PIL need not be installed

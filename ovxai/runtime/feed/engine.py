@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ovxai.graph.natives import first_reason
 from ovxai.graph.picture import PictureInput
 from ovxai.runtime.feed.beside import SideInput, input_arrays, side_inputs
 from ovxai.runtime.feed.geometry import Geometry
+from ovxai.runtime.feed.late import Head, HeadRun, LateOutputs, fitted_head
 from ovxai.runtime.feed.selfcheck import one_stream_differs, streams_of
 
 HINTS = ("latency", "throughput")
@@ -98,6 +99,7 @@ class Engine:
 
     batch: pictures per inference; fewer are filled up when the model's batch is static.
     outputs: what is handed out. sides: the inputs beside the picture; None: those that want its size.
+    head: of a split model, whose outputs are computed when they are looked at.
     """
 
     def __init__(
@@ -107,16 +109,23 @@ class Engine:
         outputs: Sequence[NamedOutput],
         options: DeviceOptions,
         sides: Sequence[SideInput] | None = None,
+        head: ov.Model | None = None,
     ) -> None:
-        self._outputs = tuple(outputs)
+        late = {name for port in head.outputs for name in port.get_names()} if head else set()
+        self._outputs = tuple(one for one in outputs if one.name not in late)
         self._target = target
         self._sides = side_inputs(model, target) if sides is None else sides
         self.batch = options.batch or target.batch or 1
         if target.batch is not None and self.batch != target.batch:
             model = _with_batch(model, target, self.batch)
+            head = head and fitted_head(head, model)
         self._static = target.batch is not None
         self._compiled = compile_model(model, options)
         self.parallel = _parallel(self._compiled) + 1  # one waits while the others work
+        self._head: Head | None = None
+        if head is not None:
+            batched = {one.name: one.batched for one in outputs if one.name in late}
+            self._head = Head(compile_model(head, options), batched, self.parallel)
         self.notes: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._unchecked = (model, options) if options.self_check and streams_of(self._compiled) > 1 else None
@@ -163,7 +172,7 @@ class Engine:
             raise _inference_error(pictures, error) from error
         return Ticket(request, pictures)
 
-    def finish(self, ticket: Ticket) -> list[dict[str, np.ndarray]]:
+    def finish(self, ticket: Ticket) -> list[Mapping[str, np.ndarray]]:
         """Wait, and give each picture its outputs: name -> array without batch axis.
 
         Raises:
@@ -177,12 +186,18 @@ class Engine:
             # The request's memory is used again by the next picture, hence a copy.
             tensors = ticket.request.output_tensors
             arrays = [(one, np.array(tensors[one.index].data)) for one in self._outputs]
+            names = self._head.inputs if self._head else ()
+            between = {name: np.array(ticket.request.get_tensor(name).data) for name in names}
         finally:
             self._free.put(ticket.request)
-        return [
+        own = [
             {one.name: array[i] if one.batched and array.ndim else array for one, array in arrays}
             for i in range(len(ticket.pictures))
         ]
+        if self._head is None:
+            return [*own]
+        run = HeadRun(self._head, between)
+        return [LateOutputs(each, run, i) for i, each in enumerate(own)]
 
 
 def compile_model(model: ov.Model, options: DeviceOptions) -> ov.CompiledModel:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ovxai.errors import ModelReadError, OptionError
+from ovxai.errors import ModelReadError, UnknownClassError
 from ovxai.labels import BACKGROUND, EMPTY_LABEL, fit_names, fitted_names
 from ovxai.metadata import ModelInfo
 
@@ -99,7 +99,7 @@ def find_class(wanted: str | int, names: tuple[str, ...], count: int) -> int:
     """Index of a class given by name or index; a name that is a number wins over an index.
 
     Raises:
-        OptionError: no such class; names the nearest ones.
+        UnknownClassError: no such class; names the nearest ones.
     """
     if isinstance(wanted, str):
         if wanted in names:
@@ -110,10 +110,10 @@ def find_class(wanted: str | int, names: tuple[str, ...], count: int) -> int:
         if not wanted.lstrip("-").isdigit():
             near = difflib.get_close_matches(wanted, [name for name in names if name], 3, 0.5)
             hint = f"did you mean {', '.join(near)}?" if near else "give a name or an index"
-            raise OptionError(f"class: there is no {wanted!r} among the model's {count} classes; {hint}")
+            raise UnknownClassError(f"class: there is no {wanted!r} among the model's {count} classes; {hint}")
     index = int(wanted)
     if not 0 <= index < count:
-        raise OptionError(f"class: {index} is outside 0..{count - 1}")
+        raise UnknownClassError(f"class: {index} is outside 0..{count - 1}")
     return index
 
 

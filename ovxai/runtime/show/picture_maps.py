@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,8 +35,8 @@ class PictureMaps:
     truth: how it compares with annotations; None where there are none.
     """
 
-    raw_maps: dict[Key, np.ndarray]
-    labels: dict[int, str]
+    raw_maps: Mapping[Key, np.ndarray]
+    labels: Mapping[int, str]
     scores: dict[int, float]
     predictions: tuple[Prediction, ...]
     target: TargetExplainGroup
@@ -65,13 +66,33 @@ class PictureMaps:
         """
         return heat_map(self._spread(key), self.geometry, self.config)
 
-    def overlay(self, key: Key | None = None) -> np.ndarray:
-        """The picture under the map of `key` (default: the first), boxes of that class drawn: [H, W, 3] u8 RGB.
+    def key(self, wanted: str | int) -> Key:
+        """What the index or the name of a class that has a map, or "image", means here.
 
         Raises:
             KeyError: there is no such map.
         """
-        key = next(iter(self.raw_maps), None) if key is None else key
+        for key in self.raw_maps:
+            if wanted in (key, self.label(key)):
+                return key
+        raise KeyError(wanted)
+
+    def raw_map(self, key: Key) -> np.ndarray:
+        """[h, w] as the model gives it, laid upright.
+
+        Raises:
+            KeyError: there is no such map.
+        """
+        return self.raw_maps[key]
+
+    def overlay(self, key: str | int | None = None) -> np.ndarray:
+        """The picture under the map of `key`, a class by index or name (default: the first that has a map), boxes of that
+        class drawn: [H, W, 3] u8 RGB.
+
+        Raises:
+            KeyError: there is no such map.
+        """
+        key = next(iter(self.raw_maps), None) if key is None else self.key(key)
         if key is None:
             painted = self.picture.copy()
         else:
@@ -113,6 +134,6 @@ class PictureMaps:
         """[H, W] u8. The last one is kept: heat map and overlay of a class are usually wanted one after the other."""
         last: tuple[Key, np.ndarray] | None = self.__dict__.get("_last_spread")
         if last is None or last[0] != key:
-            last = (key, spread(self.raw_maps[key], self.geometry, self.config))
+            last = (key, spread(self.raw_map(key), self.geometry, self.config))
             self.__dict__["_last_spread"] = last
         return last[1]
