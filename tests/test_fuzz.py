@@ -23,6 +23,10 @@ SOME = {
     "heads": 4,
     "rt-info": 4,
     "weights": 2,
+    "two-writers": 5,
+    "full-disk": 5,
+    "killed-writer": 2,
+    "run-on-a-full-disk": 2,
 }
 
 

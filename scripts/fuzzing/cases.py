@@ -50,8 +50,8 @@ def run_case(case: Case, seed: int) -> Result:
 
 def judged(message: str) -> Result:
     """Of an error message: refused, if it is one line without control characters."""
-    if not message.strip() or not message.isprintable():
-        return UNEXPECTED, f"a message that is not one line: {message[:300]!r}"
+    if not message.strip() or not message.isprintable() or "basic_ios" in message:
+        return UNEXPECTED, f"a message that is not one line, or says nothing: {message[:300]!r}"
     return REFUSED, message
 
 
