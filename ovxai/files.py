@@ -144,7 +144,9 @@ def why_not_longer(path: Path) -> str:
     """What the system says against more bytes in `path`, a file that could not be finished; "" where it takes them."""
     try:
         with open(path, "ab", buffering=0) as file:
-            file.write(bytes(1 << 16))
+            missing = 1 << 16
+            while missing:  # the first bytes may still be taken, without an error
+                missing -= file.write(bytes(missing))
             os.fsync(file.fileno())
     except OSError as error:
         return str(error.strerror or error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import openvino as ov
 
@@ -125,10 +127,49 @@ def name_in_order(model: ov.Model, before: frozenset[str]) -> None:
     """
     nodes = model.get_ordered_ops()
     new = [node for node in nodes if node.get_name() not in before and node.get_friendly_name() == node.get_name()]
-    taken = {node.get_friendly_name() for node in nodes}
+    _number(new, {node.get_friendly_name() for node in nodes}, f"{OURS}/")
+
+
+def _number(nodes: Iterable[ov.Node], taken: set[str], prefix: str = "") -> None:
+    """Name `nodes` by their types and places, beside the names that are taken."""
     number = 0
-    for node in new:
-        while (name := f"{OURS}/{node.get_type_name()}_{number}") in taken:
+    for node in nodes:
+        while (name := f"{prefix}{node.get_type_name()}_{number}") in taken:
             number += 1
         node.set_friendly_name(name)
         number += 1
+
+
+#: What names look like that front ends make up: of an operation's type and a number.
+_MADE_UP = re.compile(r"[A-Za-z]\w*_\d+")
+
+
+def name_converted(model: ov.Model, file: Path | None = None) -> None:
+    """Name by their place in `model`, which a front end has made, what has no name of its own.
+
+    OpenVINO makes such names up with a number that counts through the life of a process, and hands them on to what it puts
+    in an operation's place: the same file would give other names each time. file: what the model was made from; names that
+    stand there stay, but for those of constants.
+    """
+    nodes = model.get_ordered_ops()
+    doubtful = [node for node in nodes if _MADE_UP.fullmatch(node.get_friendly_name())]
+    handed_on = [node for node in doubtful if node.get_friendly_name() != node.get_name() and node.get_type_name() != "Constant"]
+    own = {node.get_name(): node.get_friendly_name() for node in handed_on}
+    if file is not None and own:
+        data = file.read_bytes()
+        others = {node.get_friendly_name() for node in nodes if node.get_type_name() != "Constant"}
+        own = {key: found for key, name in own.items() if (found := _name_in(data, name, others))}
+    made_up = [node for node in doubtful if node.get_name() not in own]
+    for node in handed_on:
+        node.set_friendly_name(own.get(node.get_name(), node.get_friendly_name()))
+    renamed = {node.get_name() for node in made_up}
+    _number(made_up, {node.get_friendly_name() for node in nodes if node.get_name() not in renamed})
+
+
+def _name_in(data: bytes, name: str, others: set[str]) -> str:
+    """What an operation of this friendly name is called in the file, unless another is; "" where it has no name there."""
+    if name.encode() in data:
+        return name
+    # A name that OpenVINO made up was the same by chance, and the file's own got a number behind it.
+    stem = name.rpartition("_")[0]
+    return stem if _MADE_UP.fullmatch(stem) and stem not in others and stem.encode() in data else ""

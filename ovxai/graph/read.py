@@ -9,6 +9,7 @@ import openvino as ov
 
 from ovxai.errors import ModelReadError
 from ovxai.graph.exported import converted_program, read_exported_program
+from ovxai.graph.names import name_converted
 from ovxai.graph.natives import first_reason, quiet_natives
 from ovxai.graph.pair import read_pair
 
@@ -40,7 +41,9 @@ def read_model(path: str | Path, *, trust: bool = False) -> ov.Model:
     if path.suffix.lower() == IR_SUFFIX:
         return _as_current(_read_ir(path))
     if path.suffix.lower() == ".pt2":
-        return read_exported_program(path, trust=trust)
+        model = read_exported_program(path, trust=trust)
+        name_converted(model)
+        return model
     try:
         with quiet_natives():
             model = ov.convert_model(path)
@@ -50,6 +53,7 @@ def read_model(path: str | Path, *, trust: bool = False) -> ov.Model:
         raise ModelReadError(f"{path}: OpenVINO can't convert it: {first_reason(error).rstrip('.')}{_hint(error)}") from error
     if not model.outputs:
         raise ModelReadError(f"{path}: holds a model without any output; is it damaged?")
+    name_converted(model, path / "saved_model.pb" if path.is_dir() else path)
     return model
 
 
@@ -85,9 +89,12 @@ def convert_module(module: object, example_input: object) -> ov.Model:
     training = getattr(module, "training", False)
     try:
         if not isinstance(module, torch.nn.Module):
-            return converted_program(module)
-        shape = list(example_input.shape) if hasattr(example_input, "shape") else None
-        return ov.convert_model(module.eval(), example_input=example_input, input=shape)
+            model = converted_program(module)
+        else:
+            shape = list(example_input.shape) if hasattr(example_input, "shape") else None
+            model = ov.convert_model(module.eval(), example_input=example_input, input=shape)
+        name_converted(model)
+        return model
     except Exception as error:
         raise ModelReadError(f"OpenVINO can't convert the {kind}: {first_reason(error)}") from error
     finally:

@@ -92,7 +92,8 @@ def _write(model: ov.Model, draft: Path) -> None:
         whole = text.rstrip().endswith(b"</net>") and weights.stat().st_size >= _extent(text)
     except RuntimeError as error:
         # OpenVINO says basic_ios::clear of every disk that refuses.
-        raise RuntimeError(_refusal(weights, draft) or first_reason(error)) from error
+        unsaid = "the disk took no more; is it full, or are files limited in size?" if "basic_ios" in str(error) else ""
+        raise RuntimeError(_refusal(weights, draft) or unsaid or first_reason(error)) from error
     if not whole:
         raise RuntimeError(_refusal(weights, draft) or "OpenVINO wrote a part of it only; is there room on the disk?")
     draft.write_bytes(with_hash(text, hash_of_file(weights)))

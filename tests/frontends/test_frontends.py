@@ -15,6 +15,7 @@ from helpers.tensorflow_graph import write_frozen, write_saved_model
 from helpers.tflite_file import write_tflite
 from ovxai.errors import ModelReadError
 from ovxai.explainer import Explainer
+from ovxai.graph.save import save_model
 from ovxai.insertion import insert
 from ovxai.metadata import SALIENCY_MAP
 from ovxai.verification import verify
@@ -53,6 +54,16 @@ def agrees(model: ov.Model, nhwc: bool = False) -> ov.Model:
 def test_tensorflow_frozen_graph(tmp_path):
     path = write_frozen(tmp_path / "small.pb", weights(), NHWC)
     assert verify(agrees(insert(path), nhwc=True)).ok
+
+
+def test_two_insertions_of_one_converted_file_give_the_same_bytes(tmp_path):
+    """OpenVINO counts what it names through the life of a process."""
+    path = write_tflite(tmp_path / "small.tflite", weights(), NHWC)
+    files = []
+    for name in ("a", "b"):
+        saved = save_model(insert(path, probe=False), tmp_path / f"{name}.xml")
+        files.append((saved.read_bytes(), saved.with_suffix(".bin").read_bytes()))
+    assert files[0] == files[1]
 
 
 def test_tensorflow_saved_model(tmp_path):

@@ -7,7 +7,7 @@ from openvino import opset13 as op
 
 from helpers import classifiers as toys
 from ovxai.errors import OptionError, TargetLayerError
-from ovxai.graph.names import name_of, output_index, output_name, port_named
+from ovxai.graph.names import name_converted, name_of, output_index, output_name, port_named
 
 
 def split_in_two():
@@ -70,3 +70,24 @@ def test_no_such_output(wanted, words):
 
 def test_the_name_of_an_output():
     assert output_name(toys.two_outputs(), 1) == "fine"
+
+
+def made_up(counter: int, own: str = "Reshape_3") -> ov.Model:
+    """As front ends leave it: names with a counter in them, one of them handed on, and one of the file's own."""
+    image = toys.named(op.parameter([1, 12], np.float32), "image")
+    rows = op.reshape(image, toys.named(op.constant(np.array([3, 4])), f"Unsqueeze_{counter}"), False)
+    rows = toys.named(rows, own)
+    bent = toys.named(op.relu(rows), f"Clamp_{counter + 1}")
+    return ov.Model([toys.named(op.result(op.add(bent, np.float32(1))), "scores")], [image], "converted")
+
+
+def test_names_that_a_front_end_made_up_are_the_same_each_time(tmp_path):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"..Reshape_3..")
+    found = []
+    # The third time the counter has reached the file's own name, and OpenVINO has told the two apart.
+    for model in (made_up(17), made_up(31_000), made_up(3, "Reshape_3_1")):
+        name_converted(model, file)
+        found.append([node.get_friendly_name() for node in model.get_ordered_ops()])
+    assert found[0] == found[1] == found[2]
+    assert {"image", "Reshape_3", "scores"} < set(found[0]) and len(set(found[0])) == len(found[0])

@@ -17,6 +17,7 @@ import ovxai
 from helpers import classifiers as toys
 from helpers.cli import call, is_one_line
 from ovxai.errors import ModelReadError
+from ovxai.files import why_not_longer
 from ovxai.graph.pair import WEIGHTS_HASH
 from ovxai.graph.read import read_model
 from ovxai.graph.save import save_model
@@ -135,3 +136,28 @@ def test_a_disk_that_refuses_says_what_the_system_says(explained, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_between_the_sizes_of_the_two_files_is_told(tmp_path):
+    """What OpenVINO could not write of the .xml is gone when the disk is asked why, and less would fit."""
+    model = ovxai.insert(toys.vit(), probe=False)
+    size = ovxai.save_model(model, tmp_path / "whole.xml").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert size > 90_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, before[1]))
+    try:
+        with pytest.raises(ovxai.OvxaiError, match=r"o.xml: can't be written: (File too large|the disk took no more)"):
+            save_model(model, tmp_path / "o.xml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_first_bytes_that_still_fit_are_no_answer(tmp_path):
+    path = tmp_path / "draft"
+    path.write_bytes(bytes(1000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        assert why_not_longer(path) == "File too large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
