@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.annotated import TRUTH, ground_truth, tell_truth, with_annotations
-from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
+from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note, warn
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MODEL, TRUST, with_options
+from ovxai.errors import UsageError
 from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ovxai.explainer import Explainer
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
+    from ovxai.runtime.show.said import Said
     from ovxai.runtime.write.report import Report
 
 _WHAT = (
@@ -31,8 +33,11 @@ _WHAT = (
     click.option("--class", "classes", multiple=True, metavar="NAME|INDEX",
                  help="Explain this class whatever is predicted; repeatable; instead of --target."),
     click.option("--threshold", type=click.FloatRange(0, 1),
-                 help="Score from which a class counts as predicted.  [default: rt_info confidence_threshold of multi-label "
-                      "models and detectors, else 0.3]"),
+                 help="Score over which a class counts as predicted. Where no class of a single-label model is over it, the best "
+                      "one is explained all the same, and called a guess.  [default: rt_info confidence_threshold of "
+                      "multi-label models and detectors, else 0.3]"),
+    click.option("--top", type=click.IntRange(1), metavar="K",
+                 help="The K best classes count as predicted, whatever their score; of detectors, the K best that were found."),
     LABELS,
     LABELS_OFFSET,
     click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
@@ -51,7 +56,8 @@ _LOOK = (
                  help="How the map is brought to the picture's size."),
     click.option("--style", type=click.Choice(STYLES), default="heat", show_default=True,
                  help="Overlays as colour, or as lines of equal evidence."),
-    click.option("--grid", type=click.IntRange(0), default=0, metavar="N", help="Also put the best N classes side by side."),
+    click.option("--grid", type=click.IntRange(0), default=0, metavar="N",
+                 help="Also put the best N classes side by side, explained or not."),
     click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True,
                  help="Of the pictures that are written."),
     click.option("--npy", is_flag=True, help="Also store the raw arrays."),
@@ -73,6 +79,9 @@ _WHERE = (
     TRUST,
 )  # fmt: skip
 
+#: More files than anybody looks at one by one; before more than these a run warns.
+_MANY_FILES = 1000
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -81,6 +90,7 @@ class RunOptions:
     target: str
     classes: tuple[str, ...]
     threshold: float | None
+    top: int | None
     labels: Path | None
     labels_offset: int | None
     recursive: bool
@@ -146,6 +156,8 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
     from ovxai.runtime.feed.sources import Broken, find_sources
     from ovxai.runtime.write.maps import own_folders
 
+    if options.top is not None and (options.classes or options.target != "predictions"):
+        raise UsageError("--top says which classes count as predicted: it goes with --target predictions and without --class")
     check_folder(out)
     sources, sets = with_annotations(sources, options.annotations, recursive=options.recursive)
     found = find_sources(sources, recursive=options.recursive, stdin=sys.stdin, own=own_folders(out))
@@ -183,10 +195,12 @@ def _explain(
         judge=truth,
     )  # fmt: skip
     total = count_pictures(found, limit=options.limit, every=options.every)
+    _warn_of_many(found, explainer, options)
     manifest = page = None
+    told: list[Said] = []
     try:
         with stop_on_interrupt() as stop, _progress(total) as tick:
-            result = work(found, stop=stop, progress=tick)
+            result = work(found, stop=stop, progress=tick, tell=lambda said: _tell(said, told, say))
     finally:  # whatever ended the run, what it has written is listed
         manifest, page = _listed(work.result, model, explainer, out, options, report, truth)
     complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
@@ -207,6 +221,7 @@ def _explain(
         "interrupted": result.interrupted,
         "failed": _failures(result.broken),
         # Of a long run a long list: made only for those who asked.
+        "predictions": [said.document() for said in told],
         "files": [str(out / item.path) for item in result.written] if asked("as_json") else [],
         **({"truth": told_truth} if told_truth is not None else {}),
         "manifest": str(manifest) if manifest else None,
@@ -250,6 +265,7 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     config = ExplainConfig(
         target=options.target, classes=options.classes, postprocess=options.postprocess, threshold=options.threshold,
         opacity=options.opacity, colormap=options.colormap, interpolation=options.interpolation, style=options.style,
+        top=options.top, grid=options.grid,
     )  # fmt: skip
     alone = len(found) == 1 and isinstance(found[0], Source) and found[0].kind == "image"
     return Explainer(
@@ -260,6 +276,29 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
         mean=options.mean, scale_values=options.scale_values, resize_type=options.resize_type, pad_value=options.pad_value,
         reverse_input_channels=options.reverse_input_channels, input_size=options.input_size,
     )  # fmt: skip
+
+
+def _warn_of_many(found: list[Source | Broken], explainer: Explainer, options: RunOptions) -> None:
+    from ovxai.runtime.feed.sources import Source
+
+    pictures = sum(isinstance(source, Source) and source.kind == "image" for source in found)
+    pictures = min(pictures, options.limit or pictures)
+    classes = len(options.classes) or options.top or 1
+    if options.target == "all" and not explainer.facts.classless:
+        channels = explainer.facts.channels
+        classes = len(channels) if channels is not None else explainer.facts.explained.num_classes or 1
+    count = pictures * (classes * (1 + options.postprocess + options.npy) + bool(options.grid))
+    if count > _MANY_FILES:
+        least = "at least " if options.target == "predictions" and not options.classes else ""
+        each = "1 map" if classes == 1 else f"{classes} maps"
+        what = f"{pictures} pictures, {each} of each"
+        warn(f"this run writes {least}{count} files: {what}; --class, --top and --limit make it fewer")
+
+
+def _tell(said: Said, told: list[Said], say: Say) -> None:
+    say(said.line)
+    if asked("as_json"):  # of a long run a long list
+        told.append(said)
 
 
 def _failures(broken: Sequence[Broken]) -> list[dict[str, str]]:
@@ -279,8 +318,9 @@ def _summary(result: RunResult, out: Path) -> str:
 
 @contextmanager
 def _progress(total: int | None) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, nothing elsewhere; without a known end it counts."""
-    if not sys.stderr.isatty() or total == 1 or asked("quiet"):
+    """A bar on a terminal where no lines say how far the run is, nothing elsewhere; without a known end it counts."""
+    lines = sys.stdout.isatty() and not asked("as_json")
+    if not sys.stderr.isatty() or total == 1 or asked("quiet") or lines:
         yield lambda: None
         return
     color = color_allowed(sys.stderr)

@@ -57,6 +57,8 @@ class ExplainConfig:
         `confidence_threshold` where it is multi-label or a detector, else 0.3.
     opacity: share of the map in an overlay, 0..1. colormap: one of `ovxai.runtime.config.COLORMAPS`.
     interpolation: "linear" (as OTX) or "cubic". style: "heat" or "contour".
+    top: the so many best classes count as predicted whatever their score (of detectors, of the classes found); None: those
+        over the threshold. grid: classes that `Explanation.grid` can show whether they are explained or not.
     """
 
     target: TargetExplainGroup
@@ -67,6 +69,8 @@ class ExplainConfig:
     colormap: str
     interpolation: str
     style: str
+    top: int | None
+    grid: int
 
     def __init__(
         self,
@@ -79,6 +83,8 @@ class ExplainConfig:
         interpolation: str = "linear",
         style: str = "heat",
         *,
+        top: int | None = None,
+        grid: int = 0,
         target_explain_group: TargetExplainGroup | str | None = None,
         predicted_maps_conf_thr: float | None = None,
     ) -> None:
@@ -99,14 +105,26 @@ class ExplainConfig:
             "colormap": colormap,
             "interpolation": interpolation,
             "style": style,
+            "top": top,
+            "grid": grid,
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
+        if self.top is not None:
+            self._check_top(self.top)
+        if self.grid < 0:
+            raise UsageError(f"grid: {self.grid} is below 0")
         _check_share("threshold", self.threshold)
         _check_share("opacity", self.opacity)
         _check_choice("colormap", self.colormap, COLORMAPS)
         _check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         _check_choice("style", self.style, STYLES)
+
+    def _check_top(self, top: int) -> None:
+        if top < 1:
+            raise UsageError(f"top: {top} is below 1")
+        if self.classes or self.target != TargetExplainGroup.PREDICTIONS:
+            raise UsageError("top: says which classes count as predicted; it goes with target predictions and without class")
 
 
 def _check_share(name: str, value: float | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ovxai.metadata import FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
+from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.predict.boxes import Outputs
@@ -55,10 +55,12 @@ class Interpreter:
         """outputs: name -> array without batch axis. picture: [H, W, 3] u8 RGB."""
         scores, predictions = self._predictions(outputs, geometry)
         maps, notes = self._maps(outputs, predictions)
+        beside = self._beside(outputs, scores, maps)
         frame = self.facts.explained.frame
         return Explanation(
             raw_maps={key: upright(values, frame) for key, values in maps.items()},
-            labels={key: self.facts.label(key) for key in maps if isinstance(key, int)},
+            beside={key: upright(values, frame) for key, values in beside.items()},
+            labels={key: self.facts.label(key) for key in (*maps, *beside) if isinstance(key, int)},
             scores=scores,
             predictions=predictions,
             target=self.wanted.target,
@@ -67,6 +69,7 @@ class Interpreter:
             geometry=geometry.within(frame),
             source=source,
             notes=notes,
+            threshold=self.wanted.threshold if self.facts.explained.task == CLASSIFICATION else None,
         )
 
     def _predictions(self, outputs: Outputs, geometry: Geometry) -> tuple[dict[int, float], tuple[Prediction, ...]]:
@@ -77,10 +80,12 @@ class Interpreter:
         if facts.explained.task in VECTOR_TASKS:
             values = class_scores(outputs, facts)
             scores = dict(enumerate(values.tolist()))
-            chosen = predicted_classes(values, facts, threshold)
+            chosen = predicted_classes(values, facts, threshold, self.wanted.top)
             return scores, tuple(Prediction(i, facts.label(i), scores[i]) for i in chosen)
         found = objects(outputs, facts, geometry, threshold)
-        return best_scores(found), found
+        scores = best_scores(found)
+        kept = set(list(scores)[: self.wanted.top])
+        return scores, tuple(item for item in found if item.class_index in kept)
 
     def _maps(
         self, outputs: Outputs, predictions: tuple[Prediction, ...]
@@ -102,6 +107,15 @@ class Interpreter:
         missing = [self.facts.label(index) for index in indices if index not in channel_of]
         notes = [f"no map for {', '.join(missing)}: not among the classes that the model maps here"] if missing else []
         return found, tuple(notes)
+
+    def _beside(self, outputs: Outputs, scores: dict[int, float], maps: dict[Key, np.ndarray]) -> dict[int, np.ndarray]:
+        """Maps of the best classes that are not among `maps`, for a grid to show."""
+        if not self.wanted.beside or SALIENCY_MAP not in outputs or self.facts.classless:
+            return {}
+        channel_of = {index: channel for channel, index in enumerate(self._channels(outputs))}
+        best = sorted((index for index in scores if index in channel_of), key=lambda index: -scores[index])
+        missing = [index for index in best[: self.wanted.beside] if index not in maps]
+        return {index: outputs[SALIENCY_MAP][channel_of[index]].copy() for index in missing}
 
     def _channels(self, outputs: Outputs) -> tuple[int, ...]:
         if SALIENCY_INDEX in outputs:

@@ -17,6 +17,7 @@ from ovxai.runtime.feed.images import check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
 from ovxai.runtime.pipeline import Pipeline
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
+from ovxai.runtime.show.said import Said, say
 from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Ledger
 from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
@@ -68,6 +69,7 @@ class _Done:
     notes: tuple[str, ...]
     files: tuple[WrittenFile, ...] = ()
     card: str = ""
+    said: Said | None = None
     overlays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -108,8 +110,11 @@ class Run:
         *,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[], None] = lambda: None,
+        tell: Callable[[Said], None] = lambda _: None,
     ) -> RunResult:
         """Explain everything. `stop` is asked before each picture, `progress` told after each.
+
+        tell: gets what is said of every picture that is no video's frame, in order.
 
         Whatever goes wrong with one source is this source's failure, and the run goes on.
 
@@ -125,6 +130,8 @@ class Run:
         try:
             for done in work:
                 self._count(result, videos, done)
+                if isinstance(done, _Done) and done.said:
+                    tell(done.said)
                 progress()
         finally:
             work.close()  # waits for what is in flight
@@ -154,6 +161,7 @@ class Run:
             files = self._writer.write(explanation, frame.stem)
             self._unlisted[frame.stem] = files
             image = files[0].image if files else frame.stem
+            done = replace(done, said=say(explanation, image))
             try:
                 return replace(done, files=files, card=self._report.card(explanation, image, files) if self._report else "")
             except Exception as error:

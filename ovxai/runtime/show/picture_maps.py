@@ -32,6 +32,8 @@ class PictureMaps:
     picture: the source picture, [H, W, 3] u8 RGB. geometry: how it lay under the maps' grid.
     source: where it came from; None for arrays. notes: what was asked for and could not be had.
     truth: how it compares with annotations; None where there are none.
+    threshold: what a class's score has to exceed to be predicted; below it, it is a guess. None where that is no question.
+    beside: maps of further classes, as in `raw_maps`, that only `grid` shows.
     """
 
     raw_maps: dict[Key, np.ndarray]
@@ -45,6 +47,8 @@ class PictureMaps:
     source: str | None = None
     notes: tuple[str, ...] = field(default=())
     truth: Verdict | None = None
+    threshold: float | None = None
+    beside: dict[int, np.ndarray] = field(default_factory=dict)
 
     @functools.cached_property
     def maps(self) -> dict[Key, np.ndarray]:
@@ -82,12 +86,18 @@ class PictureMaps:
 
     def grid(self, count: int = 5) -> np.ndarray:
         """The picture and the overlays of its `count` best classes side by side: [H', W', 3] u8 RGB."""
-        tiles = ((self.overlay(key), self.title(key)) for key in self.best_first(worst=0.0)[:count])
+        keys: list[Key] = [*self.raw_maps, *self.beside]
+        keys.sort(key=lambda key: self.score(key) or 0.0, reverse=True)
+        tiles = ((self.overlay(key), self.title(key)) for key in keys[:count])
         return make_grid([(self.picture, "picture"), *tiles])
 
     def score(self, key: Key | None) -> float | None:
         """0..1 of a class; None for the whole picture, and where the model gives none."""
         return self.scores.get(key) if isinstance(key, int) else None
+
+    def is_guess(self, score: float | None) -> bool:
+        """Whether a class of this score is named although the model does not reach its threshold."""
+        return score is not None and self.threshold is not None and not score > self.threshold
 
     def label(self, key: Key | None) -> str | None:
         """Name of a class that has a map; None for the whole picture."""
@@ -113,6 +123,7 @@ class PictureMaps:
         """[H, W] u8. The last one is kept: heat map and overlay of a class are usually wanted one after the other."""
         last: tuple[Key, np.ndarray] | None = self.__dict__.get("_last_spread")
         if last is None or last[0] != key:
-            last = (key, spread(self.raw_maps[key], self.geometry, self.config))
+            values = self.beside[key] if isinstance(key, int) and key in self.beside else self.raw_maps[key]
+            last = (key, spread(values, self.geometry, self.config))
             self.__dict__["_last_spread"] = last
         return last[1]
