@@ -50,12 +50,15 @@ _WHAT = (
 _LOOK = (
     click.option("--postprocess/--no-postprocess", default=True, show_default=True,
                  help="Map at the picture's size, in colour, with an overlay; or the low-resolution grey map."),
-    click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of the map in overlays."),
+    click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+                 help="Share of the map in overlays, where it is hottest."),
     click.option("--colormap", type=click.Choice(COLORMAPS), default="jet", show_default=True, help="Colours of the map."),
     click.option("--interpolation", type=click.Choice(INTERPOLATIONS), default="linear", show_default=True,
                  help="How the map is brought to the picture's size."),
-    click.option("--style", type=click.Choice(STYLES), default="heat", show_default=True,
-                 help="Overlays as colour, or as lines of equal evidence."),
+    click.option("--style", type=click.Choice(STYLES), default="fade", show_default=True,
+                 help="Overlays as colour that fades where the map is cold, colour everywhere, or lines of equal evidence."),
+    click.option("--captions/--no-captions", default=True, show_default=True,
+                 help="Write class, score and colours on overlays and video frames."),
     click.option("--grid", type=click.IntRange(0), default=0, metavar="N",
                  help="Also put the best N classes side by side, explained or not."),
     click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True,
@@ -102,6 +105,7 @@ class RunOptions:
     colormap: str
     interpolation: str
     style: str
+    captions: bool
     grid: int
     form: str
     npy: bool
@@ -265,7 +269,7 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     config = ExplainConfig(
         target=options.target, classes=options.classes, postprocess=options.postprocess, threshold=options.threshold,
         opacity=options.opacity, colormap=options.colormap, interpolation=options.interpolation, style=options.style,
-        top=options.top, grid=options.grid,
+        top=options.top, grid=options.grid, captions=options.captions,
     )  # fmt: skip
     alone = len(found) == 1 and isinstance(found[0], Source) and found[0].kind == "image"
     return Explainer(

@@ -11,7 +11,8 @@ from ovxai.errors import UsageError
 #: jet is what OTX paints with; the next five are perceptually uniform or nearly.
 COLORMAPS = ("jet", "viridis", "inferno", "magma", "plasma", "cividis", "turbo", "hot", "bone", "parula", "grey")
 INTERPOLATIONS = ("linear", "cubic")
-STYLES = ("heat", "contour")
+#: fade: the share of the map follows its values. heat: the same share everywhere, as OTX.
+STYLES = ("fade", "heat", "contour")
 #: OTX's predicted_maps_conf_thr.
 DEFAULT_THRESHOLD = 0.3
 #: Larger pictures are refused unless it is said otherwise: a file of a few MB can ask for gigabytes. Pillow's limit.
@@ -55,10 +56,12 @@ class ExplainConfig:
         coloured, [H, W, 3] u8 RGB.
     threshold: score from which a class counts as predicted, 0..1; None: the model's own
         `confidence_threshold` where it is multi-label or a detector, else 0.3.
-    opacity: share of the map in an overlay, 0..1. colormap: one of `ovxai.runtime.config.COLORMAPS`.
-    interpolation: "linear" (as OTX) or "cubic". style: "heat" or "contour".
+    opacity: share of the map in an overlay, 0..1, where it is hottest. colormap: one of `ovxai.runtime.config.COLORMAPS`.
+    interpolation: "linear" (as OTX) or "cubic". style: "fade" (opacity follows the map,
+        so that cold areas keep their colours), "heat" (the same opacity everywhere, as OTX) or "contour".
     top: the so many best classes count as predicted whatever their score (of detectors, of the classes found); None: those
         over the threshold. grid: classes that `Explanation.grid` can show whether they are explained or not.
+    captions: write class, score and colours on overlays.
     """
 
     target: TargetExplainGroup
@@ -71,6 +74,7 @@ class ExplainConfig:
     style: str
     top: int | None
     grid: int
+    captions: bool
 
     def __init__(
         self,
@@ -81,10 +85,11 @@ class ExplainConfig:
         opacity: float = 0.5,
         colormap: str = "jet",
         interpolation: str = "linear",
-        style: str = "heat",
+        style: str = "fade",
         *,
         top: int | None = None,
         grid: int = 0,
+        captions: bool = True,
         target_explain_group: TargetExplainGroup | str | None = None,
         predicted_maps_conf_thr: float | None = None,
     ) -> None:
@@ -107,6 +112,7 @@ class ExplainConfig:
             "style": style,
             "top": top,
             "grid": grid,
+            "captions": captions,
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)

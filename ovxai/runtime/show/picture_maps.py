@@ -11,8 +11,10 @@ import numpy as np
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.predict.formats import Prediction
-from ovxai.runtime.show.draw import draw_predictions, make_grid
-from ovxai.runtime.show.render import heat_map, overlay, spread
+from ovxai.runtime.show.draw import Caption, Rectangle, draw_caption, draw_names, draw_predictions, draw_window
+from ovxai.runtime.show.grid import make_grid
+from ovxai.runtime.show.letters import spoken
+from ovxai.runtime.show.render import heat_map, overlay, spread, table
 from ovxai.runtime.show.truth import Verdict, draw_truth
 
 IMAGE_KEY: Literal["image"] = "image"
@@ -69,26 +71,37 @@ class PictureMaps:
         """
         return heat_map(self._spread(key), self.geometry, self.config)
 
-    def overlay(self, key: Key | None = None) -> np.ndarray:
+    def overlay(self, key: Key | None = None, *, captions: bool | None = None) -> np.ndarray:
         """The picture under the map of `key` (default: the first), boxes of that class drawn: [H, W, 3] u8 RGB.
+
+        captions: write class, score and colours on it, and what the model saw; None: as `config.captions` says.
 
         Raises:
             KeyError: there is no such map.
         """
+        words = self.config.captions if captions is None else captions
         key = next(iter(self.raw_maps), None) if key is None else key
         if key is None:
             painted = self.picture.copy()
         else:
             painted = overlay(self.picture, self._spread(key), self.geometry, self.config)
         draw_truth(painted, self.truth, key if isinstance(key, int) else None)
-        draw_predictions(painted, tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index)))
+        shown = tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index))
+        draw_predictions(painted, shown)
+        taken: tuple[Rectangle, ...] = ()
+        if not self.geometry.covers_picture:
+            taken += draw_window(painted, self.geometry.window_box(), words=words)
+        if words:
+            colors = None if key is None else table(self.config.colormap)
+            taken += draw_caption(painted, Caption(self.caption(key), colors))
+            draw_names(painted, shown, taken)
         return painted
 
     def grid(self, count: int = 5) -> np.ndarray:
         """The picture and the overlays of its `count` best classes side by side: [H', W', 3] u8 RGB."""
         keys: list[Key] = [*self.raw_maps, *self.beside]
         keys.sort(key=lambda key: self.score(key) or 0.0, reverse=True)
-        tiles = ((self.overlay(key), self.title(key)) for key in keys[:count])
+        tiles = ((self.overlay(key, captions=False), self.caption(key)) for key in keys[:count])
         return make_grid([(self.picture, "picture"), *tiles])
 
     def score(self, key: Key | None) -> float | None:
@@ -109,6 +122,16 @@ class PictureMaps:
         if label is None:
             return "whole picture"
         return label if score is None else f"{label} {score:.2f}"
+
+    def caption(self, key: Key | None) -> str:
+        """Name and score of a map as they stand on pictures; what the model does not reach its threshold for is a guess."""
+        if key is None:
+            return "nothing predicted"
+        label, score = self.label(key), self.score(key)
+        if label is None or not isinstance(key, int):
+            return "whole picture"
+        name = spoken(label, key) if score is None else f"{spoken(label, key)} {score:.2f}"
+        return f"{name} (a guess)" if self.is_guess(score) else name
 
     def best_first(self, worst: float) -> list[Key]:
         """The keys of the maps by score, those without one as if it were `worst`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -183,12 +185,30 @@ def _stem(source: str | None) -> str:
 
 _WRITTEN = re.compile(r"^(.+?)_(?:class_.+|map_per_image)_(?:saliency_map|overlay)\.\w+$")
 _VIDEO = re.compile(r"^(.+)_(?:overlay|grid)\.\w+$")
+#: Bytes of one part: of the picture or of the class.
 _LONGEST = 100
 
 
 def sanitize(text: str) -> str:
-    """Every character that is not one of A-Z a-z 0-9 - _ becomes `_`."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:_LONGEST] or "_"
+    """A part of a file name: letters and digits of every script, - and _ stay, everything else becomes `_`.
+
+    Letters are composed (NFC), as most file systems have them; at most 100 bytes of UTF-8, as many systems allow 255 in all.
+    Where the system's encoding is an older one, what it lacks becomes `_` as well.
+    """
+    name = "".join(c if _stays(c) else "_" for c in unicodedata.normalize("NFC", text))
+    return name.encode("utf-8")[:_LONGEST].decode("utf-8", "ignore") or "_"
+
+
+def _stays(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in "-_"
+    if unicodedata.category(character)[0] not in "LMN":  # letters, the marks on them, numbers
+        return False
+    try:
+        os.fsencode(character)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ImageNames:
