@@ -63,6 +63,8 @@ _LOOK = (
                  help="Also put the best N classes side by side, explained or not."),
     click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True,
                  help="Of the pictures that are written."),
+    click.option("--video-format", type=click.Choice(["mp4", "webm"]), default="mp4", show_default=True,
+                 help="Of videos: MPEG-4, which is fast to write, or VP8, which browsers play."),
     click.option("--npy", is_flag=True, help="Also store the raw arrays."),
     click.option("--report/--no-report", default=True, show_default=True,
                  help="Also write report.html, a page to look through the pictures; videos are not in it."),
@@ -108,6 +110,7 @@ class RunOptions:
     captions: bool
     grid: int
     form: str
+    video_format: str
     npy: bool
     report: bool
     force: bool
@@ -190,7 +193,7 @@ def _explain(
         note(line)
     writer = Writer(
         out, names=explainer.facts.names, postprocess=options.postprocess, form=options.form,
-        npy=options.npy, grid=options.grid, force=options.force,
+        npy=options.npy, grid=options.grid, video=options.video_format, force=options.force,
     )  # fmt: skip
     report = start_report(out, found, options.limit, options.force) if options.report else None
     truth = ground_truth(sets, explainer.facts, options.names)
@@ -214,6 +217,8 @@ def _explain(
         if path is not None and path.name != usual:
             note(f"{out / usual} is not of this run and stays; see {path}")
     told_truth = tell_truth(truth, say)
+    for source, name in result.videos:
+        say(f"{source}: {out / name}")
     say(_summary(result, out))
     if page is not None:
         say(f"report: {page}")

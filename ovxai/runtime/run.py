@@ -49,12 +49,14 @@ class RunResult:
     """What came of a run.
 
     explained: pictures and frames. without: those of them for which nothing was predicted, so that
-    no map was wanted. written: every file, in the order of the sources. broken: what failed, and why.
+    no map was wanted. written: every file, in the order of the sources. videos: those of
+    them that are, each behind its source. broken: what failed, and why.
     """
 
     explained: int = 0
     without: int = 0
     written: Ledger = field(default_factory=Ledger)
+    videos: list[tuple[str, str]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -235,6 +237,7 @@ class _Videos:
             else:
                 record = WrittenFile(name, "video", clip.source, self._image, size=clip.size)
                 self._result.written.extend([record])
+                self._result.videos.append((clip.source, name))
 
 
 #: Asked to end: by Ctrl-C, by a supervisor, by a terminal that is closed.
