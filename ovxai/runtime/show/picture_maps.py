@@ -108,9 +108,13 @@ class PictureMaps:
         """0..1 of a class; None for the whole picture, and where the model gives none."""
         return self.scores.get(key) if isinstance(key, int) else None
 
-    def is_guess(self, score: float | None) -> bool:
-        """Whether a class of this score is named although the model does not reach its threshold."""
+    def is_below(self, score: float | None) -> bool:
+        """Whether a class of this score is not predicted, or named although the model does not reach its threshold."""
         return score is not None and self.threshold is not None and not score > self.threshold
+
+    def is_guess(self, key: Key | None) -> bool:
+        """Whether a class counts as predicted although the model does not reach its threshold."""
+        return any(item.class_index == key and self.is_below(item.score) for item in self.predictions)
 
     def label(self, key: Key | None) -> str | None:
         """Name of a class that has a map; None for the whole picture."""
@@ -131,7 +135,7 @@ class PictureMaps:
         if label is None or not isinstance(key, int):
             return "whole picture"
         name = spoken(label, key) if score is None else f"{spoken(label, key)} {score:.2f}"
-        return f"{name} (a guess)" if self.is_guess(score) else name
+        return f"{name} (a guess)" if self.is_guess(key) else name
 
     def best_first(self, worst: float) -> list[Key]:
         """The keys of the maps by score, those without one as if it were `worst`."""

@@ -71,13 +71,13 @@ def say(explanation: PictureMaps, image: str) -> Said:
     asked: tuple[Named, ...] = ()
     if explanation.config.classes:
         scored = ((key, explanation.score(key)) for key in explanation.raw_maps if isinstance(key, int))
-        asked = tuple(Named(key, explanation.labels[key], score, guess=explanation.is_guess(score)) for key, score in scored)
+        asked = tuple(Named(key, explanation.labels[key], score, guess=explanation.is_below(score)) for key, score in scored)
     found = tuple(_named(item, explanation) for item in explanation.predictions)
     return Said(explanation.source or image, image, found, asked, explanation.threshold)
 
 
 def _named(item: Prediction, explanation: PictureMaps) -> Named:
-    return Named(item.class_index, item.label, item.score, guess=explanation.is_guess(item.score), box=item.box)
+    return Named(item.class_index, item.label, item.score, guess=explanation.is_below(item.score), box=item.box)
 
 
 def _by_class(found: tuple[Named, ...]) -> tuple[Named, ...]:
