@@ -79,6 +79,8 @@ def write(picture: np.ndarray, text: str, origin: tuple[int, int], capital: int,
 
 def to_ascii(text: str) -> str:
     """`text` with the accents dropped that ASCII lacks; other letters stay."""
+    if text.isascii():
+        return text
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     return plain if plain.isascii() else text

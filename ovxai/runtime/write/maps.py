@@ -189,6 +189,7 @@ def _stem(source: str | None) -> str:
 
 _WRITTEN = re.compile(r"^(.+?)_(?:class_.+|map_per_image)_(?:saliency_map|overlay)\.\w+$")
 _VIDEO = re.compile(r"^(.+)_(?:overlay|grid)\.\w+$")
+_ODD = re.compile(r"[^A-Za-z0-9_-]")
 #: Bytes of one part: of the picture or of the class.
 _LONGEST = 100
 
@@ -199,13 +200,15 @@ def sanitize(text: str) -> str:
     Letters are composed (NFC), as most file systems have them; at most 100 bytes of UTF-8, as many systems allow 255 in all.
     Where the system's encoding is an older one, what it lacks becomes `_` as well.
     """
+    if text.isascii():
+        return _ODD.sub("_", text)[:_LONGEST] or "_"
     name = "".join(c if _stays(c) else "_" for c in unicodedata.normalize("NFC", text))
     return name.encode("utf-8")[:_LONGEST].decode("utf-8", "ignore") or "_"
 
 
 def _stays(character: str) -> bool:
     if character.isascii():
-        return character.isalnum() or character in "-_"
+        return not _ODD.match(character)
     if unicodedata.category(character)[0] not in "LMN":  # letters, the marks on them, numbers
         return False
     try:

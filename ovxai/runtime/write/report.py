@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -96,7 +97,6 @@ class Report:
             "title": _title(explanation.source, image),
             "source": explanation.source or "",
             "size": [width, height],
-            "picture": self._store(image, small),
             "small": [small.shape[1], small.shape[0]],
             "view": view(explanation.geometry),
             "maps": maps,
@@ -107,7 +107,8 @@ class Report:
                 f"{spoken(p.label)} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)
             ],
         }
-        return to_json(card)
+        # The picture is most of the card, and in letters that need no escape: it is not walked through as the rest is.
+        return f'{to_json(card)[:-1]},"picture":"{self._store(image, small)}"}}'
 
     def add(self, card: str) -> None:
         """Append what `card` gave. Cards stand in the page in this order."""
@@ -164,7 +165,7 @@ class Report:
             return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
         folder = self._own_folder()
         write_bytes(folder / f"{image}.jpg", data.tobytes(), force=self._force)
-        return f"{folder.name}/{image}.jpg"
+        return quote(f"{folder.name}/{image}.jpg")
 
     def _own_folder(self) -> Path:
         """The folder of small pictures, made for this run alone unless it may take the place of an earlier one."""
