@@ -168,13 +168,16 @@ def test_labels_are_text(page):
     assert EVIL in [item.text.rsplit(" (", 1)[0] for item in page.all("#class option")]
     page.open("green_1")
     assert page.text(".class .label") == EVIL
-    assert page.all("img[src='x']") == [] and page.browser.title.startswith("tiny")
+    assert page.all("img[src='x']") == [] and page.browser.title == "green_1 (tiny: maps of 5 pictures)"
 
 
 def test_search(page):
     page.one("#search").send_keys("red_ 2")
     assert page.names() == ["red_2"] and page.text("#count") == "1 of 5 pictures"
-    page.one("#search").send_keys("nothing")
+    page.one("#search").clear()
+    page.one("#search").send_keys("red 2")
+    assert page.names() == ["red_2"]
+    page.one("#search").send_keys(" nothing")
     assert page.names() == [] and page.text("#count") == "None of 5 pictures fits the filter."
     page.one("button[type=reset]").click()
     page.browser.implicitly_wait(2)
@@ -470,12 +473,12 @@ def test_boxes_and_outlines(browser, tmp_path):
     path, _ = make(tmp_path, Explainer(model, ExplainConfig()), {"a": np.full((320, 320, 3), 90, np.uint8)})
     with opened(browser, path) as page:
         page.open("a")
-        assert [item.text for item in page.all(".box")] == ["green 0.90"] and len(page.all("polygon")) == 1
+        assert [item.text.split() for item in page.all(".box")] == [["green", "0.90"]] and len(page.all("polygon")) == 1
         box, stage = page.one(".box").rect, page.one("#stage").rect
         placed = [(box["x"] - stage["x"]) / stage["width"], (box["y"] - stage["y"]) / stage["height"]]
         assert np.allclose([*placed, box["width"] / stage["width"]], [0.25, 0.25, 0.5], atol=0.01)
         page.press("2")
-        assert [item.text for item in page.all(".box")] == ["blue 0.80"]
+        assert [item.text.split() for item in page.all(".box")] == [["blue", "0.80"]]
         page.press("b")
         assert page.all(".box") == [] and page.all("polygon") == []
 
@@ -489,7 +492,7 @@ def test_cold_parts_keep_their_colours(browser, tmp_path):
         seen, wanted = page.seen(), explanations["a"].overlay(0)
         for x in (0.1, 0.2, 0.3, 0.44, 0.5, 0.7, 0.9):
             assert near(at(seen, x, 0.4), at(wanted, x, 0.4), 12)
-        assert near(at(seen, 0.9, 0.4), (30, 30, 30), 3)
+        assert near(at(seen, 0.9, 0.4), (30, 30, 30)) and at(explanations["a"].heat_map(0), 0.9, 0.4)[2] > 120
 
 
 def test_long_names_leave_room_for_scores(browser, tmp_path):

@@ -59,9 +59,9 @@ function spread(map, content, width, height, cubic) {
 
 /**
  * Paint `map` on a canvas of width x height; clear where the network did not look.
- * table: 256 colours. shares: how much of it there is at each of 256 levels, 0..255.
+ * table: 256 colours. shares: how much of it there is at each of 256 levels, 0..255; null: all of it.
  */
-function paint(canvas, map, view, width, height, table, shares, cubic) {
+function paint(canvas, map, view, width, height, table, cubic, shares = null) {
   canvas.width = width;
   canvas.height = height;
   if (!map) return;
@@ -76,7 +76,7 @@ function paint(canvas, map, view, width, height, table, shares, cubic) {
     image.data[4 * i] = table[color];
     image.data[4 * i + 1] = table[color + 1];
     image.data[4 * i + 2] = table[color + 2];
-    image.data[4 * i + 3] = shares[values[i]];
+    image.data[4 * i + 3] = shares ? shares[values[i]] : 255;
   }
   canvas.getContext('2d').putImageData(image, left, top);
 }

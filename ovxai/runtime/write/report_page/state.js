@@ -55,7 +55,7 @@ function setLook(change) {
 }
 
 function paintFor(canvas, picture, map, width, height) {
-  paint(canvas, map, picture.view, width, height, tables[look.colormap], shares, page.interpolation === 'cubic');
+  paint(canvas, map, picture.view, width, height, tables[look.colormap], page.interpolation === 'cubic', shares);
 }
 
 /** The map that a picture is shown with, and whose score counts: of the class filtered by, else its best. */
@@ -76,7 +76,7 @@ function words(picture) {
 
 function passes(picture, filter) {
   if (!passesTruth(picture)) return false;
-  if (!filter.words.every((word) => words(picture).includes(word))) return false;
+  if (!filter.words.every((word) => words(picture).includes(spaced(word)))) return false;
   if (filter.class && !picture.maps.some((map) => classKey(map) === filter.class)) return false;
   if (filter.low <= 0 && filter.high >= 1) return true;
   const score = leadingMap(picture)?.score ?? null;
@@ -85,7 +85,7 @@ function passes(picture, filter) {
 
 function readFilter() {
   return {
-    words: spaced($('search').value).split(/\s+/).filter(Boolean),
+    words: $('search').value.split(/\s+/).filter(Boolean),
     class: $('class').value,
     low: Number($('low').value),
     high: Number($('high').value),
@@ -102,7 +102,7 @@ let applied = '';
 
 function applyFilter() {
   const filter = readFilter();
-  const asked = JSON.stringify([filter, $('order').value]);
+  const asked = JSON.stringify([filter, $('order').value, $('truth')?.value]);
   if (asked === applied) return;
   applied = asked;
   shown = pictures.filter((picture) => passes(picture, filter));

@@ -79,7 +79,7 @@ function showFound() {
   const on = $('show-boxes').checked;
   $('boxes').replaceChildren(...(on ? found.filter((item) => item.box).map(boxOf).reverse() : []));
   $('outlines').replaceChildren(...(on ? found.flatMap(outlinesOf) : []));
-  showTrue(current, wanted, on);
+  showTrue(current, currentMap?.class ?? null, on);
   $('boxes-tick').hidden = !current.found.length && !current.truth?.things.length;
 }
 
