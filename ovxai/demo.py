@@ -8,7 +8,9 @@ from pathlib import Path
 from ovxai.errors import SourceError
 
 MODEL = "imagenet/efficientnet_lite0.xml"
-PHOTOS = "photos"
+#: Photographs whose maps show what they are to show: the model looks at the thing that it names.
+PHOTOS = ("photos/chelsea.png", "photos/coffee.png")
+_SIDE_BY_SIDE = 3
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ def run_demo(folder: str | Path) -> DemoResult:
     folder = make_folder(check_folder(Path(folder)))
     source = shipped / MODEL
     model = save_model(insert(read_model(source)), folder / f"{source.stem}_xai.xml", force=True)
-    explainer = Explainer(model, ExplainConfig(postprocess=True))
-    writer = Writer(folder, names=explainer.facts.names, grid=3, force=True)
-    sources = find_sources([str(shipped / PHOTOS)])
+    explainer = Explainer(model, ExplainConfig(postprocess=True, grid=_SIDE_BY_SIDE))
+    writer = Writer(folder, names=explainer.facts.names, grid=_SIDE_BY_SIDE, force=True)
+    sources = find_sources([str(shipped / photo) for photo in PHOTOS])
     report = Report(folder, len(sources), force=True)
     result = Run(explainer, writer, report=report)(sources)
     if result.broken:

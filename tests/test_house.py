@@ -16,7 +16,7 @@ from ovxai.cli.main import main
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", "docs", "examples", "fixtures", "ovxai", "scripts", "tests")
 NOT_OURS = {"__pycache__", "build"}
-MOST_FILES, MOST_LINES = 230, 400
+MOST_FILES, MOST_LINES = 245, 400
 #: module -> why it is better in one piece than in two.
 LONG: dict[str, str] = {}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "fixtures").glob("*.md")])

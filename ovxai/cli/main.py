@@ -39,7 +39,7 @@ COMMANDS = {
 ALIASES = {
     "explain": ["run"], "infer": ["run"], "predict": ["run"], "export": ["insert"], "convert": ["insert"], "add": ["insert"],
     "benchmark": ["bench"], "info": ["inspect"], "show": ["inspect"], "check": ["verify"], "test": ["verify"],
-    "remove": ["strip"], "int8": ["quantize"], "optimize": ["quantize"], "diff": ["compare"], "evaluate": ["compare"],
+    "remove": ["strip"], "int8": ["quantize"], "optimize": ["quantize"], "diff": ["compare"], "evaluate": ["eval"],
 }  # fmt: skip
 
 

@@ -6,16 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ovxai.cli.annotated import TRUTH, ground_truth, tell_truth, with_annotations
-from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
-from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MASK_COUNT, MODEL, SEED, TRUST, with_options
-from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
+from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note, warn
+from ovxai.cli.options import FEEDING, MODEL, with_options
+from ovxai.cli.run_options import LOOK, WHAT, WHERE, RunOptions
+from ovxai.errors import UsageError
 
 if TYPE_CHECKING:
     from ovxai.annotations import AnnotationSet
@@ -25,115 +25,11 @@ if TYPE_CHECKING:
     from ovxai.runtime.config import ExplainConfig
     from ovxai.runtime.feed.sources import Broken, Source
     from ovxai.runtime.run import RunResult
+    from ovxai.runtime.show.said import Said
     from ovxai.runtime.write.report import Report
 
-#: As `ovxai.evaluation.host.HOST_METHODS` has them; spelt out so that --help needs no OpenVINO.
-HOST_METHODS = ("rise", "occlusion", "aise", "d-rise")
-
-_WHAT = (
-    click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
-                 show_default=True, help="One map for the picture, one per class, or one per predicted class."),
-    click.option("--class", "classes", multiple=True, metavar="NAME|INDEX",
-                 help="Explain this class whatever is predicted; repeatable; instead of --target."),
-    click.option("--threshold", type=click.FloatRange(0, 1),
-                 help="Score from which a class counts as predicted.  [default: rt_info confidence_threshold of multi-label "
-                      "models and detectors, else 0.3]"),
-    click.option("--input", "inputs", multiple=True, metavar="NAME=FILE",
-                 help="What to feed to an input beside the picture: a picture or .npy file; repeatable."),
-    click.option("--method", type=click.Choice(HOST_METHODS),
-                 help="Maps from outside of the model, by asking it hundreds of times: for models into which nothing can be "
-                      "inserted.  [default: the model's own maps]"),
-    MASK_COUNT,
-    SEED,
-    LABELS,
-    LABELS_OFFSET,
-    click.option("--recursive", is_flag=True, help="Look into the folders of a folder."),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N pictures or frames."),
-    click.option("--every", type=click.IntRange(1), default=1, metavar="N", help="Of videos, only each N-th frame."),
-    click.option("--max-pixels", type=click.IntRange(0), default=MOST_PIXELS, show_default=True, metavar="N",
-                 help="Refuse larger pictures, which may take more memory than there is; 0: of any size."),
-)  # fmt: skip
-
-_LOOK = (
-    click.option("--postprocess/--no-postprocess", default=True, show_default=True,
-                 help="Map at the picture's size, in colour, with an overlay; or the low-resolution grey map."),
-    click.option("--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of the map in overlays."),
-    click.option("--colormap", type=click.Choice(COLORMAPS), default="jet", show_default=True, help="Colours of the map."),
-    click.option("--interpolation", type=click.Choice(INTERPOLATIONS), default="linear", show_default=True,
-                 help="How the map is brought to the picture's size."),
-    click.option("--style", type=click.Choice(STYLES), default="heat", show_default=True,
-                 help="Overlays as colour, or as lines of equal evidence."),
-    click.option("--grid", type=click.IntRange(0), default=0, metavar="N", help="Also put the best N classes side by side."),
-    click.option("--format", "form", type=click.Choice(["png", "jpeg", "webp"]), default="png", show_default=True,
-                 help="Of the pictures that are written."),
-    click.option("--npy", is_flag=True, help="Also store the raw arrays."),
-    click.option("--report/--no-report", default=True, show_default=True,
-                 help="Also write report.html, a page to look through the pictures; videos are not in it."),
-    click.option("--force", is_flag=True, help="Overwrite files of an earlier run in DIR."),
-)  # fmt: skip
-
-_WHERE = (
-    DEVICE,
-    click.option("--hint", type=click.Choice(["latency", "throughput"]),
-                 help="What the device is set up for.  [default: latency for one picture, else throughput]"),
-    click.option("--precision", type=click.Choice(["f32", "f16", "bf16"]),
-                 help="What the device computes in.  [default: as it likes]"),
-    click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures per inference.  [default: the model's, else 1]"),
-    click.option("--cache-dir", type=click.Path(path_type=Path), help="Keep compiled models here for a faster next start."),
-    click.option("--self-check/--no-self-check", default=True, show_default=True,
-                 help="Hold the first picture against a compilation with one stream, where there are several."),
-    TRUST,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The values of the options above and of `FEEDING`, by their names."""
-
-    target: str
-    classes: tuple[str, ...]
-    threshold: float | None
-    inputs: tuple[str, ...]
-    method: str | None
-    masks: int
-    seed: int
-    labels: Path | None
-    labels_offset: int | None
-    recursive: bool
-    limit: int | None
-    every: int
-    max_pixels: int
-    postprocess: bool
-    opacity: float
-    colormap: str
-    interpolation: str
-    style: str
-    grid: int
-    form: str
-    npy: bool
-    report: bool
-    force: bool
-    device: str
-    hint: str | None
-    precision: str | None
-    batch: int | None
-    cache_dir: Path | None
-    self_check: bool
-    trust: bool
-    mean: tuple[float, ...] | None
-    scale_values: tuple[float, ...] | None
-    resize_type: str | None
-    pad_value: int | None
-    reverse_input_channels: bool | None
-    input_size: tuple[int, int] | None
-    annotations: Path | None
-    names: Path | None
-
-    def settings(self) -> dict[str, object]:
-        """What made the maps look as they do, as plain JSON values."""
-        plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-        silent = {"recursive", "force", "trust", "self_check", *(() if self.method else ("masks", "seed"))}
-        return {name: value for name, value in plain.items() if value not in (None, ()) and name not in silent}
+#: More files than anybody looks at one by one; before more than these a run warns.
+_MANY_FILES = 1000
 
 
 @click.command()
@@ -149,7 +45,7 @@ class RunOptions:
     metavar="DIR",
     help="Folder for the maps.",
 )
-@with_options(_WHAT, TRUTH, _LOOK, _WHERE, FEEDING)
+@with_options(WHAT, TRUTH, LOOK, WHERE, FEEDING)
 @command_options
 def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: Any) -> Document:
     """Explain every SOURCE with MODEL and write the maps into DIR.
@@ -168,6 +64,8 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
     from ovxai.runtime.feed.sources import Broken, find_sources
     from ovxai.runtime.write.maps import own_folders
 
+    if options.top is not None and (options.classes or options.target != "predictions"):
+        raise UsageError("--top says which classes count as predicted: it goes with --target predictions and without --class")
     check_folder(out)
     sources, sets = with_annotations(sources, options.annotations, recursive=options.recursive)
     found = find_sources(sources, recursive=options.recursive, stdin=sys.stdin, own=own_folders(out))
@@ -196,7 +94,7 @@ def _explain(
         note(line)
     writer = Writer(
         out, names=explainer.facts.names, postprocess=options.postprocess, form=options.form,
-        npy=options.npy, grid=options.grid, force=options.force,
+        npy=options.npy, grid=options.grid, video=options.video_format, force=options.force,
     )  # fmt: skip
     report = start_report(out, found, options.limit, options.force) if options.report else None
     truth = ground_truth(sets, explainer.facts, options.names)
@@ -205,10 +103,12 @@ def _explain(
         judge=truth,
     )  # fmt: skip
     total = count_pictures(found, limit=options.limit, every=options.every)
+    _warn_of_many(found, explainer, options)
     manifest = page = None
+    told: list[Said] = []
     try:
         with stop_on_interrupt() as stop, _progress(total) as tick:
-            result = work(found, stop=stop, progress=tick)
+            result = work(found, stop=stop, progress=tick, tell=lambda said: _tell(said, told, say))
     finally:  # whatever ended the run, what it has written is listed
         manifest, page = _listed(work.result, model, explainer, out, options, report, truth)
     complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
@@ -218,6 +118,8 @@ def _explain(
         if path is not None and path.name != usual:
             note(f"{out / usual} is not of this run and stays; see {path}")
     told_truth = tell_truth(truth, say)
+    for source, name in result.videos:
+        say(f"{source}: {out / name}")
     say(_summary(result, out))
     if page is not None:
         say(f"report: {page}")
@@ -229,6 +131,7 @@ def _explain(
         "interrupted": result.interrupted,
         "failed": _failures(result.broken),
         # Of a long run a long list: made only for those who asked.
+        "predictions": [said.document() for said in told],
         "files": [str(out / item.path) for item in result.written] if asked("as_json") else [],
         **({"truth": told_truth} if told_truth is not None else {}),
         "manifest": str(manifest) if manifest else None,
@@ -273,6 +176,7 @@ def _explainer(model: Path, found: list[Source | Broken], options: RunOptions) -
     config = ExplainConfig(
         target=options.target, classes=options.classes, postprocess=options.postprocess, threshold=options.threshold,
         opacity=options.opacity, colormap=options.colormap, interpolation=options.interpolation, style=options.style,
+        top=options.top, grid=options.grid, captions=options.captions,
     )  # fmt: skip
     if options.method is not None:
         return _host_explainer(model, options.method, config, options)
@@ -307,6 +211,29 @@ def _host_explainer(model: Path, method: str, config: ExplainConfig, options: Ru
     )  # fmt: skip
 
 
+def _warn_of_many(found: list[Source | Broken], explainer: Explainer | HostExplainer, options: RunOptions) -> None:
+    from ovxai.runtime.feed.sources import Source
+
+    pictures = sum(isinstance(source, Source) and source.kind == "image" for source in found)
+    pictures = min(pictures, options.limit or pictures)
+    classes = len(options.classes) or options.top or 1
+    if options.target == "all" and not explainer.facts.classless:
+        channels = explainer.facts.channels
+        classes = len(channels) if channels is not None else explainer.facts.explained.num_classes or 1
+    count = pictures * (classes * (1 + options.postprocess + options.npy) + bool(options.grid))
+    if count > _MANY_FILES:
+        least = "at least " if options.target == "predictions" and not options.classes else ""
+        each = "1 map" if classes == 1 else f"{classes} maps"
+        what = f"{pictures} pictures, {each} of each"
+        warn(f"this run writes {least}{count} files: {what}; --class, --top and --limit make it fewer")
+
+
+def _tell(said: Said, told: list[Said], say: Say) -> None:
+    say(said.line)
+    if asked("as_json"):  # of a long run a long list
+        told.append(said)
+
+
 def _failures(broken: Sequence[Broken]) -> list[dict[str, str]]:
     return [{"source": item.source, "error": item.reason} for item in broken]
 
@@ -324,8 +251,9 @@ def _summary(result: RunResult, out: Path) -> str:
 
 @contextmanager
 def _progress(total: int | None) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, nothing elsewhere; without a known end it counts."""
-    if not sys.stderr.isatty() or total == 1 or asked("quiet"):
+    """A bar on a terminal where no lines say how far the run is, nothing elsewhere; without a known end it counts."""
+    lines = sys.stdout.isatty() and not asked("as_json")
+    if not sys.stderr.isatty() or total == 1 or asked("quiet") or lines:
         yield lambda: None
         return
     color = color_allowed(sys.stderr)

@@ -14,7 +14,8 @@ from ovxai.errors import UsageError
 #: jet is what OTX paints with; the next five are perceptually uniform or nearly.
 COLORMAPS = ("jet", "viridis", "inferno", "magma", "plasma", "cividis", "turbo", "hot", "bone", "parula", "grey")
 INTERPOLATIONS = ("linear", "cubic")
-STYLES = ("heat", "contour")
+#: fade: the share of the map follows its values. heat: the same share everywhere, as OTX.
+STYLES = ("fade", "heat", "contour")
 #: OTX's predicted_maps_conf_thr.
 DEFAULT_THRESHOLD = 0.3
 #: Larger pictures are refused unless it is said otherwise: a file of a few MB can ask for gigabytes. Pillow's limit.
@@ -58,8 +59,12 @@ class ExplainConfig:
         coloured, [H, W, 3] u8 RGB.
     threshold: score from which a class counts as predicted, 0..1; None: the model's own
         `confidence_threshold` where it is multi-label or a detector, else 0.3.
-    opacity: share of the map in an overlay, 0..1. colormap: one of `ovxai.runtime.config.COLORMAPS`.
-    interpolation: "linear" (as OTX) or "cubic". style: "heat" or "contour".
+    opacity: share of the map in an overlay, 0..1, where it is hottest. colormap: one of `ovxai.runtime.config.COLORMAPS`.
+    interpolation: "linear" (as OTX) or "cubic". style: "fade" (opacity follows the map,
+        so that cold areas keep their colours), "heat" (the same opacity everywhere, as OTX) or "contour".
+    top: the so many best classes count as predicted whatever their score (of detectors, of the classes found); None: those
+        over the threshold. grid: classes that `Explanation.grid` can show whether they are explained or not.
+    captions: write class, score and colours on overlays.
     """
 
     target: TargetExplainGroup
@@ -70,6 +75,9 @@ class ExplainConfig:
     colormap: str
     interpolation: str
     style: str
+    top: int | None
+    grid: int
+    captions: bool
 
     def __init__(
         self,
@@ -80,8 +88,11 @@ class ExplainConfig:
         opacity: float = 0.5,
         colormap: str = "jet",
         interpolation: str = "linear",
-        style: str = "heat",
+        style: str = "fade",
         *,
+        top: int | None = None,
+        grid: int = 0,
+        captions: bool = True,
         target_explain_group: TargetExplainGroup | str | None = None,
         predicted_maps_conf_thr: float | None = None,
     ) -> None:
@@ -102,9 +113,16 @@ class ExplainConfig:
             "colormap": colormap,
             "interpolation": interpolation,
             "style": style,
+            "top": top,
+            "grid": grid,
+            "captions": captions,
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
+        if self.top is not None:
+            self._check_top(self.top)
+        if self.grid < 0:
+            raise UsageError(f"grid: {self.grid} is below 0")
         _check_share("threshold", self.threshold)
         _check_share("opacity", self.opacity)
         _check_choice("colormap", self.colormap, COLORMAPS)
@@ -125,6 +143,12 @@ class ExplainConfig:
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
                 raise UsageError(f"ExplainConfig: there is no {name!r}; {hint}")
         return cls(**settings)
+
+    def _check_top(self, top: int) -> None:
+        if top < 1:
+            raise UsageError(f"top: {top} is below 1")
+        if self.classes or self.target != TargetExplainGroup.PREDICTIONS:
+            raise UsageError("top: says which classes count as predicted; it goes with target predictions and without class")
 
 
 def _check_share(name: str, value: float | None) -> None:

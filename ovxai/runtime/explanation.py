@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from ovxai.errors import UnknownClassError
-from ovxai.metadata import FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
+from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.feed.late import LateOutputs
@@ -200,6 +200,7 @@ class Interpreter:
 
         return Explanation(
             raw_maps=maps,
+            beside=self._beside(any_map, scores, predictions),
             labels=Late(labels) if late else labels(),
             scores=scores,
             predictions=predictions,
@@ -210,6 +211,7 @@ class Interpreter:
             source=source,
             notes=() if late and SALIENCY_INDEX in outputs else self._missing(any_map, predictions),
             any_map=any_map,
+            threshold=self.wanted.threshold if self.facts.explained.task == CLASSIFICATION else None,
         )
 
     def _predictions(self, outputs: Outputs, geometry: Geometry) -> tuple[dict[int, float], tuple[Prediction, ...]]:
@@ -220,10 +222,12 @@ class Interpreter:
         if facts.explained.task in VECTOR_TASKS:
             values = class_scores(outputs, facts)
             scores = dict(enumerate(values.tolist()))
-            chosen = predicted_classes(values, facts, threshold)
+            chosen = predicted_classes(values, facts, threshold, self.wanted.top)
             return scores, tuple(Prediction(i, facts.label(i), scores[i]) for i in chosen)
         found = objects(outputs, facts, geometry, threshold)
-        return best_scores(found), found
+        scores = best_scores(found)
+        kept = set(list(scores)[: self.wanted.top])
+        return scores, tuple(item for item in found if item.class_index in kept)
 
     def _asked(self, predictions: tuple[Prediction, ...]) -> tuple[int, ...] | None:
         """The classes whose maps are wanted; None for all that there are."""
@@ -232,6 +236,14 @@ class Interpreter:
         if self.wanted.target == TargetExplainGroup.ALL:
             return None
         return tuple(dict.fromkeys(p.class_index for p in predictions))
+
+    def _beside(self, any_map: AnyMap, scores: dict[int, float], predictions: tuple[Prediction, ...]) -> tuple[int, ...]:
+        """The best classes whose maps were not asked for, for a grid to show."""
+        if not self.wanted.beside or SALIENCY_MAP not in any_map.outputs or self.facts.classless:
+            return ()
+        best = sorted((index for index in scores if index in any_map.channel_of), key=lambda index: -scores[index])
+        asked = self._keys(any_map, predictions)
+        return tuple(index for index in best[: self.wanted.beside] if index not in asked)
 
     @property
     def _whole(self) -> bool:

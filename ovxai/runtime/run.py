@@ -16,6 +16,7 @@ from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import ARRAY_SUFFIX, check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
+from ovxai.runtime.show.said import Said, say
 from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Ledger
 from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
@@ -55,12 +56,14 @@ class RunResult:
     """What came of a run.
 
     explained: pictures and frames. without: those of them for which nothing was predicted, so that
-    no map was wanted. written: every file, in the order of the sources. broken: what failed, and why.
+    no map was wanted. written: every file, in the order of the sources. videos: those of
+    them that are, each behind its source. broken: what failed, and why.
     """
 
     explained: int = 0
     without: int = 0
     written: Ledger = field(default_factory=Ledger)
+    videos: list[tuple[str, str]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -75,6 +78,7 @@ class _Done:
     notes: tuple[str, ...]
     files: tuple[WrittenFile, ...] = ()
     card: str = ""
+    said: Said | None = None
     overlays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -115,8 +119,11 @@ class Run:
         *,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[], None] = lambda: None,
+        tell: Callable[[Said], None] = lambda _: None,
     ) -> RunResult:
         """Explain everything. `stop` is asked before each picture, `progress` told after each.
+
+        tell: gets what is said of every picture that is no video's frame, in order.
 
         Whatever goes wrong with one source is this source's failure, and the run goes on.
 
@@ -134,6 +141,8 @@ class Run:
         try:
             for done in work:
                 self._count(result, videos, done)
+                if isinstance(done, _Done) and done.said:
+                    tell(done.said)
                 progress()
         finally:
             work.close()  # waits for what is in flight
@@ -163,6 +172,7 @@ class Run:
             files = self._writer.write(explanation, frame.stem)
             self._unlisted[frame.stem] = files
             image = files[0].image if files else frame.stem
+            done = replace(done, said=say(explanation, image))
             try:
                 return replace(done, files=files, card=self._report.card(explanation, image, files) if self._report else "")
             except Exception as error:
@@ -236,6 +246,7 @@ class _Videos:
             else:
                 record = WrittenFile(name, "video", clip.source, self._image, size=clip.size)
                 self._result.written.extend([record])
+                self._result.videos.append((clip.source, name))
 
 
 #: Asked to end: by Ctrl-C, by a supervisor, by a terminal that is closed.

@@ -46,14 +46,14 @@ def test_one_text_per_shared_option() -> None:
     several = {option for option, found in texts.items() if len(found) > 1}
     assert several == {
         "--output", "--output-model", "--precision", "--batch", "--force", "--class", "--threshold", "--opacity",
-        "--method", "--target-layer", "--target", "--limit", "--data", "--seed",
+        "--method", "--target-layer", "--target", "--limit", "--data", "--seed", "--input", "--per",
     }  # fmt: skip
 
 
 def test_a_command_that_is_not_there() -> None:
-    for name in ("evaluate", "explain"):
+    for name, meant in (("evaluate", "eval"), ("explain", "run")):
         done = call(name)
-        assert done.exit_code == 2 and f"No such command '{name}'" in done.stderr
+        assert done.exit_code == 2 and f"there is no command '{name}'; did you mean {meant}?" in done.stderr
 
 
 def test_help_waits_for_no_library() -> None:

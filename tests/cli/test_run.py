@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openvino as ov
 import pytest
@@ -190,6 +191,38 @@ def test_three_hundred_frames_in_and_out():
     assert open_clip("out/clip_overlay.mp4", "x").rate == 30
     entry = json.loads(Path("out/manifest.json").read_text())["files"][0]
     assert (entry["kind"], entry["source"], entry["image"]) == ("video", "clip.mp4", "clip")
+
+
+def test_a_video_that_browsers_play():
+    """VP8 in WebM: no browser plays what the mp4 holds."""
+    make_video("clip.mp4", 12, rate=24)
+    done = run("m.xml", "clip.mp4", "-o", "out", "--video-format", "webm")
+    assert done.exit_code == 0 and "clip.mp4: " in done.stdout and done.stderr == ""
+    assert files() == ["clip_overlay.webm", "manifest.json"]
+    data = Path("out/clip_overlay.webm").read_bytes()
+    assert data[:4] == b"\x1a\x45\xdf\xa3" and b"webm" in data[:64] and b"V_VP8" in data
+    assert frame_count("out/clip_overlay.webm") == 12 and open_clip("out/clip_overlay.webm", "x").rate == 24
+
+
+@pytest.mark.parametrize("form", ["mp4", "webm"])
+def test_frames_of_a_video_say_which_class_they_show(form):
+    video = VideoFile(Path(), "clip", 10, (240, 320))
+    for color in ((255, 0, 0), (0, 0, 255), (60, 60, 60)):
+        video.write(np.full((240, 320, 3), color, np.uint8))
+    video.close()
+    for folder, option in (("said", "--captions"), ("bare", "--no-captions")):
+        assert run("m.xml", "clip.mp4", "-o", folder, option, "--video-format", form).exit_code == 0
+    said, bare = (frames(f"{folder}/clip_overlay.{form}") for folder in ("said", "bare"))
+    corners = [abs(one[-14:, :90].astype(int) - other[-14:, :90]).mean() for one, other in zip(said, bare, strict=True)]
+    assert len(corners) == 3 and min(corners) > 20
+    assert abs(said[0][:200].astype(int) - bare[0][:200]).mean() < 2
+
+
+def frames(path):
+    clip, found = cv2.VideoCapture(path), []
+    while (read := clip.read())[0]:
+        found.append(read[1])
+    return found
 
 
 def test_every_second_frame_keeps_the_duration():

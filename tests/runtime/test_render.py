@@ -7,7 +7,9 @@ from helpers.runtime_graphs import f32, picture, u8
 from ovxai.runtime.config import COLORMAPS, ExplainConfig
 from ovxai.runtime.feed.geometry import fit
 from ovxai.runtime.predict.formats import Prediction
-from ovxai.runtime.show.draw import draw_predictions, fit_text, make_grid, tag, text_width, to_ascii
+from ovxai.runtime.show.draw import draw_predictions, tag
+from ovxai.runtime.show.grid import make_grid
+from ovxai.runtime.show.letters import fit_text, text_width
 from ovxai.runtime.show.render import class_color, colorize, heat_map, overlay, spread, to_grey
 
 
@@ -65,12 +67,22 @@ def test_the_heat_lies_where_the_map_is_hot():
 
 def test_opacity_from_nothing_to_all():
     geometry = fit((40, 60), (32, 32), "standard")
-    assert (shown(overlay, geometry, ExplainConfig(opacity=0)) == picture()).all()
-    whole = shown(overlay, geometry, ExplainConfig(opacity=1))
+    for style in ("fade", "heat"):
+        assert (shown(overlay, geometry, ExplainConfig(opacity=0, style=style)) == picture()).all()
+    whole = shown(overlay, geometry, ExplainConfig(opacity=1, style="heat"))
     assert (whole == shown(heat_map, geometry, ExplainConfig())).all()
 
 
-@pytest.mark.parametrize("style", ["heat", "contour"])
+def test_where_the_map_is_cold_the_picture_keeps_its_colours():
+    geometry = fit((80, 120), (32, 32), "standard")
+    pixels = picture(80, 120)
+    faded, even = (shown(overlay, geometry, ExplainConfig(style=style), pixels=pixels) for style in ("fade", "heat"))
+    assert (faded[60:, 90:] == pixels[60:, 90:]).all() and (even[60:, 90:] != pixels[60:, 90:]).any(axis=2).all()
+    grey = spread(hot_corner(), geometry, ExplainConfig())
+    assert abs(faded[grey == 255].astype(int) - even[grey == 255]).max() <= 1  # at the hottest both have the same share
+
+
+@pytest.mark.parametrize("style", ["fade", "heat", "contour"])
 def test_outside_of_a_crop_nothing_is_painted(style):
     geometry = fit((40, 60), (32, 32), "crop")
     painted = shown(overlay, geometry, ExplainConfig(style=style))
@@ -125,15 +137,11 @@ def test_text_shrinks_then_is_cut_then_left_out():
 
 
 def test_a_tag_stays_in_the_picture():
-    for corner in ((0, 0), (299, 0), (299, 199), (150, 5)):
+    for corner in ((0, 0), (299, 0), (299, 199), (150, 5), (-20, 250)):
         pixels = np.zeros((200, 300, 3), np.uint8)
-        tag(pixels, "label 0.50", corner, 12, (255, 255, 0))
+        tag(pixels, "label 0.50", (*corner, corner[0] + 30, corner[1] + 30), 12, (255, 255, 0), [])
         rows, columns = np.nonzero((pixels == (255, 255, 0)).all(axis=2))
         assert columns.max() - columns.min() > 60 and rows.max() - rows.min() > 10
-
-
-def test_letters_that_the_font_lacks():
-    assert to_ascii("Löwe 猫") == "Lowe ?"
 
 
 def test_class_colours_differ_and_stay():

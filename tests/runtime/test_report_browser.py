@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.pictures import rgb
-from helpers.runtime_graphs import classifier, detector, f32
+from helpers.runtime_graphs import classifier, detector, encoded, f32
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.write.report import MOST_EMBEDDED, Report
@@ -44,7 +44,8 @@ def shown(fill) -> np.ndarray:
 
 
 def make(folder, explainer, images, *, pictures=10, **settings):
-    """A page of `images` (name -> array), and the explanations in it."""
+    """A page of `images` (name -> array), and the explanations in it. Maps are opaque unless another style is asked for."""
+    settings.setdefault("style", "heat")
     report = Report(folder, pictures)
     explanations = {name: explainer(image) for name, image in images.items()}
     for name, explanation in explanations.items():
@@ -167,13 +168,16 @@ def test_labels_are_text(page):
     assert EVIL in [item.text.rsplit(" (", 1)[0] for item in page.all("#class option")]
     page.open("green_1")
     assert page.text(".class .label") == EVIL
-    assert page.all("img[src='x']") == [] and page.browser.title.startswith("tiny")
+    assert page.all("img[src='x']") == [] and page.browser.title == "green_1 (tiny: maps of 5 pictures)"
 
 
 def test_search(page):
     page.one("#search").send_keys("red_ 2")
     assert page.names() == ["red_2"] and page.text("#count") == "1 of 5 pictures"
-    page.one("#search").send_keys("nothing")
+    page.one("#search").clear()
+    page.one("#search").send_keys("red 2")
+    assert page.names() == ["red_2"]
+    page.one("#search").send_keys(" nothing")
     assert page.names() == [] and page.text("#count") == "None of 5 pictures fits the filter."
     page.one("button[type=reset]").click()
     page.browser.implicitly_wait(2)
@@ -191,6 +195,73 @@ def test_filter_by_class_and_score(page):
     page.set("#high", 0.5)
     assert page.names() == ["mixed"]
     assert page.text("#range") == "0.30 to 0.50"
+
+
+def test_selects_answer_change(page):
+    """Programs that fill in forms often send no other event."""
+    for css, value in (("#class", "2"), ("#order", "high")):
+        page.js("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
+                page.one(css), value)  # fmt: skip
+    assert {item.text for item in page.all(".card .label")} == {"blue"}
+    scores = [float(item.text) for item in page.all(".card .score")]
+    assert scores == sorted(scores, reverse=True)
+    page.js("const s = document.querySelector('#filter [data-setting=colormap]'); s.value = 'grey';"
+            "s.dispatchEvent(new Event('change', {bubbles: true}))")  # fmt: skip
+    card = page.canvas(".card canvas")
+    assert (card[..., 0] == card[..., 1]).all()
+
+
+def test_a_picture_and_class_have_an_address(page):
+    page.open("mixed")
+    page.press("2")
+    address = page.browser.current_url
+    assert address.endswith("#picture=mixed&class=2")
+    page.browser.get("about:blank")
+    page.browser.get(address)
+    assert page.text("#name") == "mixed" and page.one(".class[aria-pressed=true] .label").text == "blue"
+    assert "mixed" in page.browser.title
+    page.press(Keys.ESCAPE)
+    assert not page.one("#viewer").is_displayed() and "#" not in page.browser.current_url
+
+
+def test_back_closes_the_picture_and_forward_opens_it(page):
+    page.open("green_1")
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    page.browser.back()
+    WebDriverWait(page.browser, 5).until(lambda _: not page.one("#viewer").is_displayed())
+    assert page.text("#count") == "5 pictures"  # still this page
+    page.browser.forward()
+    WebDriverWait(page.browser, 5).until(lambda _: page.one("#viewer").is_displayed())
+    assert page.text("#name") == "red_2"
+    page.press(Keys.ESCAPE)
+    page.open("red_1")
+    page.browser.back()
+    WebDriverWait(page.browser, 5).until(lambda _: not page.one("#viewer").is_displayed())
+    assert page.text("#count") == "5 pictures"
+
+
+def test_the_view_as_a_picture(page, tmp_path):
+    """The download is caught on its way: its pixels are those of the screen, with a strip below."""
+    page.js("""window.saved = null;
+        const toBlob = HTMLCanvasElement.prototype.toBlob;
+        HTMLCanvasElement.prototype.toBlob = function (...rest) { window.view = this; return toBlob.apply(this, rest); };
+        const click = HTMLAnchorElement.prototype.click;
+        HTMLAnchorElement.prototype.click = function () {
+          if (this.download) window.saved = {name: this.download, address: this.href}; else click.call(this);
+        };""")
+    page.open("red_1")
+    page.set("#split", 50)
+    page.one("#save").click()
+    WebDriverWait(page.browser, 5).until(lambda _: page.js("return window.saved"))
+    saved = page.js("return window.saved")
+    assert saved["name"] == "red_1_red.png" and saved["address"].startswith("blob:")
+    assert not page.one("#save-note").is_displayed()
+    page.js("window.view.id = 'view'; document.body.append(window.view)")
+    view, seen = page.canvas("#view"), page.seen()
+    height, width = page.canvas().shape[:2]
+    assert view.shape[1] == width and view.shape[0] > height
+    for x in (0.2, 0.7):
+        assert near(at(view[:height, :, :3], x, 0.4), at(seen, x, 0.4), 12)
 
 
 def test_the_two_ends_of_the_score_do_not_cross(page):
@@ -402,14 +473,96 @@ def test_boxes_and_outlines(browser, tmp_path):
     path, _ = make(tmp_path, Explainer(model, ExplainConfig()), {"a": np.full((320, 320, 3), 90, np.uint8)})
     with opened(browser, path) as page:
         page.open("a")
-        assert [item.text for item in page.all(".box")] == ["green 0.90"] and len(page.all("polygon")) == 1
+        assert [item.text.split() for item in page.all(".box")] == [["green", "0.90"]] and len(page.all("polygon")) == 1
         box, stage = page.one(".box").rect, page.one("#stage").rect
         placed = [(box["x"] - stage["x"]) / stage["width"], (box["y"] - stage["y"]) / stage["height"]]
         assert np.allclose([*placed, box["width"] / stage["width"]], [0.25, 0.25, 0.5], atol=0.01)
         page.press("2")
-        assert [item.text for item in page.all(".box")] == ["blue 0.80"]
+        assert [item.text.split() for item in page.all(".box")] == [["blue", "0.80"]]
         page.press("b")
         assert page.all(".box") == [] and page.all("polygon") == []
+
+
+def test_cold_parts_keep_their_colours(browser, tmp_path):
+    """As in the runner's own overlay."""
+    explainer = Explainer(classifier(), ExplainConfig(captions=False), precision="f32", labels=LABELS)
+    path, explanations = make(tmp_path, explainer, {"a": shown((230, 20, 20))}, style="fade")
+    with opened(browser, path) as page:
+        page.open("a")
+        seen, wanted = page.seen(), explanations["a"].overlay(0)
+        for x in (0.1, 0.2, 0.3, 0.44, 0.5, 0.7, 0.9):
+            assert near(at(seen, x, 0.4), at(wanted, x, 0.4), 12)
+        assert near(at(seen, 0.9, 0.4), (30, 30, 30)) and at(explanations["a"].heat_map(0), 0.9, 0.4)[2] > 120
+
+
+def test_long_names_leave_room_for_scores(browser, tmp_path):
+    name = "a very long name of a class that nobody could print on a card of that width, or on a box " * 2
+    boxes = f32([[2, 8, 24, 16, 0.91]])
+    path, _ = make(tmp_path, Explainer(detector(boxes, np.array([1])), ExplainConfig(), labels=("x", name, "y")),
+                   {"a": np.full((320, 320, 3), 90, np.uint8)})  # fmt: skip
+    with opened(browser, path) as page:
+        page.open("a")
+        for around, score in ((".card", ".card .score"), (".class", ".class .score"), (".box > span", ".box .score")):
+            outer, inner = (
+                page.js("return arguments[0].getBoundingClientRect()", page.one(around)),
+                page.js("return arguments[0].getBoundingClientRect()", page.one(score)),
+            )
+            assert page.js("return arguments[0].textContent", page.one(score)).strip() == "0.91"
+            assert outer["left"] <= inner["left"] and inner["right"] <= outer["right"] + 1 and inner["width"] > 15
+
+
+def test_boxes_on_cards(browser, tmp_path):
+    boxes = f32([[8, 8, 24, 16, 0.9], [0, 16, 16, 32, 0.8]])
+    path, _ = make(
+        tmp_path, Explainer(detector(boxes, np.array([1, 2])), ExplainConfig()), {"a": np.full((320, 320, 3), 90, np.uint8)}
+    )
+    with opened(browser, path) as page:
+        frame, box = page.one(".card .frame").rect, page.one(".card rect").rect
+        side = frame["height"]  # the picture is square, its frame is wider
+        left = frame["x"] + (frame["width"] - side) / 2
+        placed = [(box["x"] - left) / side, (box["y"] - frame["y"]) / side, box["width"] / side]
+        assert len(page.all(".card rect")) == 1 and np.allclose(placed, [0.25, 0.25, 0.5], atol=0.03)
+        page.set("#class", "2")
+        assert len(page.all(".card rect")) == 1
+
+
+def test_files_give_the_titles_and_guesses_are_told(browser, tmp_path):
+    source = tmp_path / "Ein Foto.png"
+    source.write_bytes(encoded(shown((140, 10, 120))))
+    explainer = Explainer(classifier(), ExplainConfig(threshold=0.99), precision="f32")
+    path, _ = make(tmp_path, explainer, {"Ein_Foto": source})
+    with opened(browser, path) as page:
+        assert page.names() == ["Ein Foto.png"] and page.text(".card .guess") == "guess"
+        page.open("Ein Foto.png")
+        assert page.text("#name") == "Ein Foto.png" and page.text(".class .guess") == "guess"
+
+
+def test_paper_has_every_picture_and_no_controls(browser, tmp_path):
+    explainer = Explainer(classifier(), ExplainConfig(), precision="f32")
+    path, _ = make(tmp_path, explainer, {f"p{i:03d}": shown((230, 20, i)) for i in range(100)}, pictures=100)
+    with opened(browser, path) as page:
+        few = len(page.all(".card"))
+        assert few < 100
+        browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+        assert len(page.all(".card")) == 100
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        try:
+            assert not page.one("#filter").is_displayed() and page.one(".card").is_displayed()
+            page.js("document.querySelector('.card').click()")
+            assert not page.one("#gallery").is_displayed() and page.one("#stage").is_displayed()
+        finally:
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_a_thousand_pictures_open_within_a_second(browser, tmp_path):
+    explainer = Explainer(classifier(), ExplainConfig(), precision="f32")
+    report = Report(tmp_path, 1000)
+    explanation = explainer(shown((230, 20, 20)))
+    for i in range(1000):
+        report.add(report.card(explanation, f"p{i:03d}"))
+    with opened(browser, report.write(explainer.facts, model="m.xml", settings={})) as page:
+        assert page.text("#count") == "1000 pictures" and len(page.all(".card")) < 200
+        assert page.js("return performance.getEntriesByType('navigation')[0].loadEventEnd") < 1000
 
 
 def test_a_long_run(browser, tmp_path):

@@ -25,7 +25,20 @@ def explainer():
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("a b.c", "a_b_c"), ("Ab-9_", "Ab-9_"), ("猫", "_"), ("", "_"), ("../x", "___x"), ("y" * 300, "y" * 100)]
+    ("text", "wanted"),
+    [
+        ("a b.c", "a_b_c"),
+        ("Ab-9_", "Ab-9_"),
+        ("猫 ñ", "猫_ñ"),
+        ("n\u0303", "ñ"),
+        ("कुत्ता", "कुत्ता"),
+        ("\udce9x\u202e", "_x_"),
+        ("😀", "_"),
+        ("猫" * 50, "猫" * 33),
+        ("", "_"),
+        ("../x", "___x"),
+        ("y" * 300, "y" * 100),
+    ],
 )
 def test_safe_names(text, wanted):
     assert sanitize(text) == wanted

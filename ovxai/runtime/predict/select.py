@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,13 +19,16 @@ class Wanted:
     """What a configuration means for one model.
 
     target: IMAGE, ALL or PREDICTIONS. classes: indices asked for by name; then `target` is not used.
-    threshold: 0..1. notes: what was asked for and can't be had.
+    threshold: 0..1. top: so many best classes whatever their score; None: those over the threshold. beside: classes
+    whose maps are wanted besides, to be shown in a grid. notes: what was asked for and can't be had.
     """
 
     target: TargetExplainGroup
     classes: tuple[int, ...]
     threshold: float
     notes: tuple[str, ...] = ()
+    top: int | None = None
+    beside: int = 0
 
 
 def settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
@@ -34,6 +37,10 @@ def settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
     Raises:
         OptionError: a class that the model does not have or does not map, IMAGE without a feature map.
     """
+    return replace(_settle(config, facts), top=config.top, beside=config.grid)
+
+
+def _settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
     threshold = _threshold(config, facts)
     notes: tuple[str, ...] = ()
     target = config.target
@@ -76,17 +83,20 @@ def _indices(config: ExplainConfig, facts: ModelFacts) -> tuple[int, ...]:
     return indices
 
 
-def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float) -> tuple[int, ...]:
+def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float, top: int | None = None) -> tuple[int, ...]:
     """Classes that a classifier predicts, best first.
 
     scores: [C] f32, 0..1. Single-label: the top class, and every other over the threshold. Multi-label:
     every class over it. Hierarchical: the best of each level whose ancestors are predicted as well. Regression: every value.
+    top: the so many best instead, whatever their score.
     """
+    order = np.argsort(-scores, kind="stable")
+    if top is not None:
+        return tuple(int(i) for i in order[:top])
     if facts.hierarchy:
         return _levels(scores, facts, facts.hierarchy, threshold)
     if facts.explained.task == REGRESSION:
         return tuple(range(len(scores)))
-    order = np.argsort(-scores, kind="stable")
     over = [int(i) for i in order if scores[i] > threshold]
     if facts.info.multilabel or over:
         return tuple(over)

@@ -1,31 +1,54 @@
-"""Boxes, masks and text on pictures. All pictures here are [H, W, 3] u8 RGB and are painted in place."""
+"""Boxes, masks and words on pictures. All pictures here are [H, W, 3] u8 RGB and are painted in place."""
 
 from __future__ import annotations
 
-import math
-import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ovxai.runtime.predict.formats import Box, Prediction
-from ovxai.runtime.show.render import Color, class_color, line_width
+from ovxai.runtime.show.letters import Color, fit_text, spoken, text_width, write
+from ovxai.runtime.show.render import class_color, line_width
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-#: Height in pixels of a capital at font scale 1.
-_CAPITAL = 22
-#: Smaller letters can't be read; where they don't fit, none are written.
-_SMALLEST = 8
+#: x1, y1, x2, y2 in whole pixels, the far ends not included.
+Rectangle = tuple[int, int, int, int]
+_WHITE, _DARK = (255, 255, 255), (20, 20, 20)
+#: A caption takes at most this share of the picture's height: smaller pictures have none.
+_MOST_OF_HEIGHT = 6
+#: What is seen of the picture through a caption's ground.
+_SHINES_THROUGH = 0.3
+#: Width of the colour bar in capitals.
+_BAR = 5
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands in a picture's lower left corner. colors: [256, 3] u8 RGB from cold to hot, as a bar; None: no bar."""
+
+    text: str
+    colors: np.ndarray | None = None
 
 
 def draw_predictions(picture: np.ndarray, predictions: tuple[Prediction, ...]) -> None:
-    """Outline every mask, frame every box, and write class and score on it. The best one ends on top."""
+    """Outline every mask and frame every box, the best one on top."""
     for prediction in reversed(predictions):
         color = class_color(prediction.class_index)
         if prediction.mask is not None:
             _outline(picture, prediction.mask, color)
         if prediction.box is not None:
-            _frame(picture, prediction.box, f"{prediction.label} {prediction.score:.2f}", color)
+            _frame(picture, prediction.box, color)
+
+
+def draw_names(picture: np.ndarray, predictions: tuple[Prediction, ...], taken: tuple[Rectangle, ...] = ()) -> None:
+    """Write class and score at every box, none over another or over `taken`; where there is no room the worst have none."""
+    used = list(taken)
+    for prediction in predictions:
+        if prediction.box is not None:
+            text = f"{spoken(prediction.label, prediction.class_index)} {prediction.score:.2f}"
+            place = tag(picture, text, whole(prediction.box), small(picture.shape), class_color(prediction.class_index), used)
+            used += [place] if place else []
 
 
 def _outline(picture: np.ndarray, mask: np.ndarray, color: Color) -> None:
@@ -33,111 +56,121 @@ def _outline(picture: np.ndarray, mask: np.ndarray, color: Color) -> None:
     cv2.drawContours(picture, lines, -1, color, line_width(picture.shape), cv2.LINE_AA)
 
 
-def _frame(picture: np.ndarray, box: Box, text: str, color: Color) -> None:
-    x1, y1, x2, y2 = (round(value) for value in box)
+def _frame(picture: np.ndarray, box: Box, color: Color) -> None:
+    x1, y1, x2, y2 = whole(box)
     height, width = picture.shape[:2]
     cv2.rectangle(picture, (x1, y1), (min(x2, width) - 1, min(y2, height) - 1), color, line_width(picture.shape))
-    capital = max(8, min(height, width) // 40)
-    tag(picture, text, (x1, y1), capital, color)
 
 
-def tag(picture: np.ndarray, text: str, corner: tuple[int, int], capital: int, color: Color) -> None:
-    """Write `text` on a ground of `color`, above `corner`, or below it at the picture's upper edge.
+def whole(box: Box) -> Rectangle:
+    """A box in whole pixels."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    return x1, y1, x2, y2
 
-    It is moved, then made smaller, until it fits in; a picture too small for letters gets none.
+
+def small(shape: tuple[int, ...]) -> int:
+    """Height of capitals that can be read on a picture of this shape, but hide little."""
+    return max(8, min(shape[:2]) // 40)
+
+
+def tag(
+    picture: np.ndarray, text: str, box: Rectangle, capital: int, color: Color, taken: list[Rectangle]
+) -> Rectangle | None:  # fmt: skip
+    """Write `text` on a ground of `color` at a corner of `box`, where nothing of `taken` is; gives the place.
+
+    It is made smaller until it fits in; None: there is no room, and nothing is written.
     """
     height, width = picture.shape[:2]
     line = fit_text(text, width - 4, capital)
     if line is None:
-        return
+        return None
     text, capital = line
-    length = text_width(text, capital)
-    band = capital + 2 * (capital // 3) + 2
-    if band > height:
-        return
-    x = max(0, min(corner[0], width - length - 4))
-    y = corner[1] - band if corner[1] >= band else min(max(corner[1], 0), height - band)
-    cv2.rectangle(picture, (x, y), (x + length + 3, y + band - 1), color, cv2.FILLED)
+    band = _band(capital)
+    size = (text_width(text, capital) + 4, band)
+    places = (place for place in _corners(box, size, (width, height)) if not any(_meet(place, other) for other in taken))
+    place = next(places, None)
+    if band > height or place is None:
+        return None
+    x1, y1, x2, y2 = place
+    cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), color, cv2.FILLED)
     dark = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
-    write(picture, text, (x + 2, y + band - capital // 3 - 1), capital, (0, 0, 0) if dark else (255, 255, 255))
+    write(picture, text, (x1 + 2, y2 - capital // 3 - 1), capital, (0, 0, 0) if dark else _WHITE)
+    return place
 
 
-def fit_text(text: str, room: int, capital: int) -> tuple[str, int] | None:
-    """`text` in ASCII, and the height of capitals at which it takes at most `room` pixels; shortened if need be."""
-    text = to_ascii(text)
-    for height in range(capital, _SMALLEST - 1, -1):
-        if text_width(text, height) <= room:
-            return text, height
-    height = min(capital, _SMALLEST)
-    while len(text) > 3 and text_width(text + "..", height) > room:
-        text = text[:-1]
-    return (text + "..", height) if text_width(text + "..", height) <= room else None
+def _band(capital: int) -> int:
+    """Height of the ground under a line."""
+    return capital + 2 * (capital // 3) + 2
 
 
-def text_width(text: str, capital: int) -> int:
-    """Pixels that a line of text takes."""
-    return int(cv2.getTextSize(text, _FONT, capital / _CAPITAL, _stroke(capital))[0][0])
+def _corners(box: Rectangle, size: tuple[int, int], room: tuple[int, int]) -> Iterator[Rectangle]:
+    """Where a plate of `size` (width, height) may lie at `box`, within `room`: the best place first."""
+    x1, y1, x2, y2 = box
+    length, band = size
+    rows = [y1 - band, y1, y2, y2 - band, *range(y1 + band, y2 - band, band)]
+    for y in rows:
+        for x in (x1, x2 - length):
+            left, top = max(0, min(x, room[0] - length)), y
+            if 0 <= top <= room[1] - band:
+                yield left, top, left + length, top + band
+    if y2 <= band or y1 >= room[1] - band:  # a box beyond the edge
+        top = min(max(y1, 0), max(0, room[1] - band))
+        left = max(0, min(x1, room[0] - length))
+        yield left, top, left + length, top + band
 
 
-def write(picture: np.ndarray, text: str, origin: tuple[int, int], capital: int, color: Color) -> None:
-    """One line of text; `origin` is its lower left corner."""
-    cv2.putText(picture, text, origin, _FONT, capital / _CAPITAL, color, _stroke(capital), cv2.LINE_AA)
+def _meet(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def to_ascii(text: str) -> str:
-    """OpenCV's font has no other letters: accents are dropped, the rest becomes `?`."""
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return plain.encode("ascii", "replace").decode()
+# What the picture says of itself: which class, which colours, which part the model saw.
 
 
-def _stroke(capital: int) -> int:
-    return max(1, round(capital / 11))
+def place_caption(shape: tuple[int, ...], caption: Caption) -> tuple[Rectangle, int, str] | None:
+    """Where the caption will lie, its height of capitals, and its words as far as there is room; None: there is none."""
+    height, width = shape[:2]
+    capital = max(9, min(height, width) // 34)
+    if _band(capital) * _MOST_OF_HEIGHT > height:
+        return None
+    beside = 0 if caption.colors is None else (_BAR + 1) * capital
+    for bar in (beside, 0):
+        line = fit_text(caption.text, width - bar - 2 * capital, capital)
+        if line is not None and (not bar or not line[0].endswith("..")):
+            text, size = line
+            wide = text_width(text, size) + bar + capital
+            return (0, height - _band(capital), min(width, wide), height), size, text
+    return None
 
 
-# The picture and the overlays of its best classes side by side, each with its name and score.
-
-#: The longer side of a tile lies between these, so that captions can be read under any picture.
-_SMALLEST_TILE, _LARGEST_TILE = 224, 448
-_GAP = 6
-_CAPTION = 30
-_CAPTION_CAPITAL = 12
-_PAPER, _INK = (255, 255, 255), (30, 30, 30)
-
-
-def make_grid(tiles: list[tuple[np.ndarray, str]], columns: int | None = None) -> np.ndarray:
-    """Pictures of one shape, [H, W, 3] u8 RGB, with captions -> one picture.
-
-    columns: None: as many as make the whole about as wide as a screen.
-    """
-    count = len(tiles)
-    columns = columns or (count if count <= 4 else math.ceil(math.sqrt(count * 1.5)))
-    rows = math.ceil(count / columns)
-    small = [_tile(picture) for picture, _ in tiles]
-    height, width = small[0].shape[:2]
-    step = (height + _CAPTION + _GAP, width + _GAP)
-    sheet = np.full((rows * step[0] + _GAP, columns * step[1] + _GAP, 3), _PAPER, np.uint8)
-    for i, (tile, (_, caption)) in enumerate(zip(small, tiles)):
-        top, left = _GAP + i // columns * step[0], _GAP + i % columns * step[1]
-        sheet[top : top + height, left : left + width] = tile
-        _caption(sheet, caption, top + height, left, width)
-    return sheet
+def draw_caption(picture: np.ndarray, caption: Caption) -> tuple[Rectangle, ...]:
+    """Write a caption on a dark ground, and the bar of colours behind it where there is room. Gives what it covers."""
+    placed = place_caption(picture.shape, caption)
+    if placed is None:
+        return ()
+    (x1, y1, x2, y2), capital, text = placed
+    ground = picture[y1:y2, x1:x2]
+    ground[:] = cv2.convertScaleAbs(ground, alpha=_SHINES_THROUGH)
+    middle = (y2 - y1 - capital) // 2
+    write(picture, text, (x1 + capital // 2, y2 - middle - 1), capital, _WHITE)
+    begin = x1 + capital // 2 + text_width(text, capital) + capital // 2
+    length = x2 - begin - capital // 2
+    if caption.colors is not None and length >= 2 * capital:
+        ramp = caption.colors[np.linspace(0, 255, length).astype(np.uint8)]
+        picture[y1 + middle : y2 - middle, begin : begin + length] = ramp
+    return ((x1, y1, x2, y2),)
 
 
-def _tile(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    longer = max(height, width)
-    scale = min(max(longer, _SMALLEST_TILE), _LARGEST_TILE) / longer
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size != (width, height):
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    missing = max(0, _SMALLEST_TILE // 2 - size[0])  # a caption needs some width under a narrow picture
-    return cv2.copyMakeBorder(picture, 0, 0, missing // 2, missing - missing // 2, cv2.BORDER_CONSTANT, value=_PAPER)
-
-
-def _caption(sheet: np.ndarray, caption: str, top: int, left: int, width: int) -> None:
-    line = fit_text(caption, width, _CAPTION_CAPITAL)
-    if line is None:
-        return
-    text, capital = line
-    write(sheet, text, (left + (width - text_width(text, capital)) // 2, top + _CAPTION - 10), capital, _INK)
+def draw_window(picture: np.ndarray, window: Rectangle, *, words: bool) -> tuple[Rectangle, ...]:
+    """A thin frame around the part of the picture that the model sees, and in words that it is this. Gives what those cover."""
+    x1, y1, x2, y2 = window
+    for color, inset in ((_DARK, 0), (_WHITE, 1)):
+        cv2.rectangle(picture, (x1 + inset, y1 + inset), (x2 - 1 - inset, y2 - 1 - inset), color, 1)
+    capital = max(8, min(picture.shape[:2]) // 50)
+    if not words or _band(capital) * _MOST_OF_HEIGHT > y2 - y1:
+        return ()
+    text = "the model sees only this"
+    if text_width(text, capital) + 8 > x2 - x1:
+        return ()
+    inside = (x1 + 2, y1 + 2, x2 - 2, y2 - 2)
+    place = tag(picture, text, inside, capital, _DARK, [(0, 0, picture.shape[1], y1 + 2)])
+    return (place,) if place else ()

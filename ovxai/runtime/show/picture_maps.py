@@ -12,8 +12,10 @@ import numpy as np
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.predict.formats import Prediction
-from ovxai.runtime.show.draw import draw_predictions, make_grid
-from ovxai.runtime.show.render import heat_map, overlay, spread
+from ovxai.runtime.show.draw import Caption, Rectangle, draw_caption, draw_names, draw_predictions, draw_window
+from ovxai.runtime.show.grid import make_grid
+from ovxai.runtime.show.letters import spoken
+from ovxai.runtime.show.render import heat_map, overlay, spread, table
 from ovxai.runtime.show.truth import Verdict, draw_truth
 
 IMAGE_KEY: Literal["image"] = "image"
@@ -33,6 +35,8 @@ class PictureMaps:
     picture: the source picture, [H, W, 3] u8 RGB. geometry: how it lay under the maps' grid.
     source: where it came from; None for arrays. notes: what was asked for and could not be had.
     truth: how it compares with annotations; None where there are none.
+    threshold: what a class's score has to exceed to be predicted; below it, it is a guess. None where that is no question.
+    beside: further classes, whose maps only `grid` shows.
     """
 
     raw_maps: Mapping[Key, np.ndarray]
@@ -46,6 +50,8 @@ class PictureMaps:
     source: str | None = None
     notes: tuple[str, ...] = field(default=())
     truth: Verdict | None = None
+    threshold: float | None = None
+    beside: tuple[int, ...] = ()
 
     @functools.cached_property
     def maps(self) -> dict[Key, np.ndarray]:
@@ -85,30 +91,51 @@ class PictureMaps:
         """
         return self.raw_maps[key]
 
-    def overlay(self, key: str | int | None = None) -> np.ndarray:
+    def overlay(self, key: str | int | None = None, *, captions: bool | None = None) -> np.ndarray:
         """The picture under the map of `key`, a class by index or name (default: the first that has a map), boxes of that
         class drawn: [H, W, 3] u8 RGB.
+
+        captions: write class, score and colours on it, and what the model saw; None: as `config.captions` says.
 
         Raises:
             KeyError: there is no such map.
         """
+        words = self.config.captions if captions is None else captions
         key = next(iter(self.raw_maps), None) if key is None else self.key(key)
         if key is None:
             painted = self.picture.copy()
         else:
             painted = overlay(self.picture, self._spread(key), self.geometry, self.config)
         draw_truth(painted, self.truth, key if isinstance(key, int) else None)
-        draw_predictions(painted, tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index)))
+        shown = tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index))
+        draw_predictions(painted, shown)
+        taken: tuple[Rectangle, ...] = ()
+        if not self.geometry.covers_picture:
+            taken += draw_window(painted, self.geometry.window_box(), words=words)
+        if words:
+            colors = None if key is None else table(self.config.colormap)
+            taken += draw_caption(painted, Caption(self.caption(key), colors))
+            draw_names(painted, shown, taken)
         return painted
 
     def grid(self, count: int = 5) -> np.ndarray:
         """The picture and the overlays of its `count` best classes side by side: [H', W', 3] u8 RGB."""
-        tiles = ((self.overlay(key), self.title(key)) for key in self.best_first(worst=0.0)[:count])
+        keys: list[Key] = [*self.raw_maps, *self.beside]
+        keys.sort(key=lambda key: self.score(key) or 0.0, reverse=True)
+        tiles = ((self.overlay(key, captions=False), self.caption(key)) for key in keys[:count])
         return make_grid([(self.picture, "picture"), *tiles])
 
     def score(self, key: Key | None) -> float | None:
         """0..1 of a class; None for the whole picture, and where the model gives none."""
         return self.scores.get(key) if isinstance(key, int) else None
+
+    def is_below(self, score: float | None) -> bool:
+        """Whether a class of this score is not predicted, or named although the model does not reach its threshold."""
+        return score is not None and self.threshold is not None and not score > self.threshold
+
+    def is_guess(self, key: Key | None) -> bool:
+        """Whether a class counts as predicted although the model does not reach its threshold."""
+        return any(item.class_index == key and self.is_below(item.score) for item in self.predictions)
 
     def label(self, key: Key | None) -> str | None:
         """Name of a class that has a map; None for the whole picture."""
@@ -120,6 +147,16 @@ class PictureMaps:
         if label is None:
             return "whole picture"
         return label if score is None else f"{label} {score:.2f}"
+
+    def caption(self, key: Key | None) -> str:
+        """Name and score of a map as they stand on pictures; what the model does not reach its threshold for is a guess."""
+        if key is None:
+            return "nothing predicted"
+        label, score = self.label(key), self.score(key)
+        if label is None or not isinstance(key, int):
+            return "whole picture"
+        name = spoken(label, key) if score is None else f"{spoken(label, key)} {score:.2f}"
+        return f"{name} (a guess)" if self.is_guess(key) else name
 
     def best_first(self, worst: float) -> list[Key]:
         """The keys of the maps by score, those without one as if it were `worst`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from ovxai.files import check_folder, make_folder, sweep, write_bytes
 from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.write.encode import FORMATS, encode_array, encode_picture
+from ovxai.runtime.write.video import FORMATS as VIDEO_FORMATS
 from ovxai.runtime.write.video import VideoFile
 
 MAP_FOLDER = "saliency_map"
@@ -50,7 +53,7 @@ class Writer:
 
     names: the names of all classes, to tell apart those that look the same in file names.
     postprocess: write the map at the picture's size in colour, and an overlay beside it; else the
-        low-resolution grey map. grid: how many classes to put side by side; 0: no such file.
+        low-resolution grey map. grid: how many classes to put side by side; 0: no such file. video: "mp4" or "webm".
     """
 
     def __init__(
@@ -62,10 +65,12 @@ class Writer:
         form: str = "png",
         npy: bool = False,
         grid: int = 0,
+        video: str = "mp4",
         force: bool = False,
     ) -> None:
-        if form not in FORMATS:
-            raise UsageError(f"format: there is no {form!r}; choose one of {', '.join(FORMATS)}")
+        for word, value, known in (("format", form, tuple(FORMATS)), ("video format", video, VIDEO_FORMATS)):
+            if value not in known:
+                raise UsageError(f"{word}: there is no {value!r}; choose one of {', '.join(known)}")
         self.folder = check_folder(Path(folder))
         inner = [self.folder / name for name in (MAP_FOLDER, GRID_FOLDER)]
         for path in inner:
@@ -80,6 +85,7 @@ class Writer:
         self._form = form
         self._npy = npy
         self._grid = grid
+        self._video = video
 
     def claim(self, stem: str) -> str:
         """The name that a source will have in file names. In the order of the sources, it stays the same next time."""
@@ -113,7 +119,7 @@ class Writer:
         Raises:
             OutputError: the disk refused, or this OpenCV writes no videos.
         """
-        return VideoFile(self.folder, stem, rate, size, force=self._force)
+        return VideoFile(self.folder, stem, rate, size, form=self._video, force=self._force)
 
     def _written(self, explanation: PictureMaps, image: str) -> Iterator[WrittenFile]:
         for key in explanation.raw_maps:
@@ -183,12 +189,33 @@ def _stem(source: str | None) -> str:
 
 _WRITTEN = re.compile(r"^(.+?)_(?:class_.+|map_per_image)_(?:saliency_map|overlay)\.\w+$")
 _VIDEO = re.compile(r"^(.+)_(?:overlay|grid)\.\w+$")
+_ODD = re.compile(r"[^A-Za-z0-9_-]")
+#: Bytes of one part: of the picture or of the class.
 _LONGEST = 100
 
 
 def sanitize(text: str) -> str:
-    """Every character that is not one of A-Z a-z 0-9 - _ becomes `_`."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:_LONGEST] or "_"
+    """A part of a file name: letters and digits of every script, - and _ stay, everything else becomes `_`.
+
+    Letters are composed (NFC), as most file systems have them; at most 100 bytes of UTF-8, as many systems allow 255 in all.
+    Where the system's encoding is an older one, what it lacks becomes `_` as well.
+    """
+    if text.isascii():
+        return _ODD.sub("_", text)[:_LONGEST] or "_"
+    name = "".join(c if _stays(c) else "_" for c in unicodedata.normalize("NFC", text))
+    return name.encode("utf-8")[:_LONGEST].decode("utf-8", "ignore") or "_"
+
+
+def _stays(character: str) -> bool:
+    if character.isascii():
+        return not _ODD.match(character)
+    if unicodedata.category(character)[0] not in "LMN":  # letters, the marks on them, numbers
+        return False
+    try:
+        os.fsencode(character)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ImageNames:

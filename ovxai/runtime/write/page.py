@@ -21,12 +21,12 @@ import numpy as np
 from ovxai import text
 from ovxai.runtime.config import COLORMAPS
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.show.render import table
+from ovxai.runtime.show.render import FADE_POWER, table
 from ovxai.runtime.write.manifest import versions
 
 #: Failures listed in the page; manifest.json has them all.
 _MOST_FAILURES = 100
-_SCRIPTS = ("maps.js", "state.js", "truth.js", "gallery.js", "viewer.js", "page.js")
+_SCRIPTS = ("maps.js", "state.js", "truth.js", "gallery.js", "viewer.js", "links.js", "save.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Page:
                 "colormap": self.settings.get("colormap", "jet"),
                 "opacity": self.settings.get("opacity", 0.5),
                 "interpolation": self.settings.get("interpolation", "linear"),
+                "fade": 0 if self.settings.get("style", "fade") == "heat" else FADE_POWER,
             }),
         }  # fmt: skip
         head, tail = _text("page.html").split("{{cards}}")

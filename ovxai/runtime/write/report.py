@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shlex
 import sys
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -26,6 +28,7 @@ from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.sources import Broken, Source
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction
+from ovxai.runtime.show.letters import spoken
 from ovxai.runtime.show.picture_maps import Key, PictureMaps
 from ovxai.runtime.show.render import class_color, to_grey
 from ovxai.runtime.write.encode import to_bgr
@@ -91,18 +94,21 @@ class Report:
         maps = _maps(explanation, limits, _linked(files))
         card = {
             "name": image,
+            "title": _title(explanation.source, image),
             "source": explanation.source or "",
             "size": [width, height],
-            "picture": self._store(image, small),
             "small": [small.shape[1], small.shape[0]],
             "view": view(explanation.geometry),
             "maps": maps,
             "more": len(explanation.raw_maps) - len(maps),
             "found": [_found(item, width, height) for item in explanation.predictions[: limits.found] if _has_place(item)],
             "truth": truth_card(explanation.truth, width, height, _outline),
-            "predicted": [f"{p.label} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)],
+            "predicted": [
+                f"{spoken(p.label)} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)
+            ],
         }
-        return to_json(card)
+        # The picture is most of the card, and in letters that need no escape: it is not walked through as the rest is.
+        return f'{to_json(card)[:-1]},"picture":"{self._store(image, small)}"}}'
 
     def add(self, card: str) -> None:
         """Append what `card` gave. Cards stand in the page in this order."""
@@ -159,7 +165,7 @@ class Report:
             return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
         folder = self._own_folder()
         write_bytes(folder / f"{image}.jpg", data.tobytes(), force=self._force)
-        return f"{folder.name}/{image}.jpg"
+        return quote(f"{folder.name}/{image}.jpg")
 
     def _own_folder(self) -> Path:
         """The folder of small pictures, made for this run alone unless it may take the place of an earlier one."""
@@ -238,13 +244,19 @@ def _map(explanation: PictureMaps, key: Key, side: int, files: dict[int | None, 
     grey = _bounded(to_grey(explanation.raw_maps[key]), side)
     return {
         "class": index,
-        "label": explanation.label(key) or "whole picture",
+        "label": spoken(explanation.label(key) or "whole picture"),
+        "guess": explanation.is_guess(key),
         "score": _score(explanation.score(key)),
         "shape": list(explanation.raw_maps[key].shape),
         "grid": list(grey.shape),
         "grey": to_base64(grey),
         "file": files.get(index, ""),
     }
+
+
+def _title(source: str | None, image: str) -> str:
+    """What a picture is called: its file's name."""
+    return re.split(r"[/\\]", source)[-1] or image if source else image
 
 
 def _score(score: float | None) -> float | None:
@@ -277,7 +289,7 @@ def _found(prediction: Prediction, width: int, height: int) -> Document:
         box = (np.nan_to_num(np.array(prediction.box, np.float64)) / (width, height, width, height)).tolist()
     return {
         "class": prediction.class_index,
-        "label": prediction.label,
+        "label": spoken(prediction.label),
         "score": _score(prediction.score),
         "color": "#{:02x}{:02x}{:02x}".format(*class_color(prediction.class_index)),
         "box": None if box is None else [round(value, 4) for value in box],

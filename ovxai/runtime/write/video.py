@@ -10,19 +10,29 @@ import numpy as np
 
 from ovxai.errors import OutputError
 from ovxai.files import draft_folder, flush, give_name, make_folder, why_not_longer
+from ovxai.graph.natives import quiet_natives
 
-#: From the codec that most players read.
-_CODECS = (("mp4v", ".mp4"), ("MJPG", ".avi"))
+#: Codecs that OpenCV's wheels can write, from the one that most players read. Browsers read VP8 and VP9, and no MPEG-4 Part 2;
+#: H.264 is in none of the wheels. VP9 takes five times as long as VP8.
+_CODECS = {
+    "mp4": (("mp4v", ".mp4"), ("MJPG", ".avi")),
+    "webm": (("VP80", ".webm"), ("VP90", ".webm")),
+}
+FORMATS = tuple(_CODECS)
 
 
 class VideoFile:
     """A video being written; it gets its name when it is closed and was read back, so that it is whole or not there."""
 
-    def __init__(self, folder: Path, stem: str, rate: float, size: tuple[int, int], *, force: bool = True) -> None:
-        """Begin it in `folder`. rate: frames per second. size: (height, width). force: in place of whatever has its name.
+    def __init__(
+        self, folder: Path, stem: str, rate: float, size: tuple[int, int], *, form: str = "mp4", force: bool = True
+    ) -> None:
+        """Begin it in `folder`. rate: frames per second. size: (height, width). form: one of `FORMATS`.
+
+        force: in place of whatever has its name.
 
         Raises:
-            OutputError: the disk refused, or this OpenCV writes no videos.
+            OutputError: the disk refused, or this OpenCV writes no such videos.
         """
         make_folder(folder)
         self._size = size
@@ -34,13 +44,14 @@ class VideoFile:
             drafts = self._stack.enter_context(draft_folder(folder))
         except OSError as error:
             raise OutputError(f"{self.path}: can't be written: {error.strerror or error}") from error
-        for codec, suffix in _CODECS:
+        for codec, suffix in _CODECS[form]:
             self.path = folder / f"{stem}{suffix}"
             self._draft = drafts / f"video{suffix}"
-            self._writer = cv2.VideoWriter(str(self._draft), cv2.VideoWriter.fourcc(*codec), rate, size[::-1])
+            with quiet_natives():  # WebM has no use for a codec's tag, of which OpenCV warns past all of its settings
+                self._writer = cv2.VideoWriter(str(self._draft), cv2.VideoWriter.fourcc(*codec), rate, size[::-1])
             if self._writer.isOpened():
                 return
-        reason = why_not_longer(self._draft) or "this OpenCV can write neither MPEG-4 nor Motion JPEG"
+        reason = why_not_longer(self._draft) or f"this OpenCV can't write {form} videos; try another --video-format"
         self._stack.close()
         raise OutputError(f"{folder / stem}: can't be written: {reason}")
 

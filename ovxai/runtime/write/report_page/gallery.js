@@ -2,6 +2,7 @@
 
 const CARDS_AT_ONCE = 48;
 const CARD_SIDE = 240;
+const GUESS = 'Not over the threshold: the best that there is.';
 
 function makeCard(picture) {
   const map = leadingMap(picture);
@@ -10,21 +11,35 @@ function makeCard(picture) {
   const card = element(
     'button',
     { type: 'button', className: 'card' },
-    element('span', { className: 'frame' }, picked, element('canvas')),
-    element('span', { className: 'name', textContent: picture.name, title: picture.source }),
+    element('span', { className: 'frame' }, picked, element('canvas'), smallBoxes(picture, map)),
+    element('span', { className: 'name', textContent: picture.title, title: picture.source }),
     ...truthBadge(picture),
     element(
       'span',
       { className: 'best' },
-      element('span', { className: 'label', textContent: map ? map.label : 'nothing predicted' }),
+      element('span', { className: 'label', textContent: map ? map.label : 'nothing predicted', title: map?.label ?? '' }),
+      ...(map?.guess ? [element('span', { className: 'guess', textContent: 'guess', title: GUESS })] : []),
       element('span', { className: 'score', textContent: map ? scoreText(map.score) : '' }),
     ),
   );
-  card.setAttribute('aria-label', `${picture.name}: ${text}${truthText(picture)}`);
+  card.setAttribute('aria-label', `${picture.title}: ${text}${truthText(picture)}`);
   card.addEventListener('click', () => openViewer(picture));
   card.picture = picture;
   watchCards.observe(card);
   return element('li', {}, card);
+}
+
+/** Boxes of the class shown, on the picture as it lies in its frame. */
+function smallBoxes(picture, map) {
+  const [width, height] = picture.small;
+  const drawing = drawn('svg', { viewBox: `0 0 ${width} ${height}`, 'aria-hidden': 'true' });
+  for (const { box, color } of foundOf(picture, map).reverse()) {
+    if (!box) continue;
+    const [x1, y1, x2, y2] = box.map((value) => Math.min(1, Math.max(0, value)));
+    const place = { x: x1 * width, y: y1 * height, width: (x2 - x1) * width, height: (y2 - y1) * height };
+    drawing.append(drawn('rect', { ...place, stroke: color }));
+  }
+  return drawing;
 }
 
 function paintCard(card) {

@@ -57,8 +57,11 @@ function spread(map, content, width, height, cubic) {
   return values;
 }
 
-/** Paint `map` on a canvas of width x height; clear where the network did not look. table: 256 colours. */
-function paint(canvas, map, view, width, height, table, cubic) {
+/**
+ * Paint `map` on a canvas of width x height; clear where the network did not look.
+ * table: 256 colours. shares: how much of it there is at each of 256 levels, 0..255; null: all of it.
+ */
+function paint(canvas, map, view, width, height, table, cubic, shares = null) {
   canvas.width = width;
   canvas.height = height;
   if (!map) return;
@@ -73,7 +76,7 @@ function paint(canvas, map, view, width, height, table, cubic) {
     image.data[4 * i] = table[color];
     image.data[4 * i + 1] = table[color + 1];
     image.data[4 * i + 2] = table[color + 2];
-    image.data[4 * i + 3] = 255;
+    image.data[4 * i + 3] = shares ? shares[values[i]] : 255;
   }
   canvas.getContext('2d').putImageData(image, left, top);
 }

@@ -1,5 +1,6 @@
 // Keys, light and dark, and the start of it all.
 
+const MOST_PRINTED = 500;
 const OPACITIES = [0, 0.25, 0.5, 0.75, 1];
 
 function stepOpacity(back) {
@@ -42,6 +43,16 @@ function openHelp() {
   if (!$('help').open) $('help').showModal();
 }
 
+/** Paper has no scrolling: every card is made and painted, as far as that is sensible. */
+function showAllForPrint() {
+  if (viewer.open) return;
+  addCards(Math.min(shown.length, MOST_PRINTED));
+  for (const card of cards()) {
+    card.querySelector('img').loading = 'eager';
+    if (card.painted !== look.colormap) paintCard(card);
+  }
+}
+
 const anywhere = {
   '?': openHelp,
   o: () => stepOpacity(false),
@@ -57,6 +68,7 @@ const inViewer = {
   ArrowDown: () => moveClass(1),
   x: flipSplit,
   b: () => $('show-boxes').click(),
+  s: () => $('save').click(),
 };
 
 const inGallery = {
@@ -95,3 +107,5 @@ $('help-close').addEventListener('click', () => $('help').close());
 document.addEventListener('keydown', onKey);
 setLook({});
 applyFilter();
+startLinks();
+addEventListener('beforeprint', showAllForPrint);

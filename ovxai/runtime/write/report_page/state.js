@@ -4,6 +4,8 @@ const $ = (id) => document.getElementById(id);
 const page = JSON.parse($('page').textContent);
 const pictures = JSON.parse($('cards').textContent);
 const tables = Object.fromEntries(Object.entries(page.colormaps).map(([name, table]) => [name, bytes(table)]));
+/** At how much of its opacity a map is painted at each grey level: cold parts fade, unless the run was made with --style heat. */
+const shares = Uint8ClampedArray.from({ length: 256 }, (_, level) => 255 * (level / 255) ** page.fade);
 const look = { colormap: page.colormap in tables ? page.colormap : 'jet', opacity: page.opacity };
 const listeners = { look: [], shown: [] };
 /** The pictures that pass the filter, in the order wanted. */
@@ -14,6 +16,19 @@ function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+/** An SVG element. */
+function drawn(tag, attributes = {}) {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+/** Boxes and outlines of the class of `map`; of all classes where it is of none. */
+function foundOf(picture, map) {
+  const wanted = map?.class ?? null;
+  return picture.found.filter((item) => wanted === null || item.class === wanted);
 }
 
 function classKey(map) {
@@ -40,7 +55,7 @@ function setLook(change) {
 }
 
 function paintFor(canvas, picture, map, width, height) {
-  paint(canvas, map, picture.view, width, height, tables[look.colormap], page.interpolation === 'cubic');
+  paint(canvas, map, picture.view, width, height, tables[look.colormap], page.interpolation === 'cubic', shares);
 }
 
 /** The map that a picture is shown with, and whose score counts: of the class filtered by, else its best. */
@@ -49,14 +64,19 @@ function leadingMap(picture) {
   return picture.maps.find((map) => classKey(map) === wanted) ?? picture.maps[0];
 }
 
+/** For searches: small letters, and underscores as the spaces that they stand for. */
+function spaced(text) {
+  return text.toLowerCase().replaceAll('_', ' ');
+}
+
 function words(picture) {
-  picture.words ??= [picture.name, picture.source, ...picture.maps.map((map) => map.label)].join('\n').toLowerCase();
+  picture.words ??= spaced([picture.name, picture.source, ...picture.maps.map((map) => map.label)].join('\n'));
   return picture.words;
 }
 
 function passes(picture, filter) {
   if (!passesTruth(picture)) return false;
-  if (!filter.words.every((word) => words(picture).includes(word))) return false;
+  if (!filter.words.every((word) => words(picture).includes(spaced(word)))) return false;
   if (filter.class && !picture.maps.some((map) => classKey(map) === filter.class)) return false;
   if (filter.low <= 0 && filter.high >= 1) return true;
   const score = leadingMap(picture)?.score ?? null;
@@ -65,7 +85,7 @@ function passes(picture, filter) {
 
 function readFilter() {
   return {
-    words: $('search').value.toLowerCase().split(/\s+/).filter(Boolean),
+    words: $('search').value.split(/\s+/).filter(Boolean),
     class: $('class').value,
     low: Number($('low').value),
     high: Number($('high').value),
@@ -78,8 +98,13 @@ const orders = {
   name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
 };
 
+let applied = '';
+
 function applyFilter() {
   const filter = readFilter();
+  const asked = JSON.stringify([filter, $('order').value, $('truth')?.value]);
+  if (asked === applied) return;
+  applied = asked;
   shown = pictures.filter((picture) => passes(picture, filter));
   if (orders[$('order').value]) shown.sort(orders[$('order').value]);
   $('range').textContent = `${filter.low.toFixed(2)} to ${filter.high.toFixed(2)}`;
@@ -120,11 +145,14 @@ function startFilter() {
   listClasses();
   $('scores').hidden = !pictures.some((picture) => picture.maps.some((map) => map.score !== null));
   $('filter').addEventListener('submit', (event) => event.preventDefault());
-  $('filter').addEventListener('input', (event) => {
-    if (event.target.dataset.setting) return;
-    keepApart(event.target);
-    applyFilter();
-  });
+  // Selects say `change`; some programs that fill in forms say nothing else of any field.
+  for (const kind of ['input', 'change']) {
+    $('filter').addEventListener(kind, (event) => {
+      if (event.target.dataset.setting) return;
+      keepApart(event.target);
+      applyFilter();
+    });
+  }
   $('filter').addEventListener('reset', () => {
     // The browser resets the fields after this event.
     setTimeout(() => {
@@ -139,9 +167,11 @@ function startLook() {
     for (const name of Object.keys(tables)) select.append(element('option', { value: name, textContent: name }));
   }
   for (const control of document.querySelectorAll('[data-setting]')) {
-    control.addEventListener('input', () => {
-      const value = control.type === 'range' ? Number(control.value) : control.value;
-      setLook({ [control.dataset.setting]: value });
-    });
+    for (const kind of ['input', 'change']) {
+      control.addEventListener(kind, () => {
+        const value = control.type === 'range' ? Number(control.value) : control.value;
+        if (look[control.dataset.setting] !== value) setLook({ [control.dataset.setting]: value });
+      });
+    }
   }
 }

@@ -6,23 +6,24 @@ const viewer = $('viewer');
 let current = null;
 let currentMap = null;
 
-function openViewer(picture) {
-  showPicture(picture);
+function openViewer(picture, map = leadingMap(picture)) {
+  showPicture(picture, map);
   if (!viewer.open) viewer.showModal();
 }
 
-function showPicture(picture) {
+function showPicture(picture, map = leadingMap(picture)) {
   current = picture;
-  currentMap = leadingMap(picture) ?? null;
-  $('name').textContent = picture.name;
-  $('place').textContent = `${shown.indexOf(picture) + 1} of ${shown.length}`;
+  currentMap = map ?? null;
+  $('name').textContent = picture.title;
+  const place = shown.indexOf(picture) + 1;
+  $('place').textContent = place ? `${place} of ${shown.length}` : '';
   $('previous').disabled = shown.indexOf(picture) <= 0;
   $('next').disabled = shown.indexOf(picture) >= shown.length - 1;
   const [width, height] = picture.small;
   $('stage').style.setProperty('--aspect', width / height);
   $('original').src = picture.picture;
-  $('original').alt = `${picture.name}, as it was`;
-  showClasses(CLASSES_AT_ONCE);
+  $('original').alt = `${picture.title}, as it was`;
+  showClasses(picture.maps.indexOf(currentMap) < CLASSES_AT_ONCE ? CLASSES_AT_ONCE : Infinity);
   showMap();
   showAbout();
 }
@@ -46,6 +47,7 @@ function classButton(map, index) {
     { type: 'button', className: 'class', onclick: () => showMap(map) },
     element('kbd', { textContent: index < 9 ? index + 1 : '', ariaHidden: 'true' }),
     element('span', { className: 'label', textContent: map.label }),
+    ...(map.guess ? [element('span', { className: 'guess', textContent: 'guess', title: GUESS })] : []),
     element('span', { className: 'score', textContent: scoreText(map.score) }),
     element('span', { className: 'bar', ariaHidden: 'true' }),
   );
@@ -73,18 +75,26 @@ function markClass() {
 
 /** Boxes and outlines of the class shown; of all where the map is of no class. */
 function showFound() {
-  const wanted = currentMap?.class ?? null;
-  const found = current.found.filter((item) => wanted === null || item.class === wanted);
+  const found = foundOf(current, currentMap);
   const on = $('show-boxes').checked;
   $('boxes').replaceChildren(...(on ? found.filter((item) => item.box).map(boxOf).reverse() : []));
   $('outlines').replaceChildren(...(on ? found.flatMap(outlinesOf) : []));
-  showTrue(current, wanted, on);
+  showTrue(current, currentMap?.class ?? null, on);
   $('boxes-tick').hidden = !current.found.length && !current.truth?.things.length;
 }
 
 function boxOf(item) {
   const [x1, y1, x2, y2] = item.box.map((value) => 100 * Math.min(1, Math.max(0, value)));
-  const box = element('div', { className: 'box' }, element('span', { textContent: title(item) }));
+  const box = element(
+    'div',
+    { className: 'box' },
+    element(
+      'span',
+      {},
+      element('span', { className: 'label', textContent: item.label, title: item.label }),
+      element('span', { className: 'score', textContent: ` ${scoreText(item.score)}` }),
+    ),
+  );
   Object.assign(box.style, { left: `${x1}%`, top: `${y1}%`, width: `${x2 - x1}%`, height: `${y2 - y1}%` });
   box.style.setProperty('--color', item.color);
   box.classList.toggle('low', y1 < 6);
@@ -94,8 +104,7 @@ function boxOf(item) {
 
 function outlinesOf(item) {
   return item.outline.map((points) => {
-    const polygon = document.createElementNS('http://www.w3.org/2000/svg', 'polygon');
-    polygon.setAttribute('points', points.join(' '));
+    const polygon = drawn('polygon', { points: points.join(' ') });
     polygon.style.stroke = item.color;
     return polygon;
   });
@@ -110,6 +119,8 @@ function showAbout() {
     ['Map', currentMap ? `${currentMap.shape[1]} × ${currentMap.shape[0]}` : ''],
   ].filter(([, value]) => value);
   $('about').replaceChildren(...rows.map(([name, value]) => aboutRow(name, value)));
+  noteAddress();
+  $('about').append(aboutRow('Link', element('a', { href: addressOf(current, currentMap), textContent: 'this picture and class' })));
   if (!currentMap?.file) return;
   const path = currentMap.file.split('/').map(encodeURIComponent).join('/');
   const link = element('a', { href: path, textContent: currentMap.file, target: '_blank', rel: 'noopener' });
@@ -164,7 +175,11 @@ function startViewer() {
   $('previous').addEventListener('click', () => movePicture(-1));
   $('next').addEventListener('click', () => movePicture(1));
   $('close').addEventListener('click', () => viewer.close());
-  viewer.addEventListener('close', () => focusCard(current));
+  viewer.addEventListener('close', () => {
+    leaveAddress();
+    focusCard(current);
+  });
+  $('save').addEventListener('click', saveView);
   $('classes').addEventListener('click', showAbout);
   $('all-classes').addEventListener('click', () => {
     showClasses(Infinity);
@@ -183,5 +198,9 @@ function startViewer() {
   });
   listeners.look.push((change) => {
     if (change.colormap && viewer.open) showMap();
+    const ink = $('legend').querySelector('canvas').getContext('2d');
+    const ramp = tables[look.colormap];
+    const colors = Uint8ClampedArray.from({ length: 1024 }, (_, i) => (i % 4 === 3 ? 255 : ramp[3 * (i >> 2) + (i % 4)]));
+    ink.putImageData(new ImageData(colors, 256, 1), 0, 0);
   });
 }
