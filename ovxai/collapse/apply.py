@@ -6,6 +6,7 @@ The results of the latter have their anchors and changes where those of the oper
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ from ovxai.collapse.values import (
     Mapped,
     Merged,
     Past,
+    Pooled,
     Refusal,
     Shared,
     Thunk,
@@ -36,6 +38,7 @@ from ovxai.collapse.values import (
     window_axes,
 )
 from ovxai.graph import emit
+from ovxai.graph.dims import ONE as DIM_ONE
 from ovxai.graph.dims import Dims, sizes
 
 if TYPE_CHECKING:
@@ -147,9 +150,40 @@ def pointwise(interpreter: Interpreter, operation: Operation) -> list[Value]:
         Refusal: the operation mixes positions.
     """
     varying = [value for value in operation.inputs if not isinstance(value, Shared)]
+    if any(isinstance(value, Pooled) for value in varying):
+        return [_by_window(interpreter, operation)]
     if all(isinstance(value, Leveled) for value in varying):
         return [_leveled(interpreter, operation, index) for index in range(len(operation.out_dims))]
     return lifted(interpreter, operation)
+
+
+def _by_window(interpreter: Interpreter, operation: Operation) -> Pooled:
+    """What was pooled by windows, on the grid of the masks instead of the pool's own."""
+    if len(operation.out_dims) > 1 or not all(isinstance(value, (Shared, Pooled)) for value in operation.inputs):
+        raise Refusal("what was pooled by windows meets what is gated otherwise")
+    carried, dims = operation.carried(), list(operation.out_dims[0])
+    cell: tuple[int, ...] = ()
+    places: set[int] = set()
+    for port, value in enumerate(operation.inputs):
+        if not isinstance(value, Pooled):
+            continue
+        if not operation.facts.any_size or not all(axis in carried[port] for axis in value.inner.positions):
+            raise operation.mixes("positions")
+        if cell not in ((), value.cell):
+            raise Refusal("its operands were pooled by different windows")
+        cell = value.cell
+        for axis in value.inner.positions:
+            places.add(carried[port][axis])
+            dims[carried[port][axis]] = value.inner.dims[axis]
+    for port, value in enumerate(operation.inputs):
+        if isinstance(value, Shared) and any(value.dims[a] != DIM_ONE for a, axis in carried[port].items() if axis in places):
+            raise Refusal("a term that depends on the position meets windows of positions")
+    inputs = tuple(value.inner if isinstance(value, Pooled) else value for value in operation.inputs)
+    fine = replace(operation, inputs=inputs, out_dims=(tuple(dims),), plain=(None,), whole=False)
+    result = pointwise(interpreter, fine)[0]
+    if not isinstance(result, Leveled) or not result.flat:
+        raise operation.mixes("positions")
+    return Pooled(operation.out_dims[0], result, cell)
 
 
 def _leveled(interpreter: Interpreter, operation: Operation, index: int) -> Value:

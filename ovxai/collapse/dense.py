@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.collapse.layout import as_mapped, laid_out
+from ovxai.collapse.layout import as_mapped, laid_out, laid_windows
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import Leveled, Mapped, Merged, Segments, Shared, Value, Windowed
+from ovxai.collapse.values import Leveled, Mapped, Merged, Pooled, Segments, Shared, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims, ints, number, whole_number
 
@@ -29,6 +29,8 @@ def densify(interpreter: Interpreter, value: Value) -> Shared | Mapped:
         return Mapped(value.dims, once(lambda: _scattered(value, masks)))
     if isinstance(value, Merged):
         return Mapped(value.dims, once(lambda: emit.reshape(laid_out(value.inner, masks), [masks.count, *value.dims])))
+    if isinstance(value, Pooled):
+        return Mapped(value.dims, once(lambda: _full(laid_windows(value, masks), value.dims, masks)))
     if isinstance(value, Segments):
         parts = [as_mapped(densify(interpreter, part()), masks) for part in value.parts]
         return Mapped(value.dims, once(lambda: emit.concat([part.out() for part in parts], value.axis + 1)))

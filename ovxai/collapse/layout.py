@@ -12,7 +12,7 @@ from openvino import opset13 as op
 
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
-from ovxai.collapse.values import ONE, ZERO, Anchored, Leveled, Mapped, Refusal, Shared, Thunk, Value, Windowed
+from ovxai.collapse.values import ONE, ZERO, Anchored, Leveled, Mapped, Pooled, Refusal, Shared, Thunk, Value, Windowed
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE as DIM_ONE
 from ovxai.graph.dims import Dim, Dims, ints
@@ -281,6 +281,28 @@ def laid_gate(dims: Dims, positions: Sequence[int], masks: Masks, gate: ov.Outpu
     if list(positions) != sorted(positions):
         gate = emit.transpose(gate, [0, 2, 1])
     return emit.reshape(gate, [masks.count, *(grid.get(axis, DIM_ONE) for axis in range(len(dims)))])
+
+
+def laid_windows(value: Pooled, masks: Masks) -> ov.Output:
+    """[M, *dims] of what was pooled by windows: V_0, and what a mask changes of it in the window that it lights."""
+    inner = value.inner
+    kind = inner.levels[ZERO]().get_element_type()
+    if not kind.is_real():
+        return emit.as_type(laid_windows(replace(value, inner=_as_numbers(inner)), masks), kind)
+    gate = laid_gate(inner.dims, inner.positions, masks)
+    folded = [masks.count]
+    inside = []
+    for axis, dim in enumerate(value.dims):
+        if axis not in inner.positions:
+            folded.append(DIM_ONE)
+            continue
+        cell = Dim(value.cell[inner.positions.index(axis)])
+        gate = emit.slice_axis(gate, axis + 1, 0, dim * cell)
+        inside.append(len(folded) + 1)
+        folded.extend((dim, cell))
+    gate = emit.reduce_sum(emit.reshape(gate, folded), inside, False)
+    change = emit.unsqueeze(rows(change_of(inner, ONE), inner, masks), sorted(axis + 1 for axis in inner.positions))
+    return emit.add(emit.multiply(change, gate), emit.unsqueeze(inner.levels[ZERO](), [0]))
 
 
 def as_mapped(value: Value, masks: Masks) -> Mapped:

@@ -37,6 +37,7 @@ class Op:
     elementwise: it works on one entry at a time, its operands broadcast as NumPy's. batched: axis 0 of its data is a
     plain batch, into which masks can be folded. spreads: operands of extent 1 fit beside larger ones by themselves.
     shaped: a constant says its result's shape and speaks of the plain tensor. picks: it hands on runs as they are.
+    any_size: neither its operands nor its attributes say how long the axes that it carries are, unless by broadcasting.
     change: its result's change from the operands' (changes.py); without, operands and anchors are put in one after the
     other, which in a low precision rounds unless it is elementwise. moves: it changes the place of entries and nothing else.
     """
@@ -51,6 +52,7 @@ class Op:
     spreads: bool = True
     shaped: bool = False
     picks: bool = False
+    any_size: bool = False
     change: Change | None = None
     moves: bool = False
 

@@ -16,6 +16,7 @@ from openvino import opset13 as op
 from ovxai.collapse import batched, carry, changes, decompose, functions
 from ovxai.collapse.operation import Op, Operation
 from ovxai.collapse.rules.flatten import convolution, on_merged
+from ovxai.collapse.rules.pool import pool
 from ovxai.collapse.rules.product import matmul
 from ovxai.collapse.rules.reduction import reduction
 from ovxai.collapse.rules.selection import concat, gather, slice_, split, strided_slice
@@ -53,15 +54,15 @@ def _varying(operation: Operation) -> list[int]:
 #: What a family's other ports hold (slopes, ranges, betas) broadcasts like NumPy's too.
 BROADCASTING = (*BINARY, "Select", "FakeQuantize")
 
-_unary = Op(carry.data, batched.elementwise, meet=on_merged, elementwise=True)
-_broadcasting = Op(carry.elementwise, batched.elementwise, meet=on_merged, elementwise=True)
-_reduction = Op(carry.reduce, batched.axes_input, meet=reduction)
+_unary = Op(carry.data, batched.elementwise, meet=on_merged, elementwise=True, any_size=True)
+_broadcasting = Op(carry.elementwise, batched.elementwise, meet=on_merged, elementwise=True, any_size=True)
+_reduction = Op(carry.reduce, batched.axes_input, meet=reduction, any_size=True)
 _reshape = Op(carry.reshape, batched.reshape, meet=on_merged, linear=_in_all, shaped=True, change=changes.through, moves=True)
 _slice = Op(linear=_in_all, picks=True, change=changes.through, moves=True)
 _split = replace(_slice, carry=carry.but_axis_input, lift=batched.axes_input, meet=split)
 _folded = Op(carry.batch, batched=True)
-_pool = Op(carry.pool, batched=True)
-_softmax = Op(carry.but_axis_attribute, batched.axis_attribute, change=changes.weights)
+_pool = Op(carry.pool, meet=pool, batched=True)
+_softmax = Op(carry.but_axis_attribute, batched.axis_attribute, any_size=True, change=changes.weights)
 
 
 def _family(names: Iterable[str], facts: Op) -> dict[str, Op]:
@@ -84,21 +85,30 @@ OPS: Mapping[str, Op] = MappingProxyType({
     **_family(("ReduceMean", "ReduceSum"), replace(_reduction, linear=_in_all, change=changes.through)),
     "AvgPool": replace(_pool, simpler=decompose.pool(op.reduce_mean), change=changes.through),
     "MaxPool": replace(_pool, simpler=decompose.pool(op.reduce_max)),
-    "AdaptiveAvgPool": replace(_pool, simpler=decompose.adaptive_pool(op.reduce_mean)),
-    "AdaptiveMaxPool": replace(_pool, simpler=decompose.adaptive_pool(op.reduce_max)),
+    "AdaptiveAvgPool": replace(_pool, meet=None, simpler=decompose.adaptive_pool(op.reduce_mean)),
+    "AdaptiveMaxPool": replace(_pool, meet=None, simpler=decompose.adaptive_pool(op.reduce_max)),
     **_family(("GroupNormalization", "Interpolate", "DepthToSpace", "SpaceToDepth", "ConvolutionBackpropData"), _folded),
-    "Convolution": Op(carry.convolution, batched.convolution, meet=convolution, linear=_in_one, change=changes.product),
-    "GroupConvolution": Op(carry.convolution, simpler=decompose.depthwise, linear=_in_one, batched=True, change=changes.product),
-    "BatchNormInference": Op(carry.along_channels, linear=_in_all, batched=True, spreads=False, change=changes.difference),
-    "PRelu": Op(carry.along_channels, batched.prelu, spreads=False, change=changes.difference),
-    "MatMul": Op(carry.matmul, batched.matmul, meet=matmul, linear=_in_one, change=changes.product),
+    "Convolution": Op(
+        carry.convolution, batched.convolution, meet=convolution, linear=_in_one,
+        any_size=True, change=changes.product,
+    ),
+    "GroupConvolution": Op(
+        carry.convolution, simpler=decompose.depthwise, linear=_in_one, batched=True,
+        any_size=True, change=changes.product,
+    ),
+    "BatchNormInference": Op(
+        carry.along_channels, linear=_in_all, batched=True, spreads=False,
+        any_size=True, change=changes.difference,
+    ),
+    "PRelu": Op(carry.along_channels, batched.prelu, spreads=False, any_size=True, change=changes.difference),
+    "MatMul": Op(carry.matmul, batched.matmul, meet=matmul, linear=_in_one, any_size=True, change=changes.product),
     "ScaledDotProductAttention": Op(simpler=decompose.attention),
     "Softmax": replace(_softmax, meet=softmax),
     "LogSoftmax": replace(_softmax, change=None),
-    "MVN": Op(carry.but_axis_input, batched.normalisation, change=changes.normalised),
-    "NormalizeL2": Op(carry.but_axis_input, batched.axes_input, change=changes.unit_length),
+    "MVN": Op(carry.but_axis_input, batched.normalisation, any_size=True, change=changes.normalised),
+    "NormalizeL2": Op(carry.but_axis_input, batched.axes_input, any_size=True, change=changes.unit_length),
     "CumSum": Op(carry.but_axis_input, batched.axes_input, change=changes.through),
-    "Transpose": Op(carry.transpose, batched.transpose, linear=_in_all, change=changes.through, moves=True),
+    "Transpose": Op(carry.transpose, batched.transpose, linear=_in_all, any_size=True, change=changes.through, moves=True),
     "Reshape": _reshape,
     "Squeeze": replace(_reshape, carry=carry.squeeze, meet=None),
     "Unsqueeze": replace(_reshape, carry=carry.unsqueeze, meet=None),

@@ -6,6 +6,7 @@ extents of the *plain* tensor. What a value holds are thunks: nothing that nobod
     Shared     no mask changes it
     Leveled    positions are still apart: what one is depends on its own level alone (before a pool)
     Merged     the same, reshaped into one axis together with channels (before a flatten + MatMul)
+    Pooled     the same, pooled by windows that share no position, each mask still lighting one (before a pool over the map)
     Mapped     one tensor per mask (behind a pool)
     Windowed   one tensor per mask, of which only the lit positions and one for all dark ones are kept (between tokens)
     Segments   an axis made of runs, each with a value of its own (class token | patches)
@@ -23,7 +24,7 @@ from enum import Enum
 import openvino as ov
 
 from ovxai.collapse.lazy import Lazy
-from ovxai.graph.dims import Dims
+from ovxai.graph.dims import Dim, Dims, product
 
 Thunk = Callable[[], ov.Output]
 
@@ -190,6 +191,24 @@ class Merged(Value):
     axis: int
     inner: Leveled
     run: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pooled(Value):
+    """A Leveled value pooled by windows that share no position, under the point mask.
+
+    A mask lights one position of one window. So `inner` stays on the grid of the masks: its level 1 at m is what the window
+    around m is if m is lit, its level 0, which is flat, what any window is in the dark. cell: how many positions of `inner`
+    one entry stands for along each of its position axes; positions left over at the end have level 0 on both levels.
+    """
+
+    inner: Leveled
+    cell: tuple[int, ...]
+
+    @property
+    def windows(self) -> Dim:
+        """How many windows there are."""
+        return product([self.dims[axis] for axis in self.inner.positions])
 
 
 #: A value that is worked out when it is first looked at.

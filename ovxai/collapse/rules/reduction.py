@@ -2,6 +2,7 @@
 
 ReduceSum(V, positions) -> sum_p V_0[p] + rows(V - V_0);  ReduceMean divides by P
 ReduceMax(V, positions) -> max(V_1[m], V_0) for the point mask where level 0 is flat
+Pooled -> the same, with as many V_0 as there are windows
 Windowed -> each entry counts as often as it stands for positions;  Segments -> run by run
 """
 
@@ -19,7 +20,7 @@ from ovxai.collapse.layout import anchored_mapped, change_of, level_rows, one_fo
 from ovxai.collapse.lazy import once
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.operation import Operation
-from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Merged, Refusal, Segments, Shared, Value, Windowed, held
+from ovxai.collapse.values import ONE, ZERO, Leveled, Mapped, Merged, Pooled, Refusal, Segments, Shared, Value, Windowed, held
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, Dims, ints, product
 
@@ -40,9 +41,9 @@ def reduction(interpreter: Interpreter, operation: Operation) -> list[Value] | N
         return None
     if operation.kind not in (*_SUMS, *_EXTREMES):
         raise Refusal("it pools positions in a way that has no rule")
-    if isinstance(value, Leveled) and set(value.positions) != set(axes):
+    if isinstance(value, (Leveled, Pooled)) and _gated_axes(value) != set(axes):
         raise Refusal("it pools positions together with other axes")
-    if not isinstance(value, Leveled) and mixed != set(axes):
+    if not isinstance(value, (Leveled, Pooled)) and mixed != set(axes):
         raise Refusal("it pools tokens together with other axes")
     _check_leaves(value, set(axes))
     if operation.kind in _EXTREMES:
@@ -53,6 +54,8 @@ def reduction(interpreter: Interpreter, operation: Operation) -> list[Value] | N
 def _gated_axes(value: Value) -> set[int]:
     if isinstance(value, Leveled):
         return set(value.positions)
+    if isinstance(value, Pooled):
+        return set(value.inner.positions)
     if isinstance(value, Windowed):
         return set(value.axes)
     return {value.axis} if isinstance(value, Segments) else set()
@@ -75,8 +78,8 @@ def _pooled(operation: Operation, value: Value, axes: list[int], masks: Masks) -
     dims = operation.out_dims[0]
     whole = [masks.count, *dims]
     if operation.kind in _EXTREMES:
-        if isinstance(value, Leveled):
-            return _extreme_of_levels(value, masks, operation.kind, dims)
+        if isinstance(value, (Leveled, Pooled)):
+            return _extreme_of_levels(_on_grid(value), masks, operation.kind, dims)
         return Mapped(dims, once(lambda: emit.reshape(_extreme(value, axes, masks, operation.kind), whole)))
     share = product([value.dims[axis] for axis in axes]) if operation.kind == "ReduceMean" else ONE_POSITION
 
@@ -104,13 +107,15 @@ def _has_parts(value: Value) -> bool:
     """Whether the sum over positions can be told from what the masks change of it."""
     if isinstance(value, Segments):
         return all(_has_parts(part()) for part in value.parts)
-    return value.anchored is not None if isinstance(value, (Mapped, Windowed)) else isinstance(value, (Leveled, Shared))
+    return value.anchored is not None if isinstance(value, (Mapped, Windowed)) else isinstance(value, (Leveled, Pooled, Shared))
 
 
 def _base(value: Value, axes: list[int], masks: Masks) -> ov.Output:
     """The sum over `axes`, without them, if all that is gated is dark: [*rest]."""
     if isinstance(value, Leveled):
-        return _base_total(value, masks)
+        return _base_total(value, masks.positions)
+    if isinstance(value, Pooled):
+        return _base_total(value.inner, value.windows)
     if isinstance(value, Segments):
         return _sum(_base(part(), axes, masks) for part in value.parts)
     if isinstance(value, (Mapped, Windowed)) and value.anchored:
@@ -123,8 +128,8 @@ def _base(value: Value, axes: list[int], masks: Masks) -> ov.Output:
 
 def _change(value: Value, axes: list[int], masks: Masks) -> ov.Output:
     """What each mask adds to `_base`: [M, *rest]."""
-    if isinstance(value, Leveled):
-        return level_rows(value, masks)
+    if isinstance(value, (Leveled, Pooled)):
+        return level_rows(_on_grid(value), masks)
     if isinstance(value, Segments):
         return _sum(_change(part(), axes, masks) for part in value.parts if not isinstance(part(), Shared))
     behind = [axis + 1 for axis in axes]
@@ -141,8 +146,8 @@ def _sum(terms: Iterable[ov.Output]) -> ov.Output:
 
 def _total(value: Value, axes: list[int], masks: Masks) -> ov.Output:
     """Sum over `axes`, without them: [M, *rest]."""
-    if isinstance(value, Leveled):
-        return emit.add(level_rows(value, masks), _base_total(value, masks))
+    if isinstance(value, (Leveled, Pooled)):
+        return emit.add(_change(value, axes, masks), _base(value, axes, masks))
     if isinstance(value, Windowed):
         weighted = weighted_window(value, masks)
         return emit.reduce_sum(weighted, [axis + 1 for axis in axes], False)
@@ -176,8 +181,13 @@ def along(table: ov.Output, axis: int, rank: int) -> ov.Output:
     return op.reshape(table, ints(shape), True).output(0)
 
 
-def _base_total(value: Leveled, masks: Masks) -> ov.Output:
-    """sum over positions of V_0, without them."""
+def _on_grid(value: Leveled | Pooled) -> Leveled:
+    """Per position of the masks: what it lights there, alone or in its window."""
+    return value.inner if isinstance(value, Pooled) else value
+
+
+def _base_total(value: Leveled, count: Dim) -> ov.Output:
+    """sum of V_0 over `count` positions or windows, without them."""
     base = value.levels[ZERO]()
     if not value.flat:
         return emit.reduce_sum(base, value.positions, False)
@@ -185,7 +195,7 @@ def _base_total(value: Leveled, masks: Masks) -> ov.Output:
     if emit.is_zero(base):
         kept: Dims = tuple(dim for axis, dim in enumerate(value.dims) if axis not in value.positions)
         return emit.zeros(kept, base)
-    return emit.multiply(flat, as_number(masks.positions, flat))
+    return emit.multiply(flat, as_number(count, flat))
 
 
 def as_number(count: Dim, like: ov.Output) -> ov.Output:
@@ -200,6 +210,8 @@ def _check_extreme(value: Value, masks: Masks) -> None:
     if isinstance(value, Segments):
         for part in value.parts:
             _check_extreme(part(), masks)
+    if isinstance(value, Pooled) and value.windows.size < 2:
+        raise Refusal("a maximum over a single window")
     if isinstance(value, Windowed) or (isinstance(value, Leveled) and (masks.levels != (ONE,) or masks.positions.size < 2)):
         raise Refusal("a maximum over neighbours that are gated differently")
     if isinstance(value, Leveled) and not value.flat:
@@ -219,9 +231,10 @@ def _extreme_of_levels(value: Leveled, masks: Masks, kind: str, dims: Dims) -> M
 def _extreme(value: Value, axes: list[int], masks: Masks, kind: str) -> ov.Output:
     pick: Callable[..., ov.Node] = _EXTREMES[kind]
     pool = op.reduce_max if kind == "ReduceMax" else op.reduce_min
-    if isinstance(value, Leveled):
-        live = rows(value.levels[ONE](), value, masks)
-        return pick(live, op.squeeze(value.levels[ZERO](), ints(value.positions))).output(0)
+    if isinstance(value, (Leveled, Pooled)):
+        grid = _on_grid(value)
+        live = rows(grid.levels[ONE](), grid, masks)
+        return pick(live, op.squeeze(grid.levels[ZERO](), ints(grid.positions))).output(0)
     if isinstance(value, Segments):
         pieces = [_extreme(part(), axes, masks, kind) for part in value.parts]
         total = pieces[0]

@@ -18,7 +18,7 @@ from ovxai.collapse.layout import moved
 from ovxai.collapse.lazy import once
 from ovxai.collapse.operation import Operation
 from ovxai.collapse.tokens import edges, restrict, with_axis
-from ovxai.collapse.values import Leveled, Mapped, Part, Refusal, Segments, Shared, Thunk, Value, Windowed, part_of
+from ovxai.collapse.values import Leveled, Mapped, Part, Pooled, Refusal, Segments, Shared, Thunk, Value, Windowed, part_of
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, ints
 from ovxai.graph.graph import constant_value, source
@@ -214,6 +214,8 @@ def concat(interpreter: Interpreter, operation: Operation) -> list[Value] | None
     """Concat of what lies along one axis: an axis of runs; None where channels or mapped tensors are joined."""
     dims = operation.out_dims[0]
     axis = int(operation.attribute("axis")) % len(dims)
+    if any(isinstance(value, Pooled) for value in operation.inputs):
+        return None
     mixed = any(isinstance(value, Shared) for value in operation.inputs)
     if not mixed and not any(_has_runs(value, axis) for value in operation.inputs):
         return None
