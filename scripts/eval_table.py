@@ -54,7 +54,8 @@ def cases(shared: Path) -> list[Case]:
             one.mean, one.scale, "fit_to_window" if one.letterbox else None, 114 if one.letterbox else None, one.bgr
         )  # fmt: skip
         for per in ("class", "box"):
-            found.append(Case(f"{one.name}, per {per}", Subject(one.file, one.labels), feeding, per, ("auto",)))
+            methods = ("auto", "gradient") if per == "box" else ("auto",)
+            found.append(Case(f"{one.name}, per {per}", Subject(one.file, one.labels), feeding, per, methods))
     return found
 
 

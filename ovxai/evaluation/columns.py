@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -13,33 +13,38 @@ from openvino import opset13 as op
 
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.evaluation.baselines import BASELINES, Effort
-from ovxai.evaluation.judge import Judge, Target, View
+from ovxai.evaluation.judge import Judge, Target, View, overlaps
 from ovxai.evaluation.shapes import unit_map
+from ovxai.evaluation.ways import Asked, Way, chosen_ways, inserted
 from ovxai.explainer import Explainer
 from ovxai.graph.read import read_model
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import GRADIENT, ExplainedInfo, is_explained
-from ovxai.options import AUTO, InsertOptions
+from ovxai.metadata import ExplainedInfo, is_explained
+from ovxai.options import AUTO, PER_CLASS, InsertOptions
 from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.explanation import BoxMap
 from ovxai.runtime.feed.engine import DeviceOptions
+from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 from ovxai.runtime.predict.facts import ModelFacts, guessed_classifier, read_facts
-from ovxai.runtime.predict.formats import decodable
+from ovxai.runtime.predict.formats import Box, decodable
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
 
 
 @dataclass(frozen=True)
 class Name:
-    """A column's name. layer, precision: empty where they are the method's or the device's own."""
+    """A column's name. layer, setting, precision: empty where they are the method's or the device's own. setting: other options
+    of the insertion, in words."""
 
     model: str
     method: str
     layer: str = ""
     precision: str = ""
+    setting: str = ""
 
     def __str__(self) -> str:
-        more = ", ".join(filter(None, (self.layer, self.precision)))
+        more = ", ".join(filter(None, (self.layer, self.setting, self.precision)))
         return f"{self.model} / {self.method}" + (f" ({more})" if more else "")
 
 
@@ -58,9 +63,14 @@ class InGraph:
 
     host = False
 
-    def __init__(self, name: Name, explained: ov.Model, options: DeviceOptions, feeding: PreprocessOptions, subject: Subject):
-        """explained: with explanation outputs. options, feeding: how it runs, and how pictures get in."""
+    def __init__(
+        self, name: Name, explained: ov.Model, options: DeviceOptions, feeding: PreprocessOptions, subject: Subject,
+        way: Way | None = None,
+    ) -> None:  # fmt: skip
+        """explained: with explanation outputs. options, feeding: how it runs, and how pictures get in. way: see `way`."""
         self.name = name
+        #: How the maps got into the model; None where it came with them.
+        self.way = way
         self._options, self._feeding, self._subject = options, feeding, subject
         self._explainer = Explainer(
             explained, ExplainConfig(target="all"), options.device, hint=options.hint, precision=options.precision,
@@ -72,19 +82,36 @@ class InGraph:
     def maps(self, view: View, targets: Sequence[Target]) -> list[np.ndarray | None]:
         """See `Column`. A map that stands for no class is every target's."""
         explanation = self._explainer(view.pixels)
+        boxes = explanation.any_map.of_boxes(view.geometry) if explanation.any_map is not None else ()
         known: dict[Key, np.ndarray] = {}
         found: list[np.ndarray | None] = []
         for target in targets:
+            if boxes and target.box is not None:
+                own = _of_box(boxes, target.class_index, target.box)
+                found.append(None if own is None else _on_picture(own, explanation.geometry))
+                continue
             key: Key = IMAGE_KEY if IMAGE_KEY in explanation.raw_maps else target.class_index
             if key not in explanation.raw_maps:
                 found.append(None)
                 continue
             if key not in known:
-                values = explanation.raw_maps[key]
-                grey = values if values.dtype == np.uint8 else 255 * unit_map(values)
-                known[key] = explanation.geometry.map_to_source(grey)
+                known[key] = _on_picture(explanation.raw_maps[key], explanation.geometry)
             found.append(known[key])
         return found
+
+
+def _of_box(boxes: Sequence[BoxMap], class_index: int, box: Box) -> np.ndarray | None:
+    """The map of the box of that class that overlaps `box` most, by more than half; None where none does."""
+    alike = [one for one in boxes if one.class_index == class_index]
+    shares = overlaps(np.array([one.box for one in alike]).reshape(-1, 4), box)
+    best = int(np.argmax(shares)) if alike else -1
+    return alike[best].values if alike and shares[best] > 0.5 else None
+
+
+def _on_picture(values: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """A map as the model gives it -> over the picture, grey levels."""
+    grey = values if values.dtype == np.uint8 else 255 * unit_map(values)
+    return geometry.map_to_source(grey)
 
 
 class OnHost:
@@ -115,12 +142,13 @@ class Subject:
 @dataclass(frozen=True)
 class Wishes:
     """Which columns there are. methods: of insertion. layers: one column each; none: the methods' own. precisions: "f32", ...,
-    None for the device's own. baselines: of `BASELINES`, and "activation-map"."""
+    None for the device's own. baselines: of `BASELINES`, and "activation-map". ways: instead of methods and layers."""
 
     methods: tuple[str, ...] = (AUTO,)
     layers: tuple[str, ...] = ()
     precisions: tuple[str | None, ...] = (None,)
     baselines: tuple[str, ...] = ()
+    ways: tuple[Way, ...] = ()
 
 
 ACTIVATION = "activation-map"
@@ -146,11 +174,13 @@ def open_bench(
     effort: Effort,
     title: str = "",
     classes: Callable[[ModelFacts], str | None] = lambda _facts: None,
+    per: str = PER_CLASS,
 ) -> Bench:
     """Read a model, explain it in every way that is asked for, and compile all of that.
 
-    title: its name; else its file's. classes: for gradients, which have a map per chosen class: "top:1" or numbers. A method
-    that does not fit the model is a note, as long as another one does.
+    title: its name; else its file's. classes: for gradients, which have a map per chosen class: "top:1" or numbers. per: "class",
+    or "box": then the gradients of a detector are of boxes. A method that does not fit the model is a note, as long as another
+    one does.
 
     Raises:
         ModelReadError: no such model. UnsupportedModelError: nothing that was asked for can explain it.
@@ -159,55 +189,42 @@ def open_bench(
     title = title or subject.file.stem
     judge, given, notes = open_judge(subject, options, feeding)
     facts, explained = judge.facts, is_explained(given)
-    if explained and (wishes.methods not in ((AUTO,), ()) or wishes.layers):
+    if explained and (wishes.methods not in ((AUTO,), ()) or wishes.layers or wishes.ways):
         raise UsageError(f"{subject.file}: carries its maps already; give the plain model to choose methods and layers")
-    made: list[tuple[Name, ov.Model]] = []
+    columns: list[Column] = []
     if explained and wishes.methods:
-        made.append((Name(title, _own_method(given)), given))
-    elif wishes.methods:
-        made += _inserted(title, given, wishes, classes(facts), notes)
+        name = Name(title, _own_method(given))
+        columns += [_in_graph(name, given, None, one, options, feeding, subject) for one in wishes.precisions]
+        ways: tuple[Way, ...] = ()
+    else:
+        ways = wishes.ways or chosen_ways(wishes.methods, wishes.layers, wishes.precisions)
     if ACTIVATION in wishes.baselines:
-        made += _inserted(title, strip_model(given) if explained else given, Wishes((ACTIVATION,)), None, notes)
-    columns: list[Column] = [
-        InGraph(replace(name, precision=precision or ""), model, replace(options, precision=precision), feeding, subject)
-        for name, model in made
-        for precision in wishes.precisions
-    ]
-    for name in wishes.baselines:
-        baseline = BASELINES.get(name)
+        ways += chosen_ways((ACTIVATION,), (), wishes.precisions)
+    plain = strip_model(given) if explained else given
+    for done in inserted(title, plain, ways, notes, Asked(facts.explained.task, per, classes(facts))):
+        name = Name(title, done.info.method, done.way.layer, setting=done.way.setting)
+        columns += [_in_graph(name, done.model, done.way, one, options, feeding, subject) for one in done.way.precisions]
+    for asked in wishes.baselines:
+        baseline = BASELINES.get(asked)
         if baseline is not None and baseline.boxes and judge.classifies:
-            notes.append(f"{title}: {name} is for detectors, left out")
+            notes.append(f"{title}: {asked} is for detectors, left out")
         elif baseline is not None:
-            columns.append(OnHost(Name(title, name), judge, effort))
+            columns.append(OnHost(Name(title, asked), judge, effort))
     if not columns:
         raise UnsupportedModelError(f"{subject.file}: nothing to evaluate: {'; '.join(notes) or 'no method and no baseline'}")
     return Bench(title, judge, tuple(columns), (*notes, *judge.notes, *facts.notes))
 
 
+def _in_graph(
+    name: Name, model: ov.Model, way: Way | None, precision: str | None, options: DeviceOptions, feeding: PreprocessOptions,
+    subject: Subject,
+) -> InGraph:  # fmt: skip
+    return InGraph(replace(name, precision=precision or ""), model, replace(options, precision=precision), feeding, subject, way)
+
+
 def _own_method(explained: ov.Model) -> str:
     info = ExplainedInfo.read(explained)
     return info.method if info is not None and info.method else "its own maps"
-
-
-def _inserted(
-    title: str, plain: ov.Model, wishes: Wishes, classes: str | None, notes: list[str]
-) -> Iterable[tuple[Name, ov.Model]]:  # fmt: skip
-    for method in wishes.methods:
-        for layer in wishes.layers or ("",):
-            options = InsertOptions(
-                method=method,
-                target_layer=(layer,) if layer else (),
-                probe=False,
-                classes=classes if method == GRADIENT else None,
-            )
-            try:
-                done = insert_with_report(plain, options)
-            except (UnsupportedModelError, OptionError) as error:
-                if isinstance(error, UsageError):
-                    raise
-                notes.append(f"{title}: method {method}{f' at {layer}' if layer else ''} left out: {error}")
-                continue
-            yield Name(title, done.info.method, layer), done.model
 
 
 def open_judge(subject: Subject, options: DeviceOptions, feeding: PreprocessOptions) -> tuple[Judge, ov.Model, list[str]]:
@@ -257,15 +274,15 @@ def shuffled_columns(
     shuffle_weights(plain, seed)
     found: dict[str, Column] = {}
     for column in bench.columns:
-        if column.host:
+        if not isinstance(column, InGraph):
             continue
         name = column.name
-        layer = (name.layer,) if name.layer else ()
         try:
-            made = insert_with_report(plain, InsertOptions(method=name.method, target_layer=layer, probe=False)).model
+            wanted = column.way.options if column.way else InsertOptions(method=name.method, probe=False)
+            made = insert_with_report(plain, wanted).model
         except (UnsupportedModelError, OptionError):
             continue
-        found[str(name)] = InGraph(name, made, replace(options, precision=name.precision or None), feeding, subject)
+        found[str(name)] = _in_graph(name, made, column.way, name.precision or None, options, feeding, subject)
     return found
 
 

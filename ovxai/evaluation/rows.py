@@ -24,6 +24,7 @@ class Row:
     model: str
     method: str
     layer: str
+    setting: str
     precision: str
     pictures: int
     maps: int
@@ -37,15 +38,16 @@ class Row:
 
     def to_dict(self) -> dict[str, object]:
         return {
-            "model": self.model, "method": self.method, "layer": self.layer, "precision": self.precision or "default",
-            "pictures": self.pictures, "maps": self.maps, "missing": self.missing, "failed": self.failed, **self.figures,
+            "model": self.model, "method": self.method, "layer": self.layer, "setting": self.setting,
+            "precision": self.precision or "default", "pictures": self.pictures, "maps": self.maps, "missing": self.missing,
+            "failed": self.failed, **self.figures,
             "seconds_per_picture": self.seconds_per_picture, "forwards_per_picture": self.forwards_per_picture,
             "host": self.host, "intervals": {name: list(found) if found else None for name, found in self.intervals.items()},
         }  # fmt: skip
 
     @property
     def title(self) -> str:
-        more = ", ".join(filter(None, (self.layer, self.precision)))
+        more = ", ".join(filter(None, (self.layer, self.setting, self.precision)))
         return f"{self.model} / {self.method}" + (f" ({more})" if more else "")
 
 
@@ -71,9 +73,9 @@ def figures_of(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, f
 
 
 def row_of(
-    done: Sequence[Done], metrics: Sequence[str], seed: int, names: tuple[str, str, str, str], host: bool
+    done: Sequence[Done], metrics: Sequence[str], seed: int, names: tuple[str, str, str, str, str], host: bool
 ) -> Row:  # fmt: skip
-    """One column's row. names: model, method, layer, precision."""
+    """One column's row. names: model, method, layer, setting, precision."""
     records = [record for one in done for record in one.records]
     good = [one for one in done if not one.error]
     intervals: dict[str, tuple[float, float] | None] = {}
@@ -107,12 +109,13 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     write = csv.writer(text, lineterminator="\n")
     names = shown(metrics)
     ends = [f"{name}_{end}" for name in metrics for end in ("low", "high")]
-    fixed = ["model", "method", "layer", "precision", "pictures", "maps", "missing", "failed"]
+    fixed = ["model", "method", "layer", "setting", "precision", "pictures", "maps", "missing", "failed"]
     write.writerow([*fixed, *names, *ends, "seconds_per_picture", "forwards_per_picture"])
     for row in rows:
         intervals = [row.intervals.get(name) or ("", "") for name in metrics]
         write.writerow([
-            row.model, row.method, row.layer, row.precision or "default", row.pictures, row.maps, row.missing, row.failed,
+            row.model, row.method, row.layer, row.setting, row.precision or "default",
+            row.pictures, row.maps, row.missing, row.failed,
             *(_cell(row.figures.get(name)) for name in names), *(_cell(end) for pair in intervals for end in pair),
             _cell(row.seconds_per_picture), _cell(row.forwards_per_picture),
         ])  # fmt: skip

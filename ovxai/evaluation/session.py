@@ -170,7 +170,9 @@ def _opened(request: Request, subject: Subject, title: str) -> tuple[Bench, Mapp
             return ",".join(map(str, known[:_MOST_GRADIENTS]))
         return None
 
-    bench = open_bench(subject, request.wishes, request.device, request.feeding, request.effort, title, classes)
+    bench = open_bench(
+        subject, request.wishes, request.device, request.feeding, request.effort, title, classes, request.choice.per
+    )  # fmt: skip
     index_of, more = request.match(bench.judge.facts)
     return bench, index_of, [*bench.notes, *more]
 
@@ -193,7 +195,7 @@ def _work(
 
 def _row(column: Column, done: Sequence[Done], request: Request) -> Row:
     name = column.name
-    names = (name.model, name.method, name.layer, name.precision)
+    names = (name.model, name.method, name.layer, name.setting, name.precision)
     return row_of(done, request.measuring.metrics, request.measuring.seed, names, column.host)
 
 

@@ -11,13 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from ovxai.errors import UnknownClassError
-from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
+from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_BOX, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.feed.late import LateOutputs
 from ovxai.runtime.predict.boxes import Outputs
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.predict.formats import Prediction, class_scores, decodable, objects
+from ovxai.runtime.predict.formats import Box, Prediction, class_scores, decodable, objects
 from ovxai.runtime.predict.labels import find_class
 from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
@@ -26,7 +26,7 @@ from ovxai.runtime.write.encode import encode_picture
 from ovxai.runtime.write.maps import Writer, WrittenFile
 
 #: The outputs from which maps are made.
-_MAPS = (SALIENCY_MAP, FEATURE_MAP, SALIENCY_INDEX)
+_MAPS = (SALIENCY_MAP, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_BOX)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -52,6 +52,15 @@ class Late(Mapping[K, V]):
 
     def __reduce__(self) -> tuple[type[dict[K, V]], tuple[dict[K, V]]]:
         return dict, (self._made,)
+
+
+@dataclass(frozen=True)
+class BoxMap:
+    """The map of one box of a detector. values: [h, w], laid upright. box: x1, y1, x2, y2 in pixels of the source picture."""
+
+    class_index: int
+    box: Box
+    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,26 @@ class AnyMap:
             raise UnknownClassError(f"class: no map for {self.facts.label(key)}: not among the classes that the model maps here")
         # A copy: a view would keep all the classes' maps alive, or the request's memory.
         return self.outputs[SALIENCY_MAP][channel].copy()
+
+    def of_boxes(self, geometry: Geometry) -> tuple[BoxMap, ...]:
+        """The maps of a model that explains box by box, the surest box first; none of any other.
+
+        geometry: how the picture lies in the input of the network.
+        """
+        if SALIENCY_BOX not in self.outputs:
+            return ()
+        found = zip(
+            self.outputs[SALIENCY_INDEX].reshape(-1).tolist(),
+            geometry.boxes_to_source(self.outputs[SALIENCY_BOX]).tolist(),
+            self.outputs[SALIENCY_MAP],
+            strict=True,
+        )
+        frame = self.facts.explained.frame
+        return tuple(
+            BoxMap(int(index), (x1, y1, x2, y2), upright(values, frame).copy())
+            for index, (x1, y1, x2, y2), values in found
+            if index >= 0
+        )
 
     def _image_map(self) -> np.ndarray:
         """The activation map: mean of the feature map over its channels, scaled to 0..255 u8."""

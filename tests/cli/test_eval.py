@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from helpers.cli import call, is_one_line
+from helpers.data_sets import write_boxes, write_coco, write_voc, write_yolo
+from ovxai.annotations import read_annotations
 
 COUNT = 5
 FIGURES = ("pointing", "pointing_15", "energy", "insertion", "deletion")
@@ -157,6 +159,37 @@ def test_refusals_are_one_line(world, tmp_path, more, code, words):
     done = call("eval", model, *data, *more, "-o", tmp_path / "out", "-q")
     assert is_one_line(done, *words, code=code), done.stderr
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_photographs_with_boxes_give_the_same_figures_from_every_format(shared_folder, tmp_path):
+    """COCO, VOC and YOLO written from the boxes of real photographs, which COCO detectors know by other names in part."""
+    source, model = shared_folder / "data" / "boxes", shared_folder / "data" / "models" / "yolox_nano_coco"
+    if not (source / "images").is_dir() or not (model / "yolox_nano.onnx").exists():
+        pytest.skip(f"{source} with its photographs, or {model} is not there")
+    original = read_annotations(source).pictures[:COUNT]
+    objects = {one.path.stem: [(item.name, tuple(map(int, item.box or ()))) for item in one.objects] for one in original}
+    sizes = {one.path.stem: one.size for one in original if one.size is not None}
+    forms = {"text": tmp_path / "text", "coco": tmp_path / "coco", "voc": tmp_path / "voc", "yolo": tmp_path / "yolo"}
+    for name, root in forms.items():
+        folder = root / "images" / ("val" if name == "yolo" else "")
+        folder.mkdir(parents=True)
+        for one in original:
+            shutil.copy(one.path, folder)
+    write_boxes(forms["text"] / "boxes", objects)
+    write_coco(forms["coco"] / "annotations.json", objects, sizes, ".jpg")
+    write_voc(forms["voc"] / "Annotations", objects, sizes, ".jpg")
+    write_yolo(forms["yolo"], objects, sizes)
+    rows = {
+        name: evaluated(
+            model / "yolox_nano.onnx", data, tmp_path / "out" / name, "--metrics", "pointing,energy", "--labels",
+            model / "coco_names.txt", "--resize-type", "fit_to_window", "--pad-value", 114, "--reverse-input-channels",
+        )["rows"][0]
+        for name, data in forms.items()
+    }  # fmt: skip
+    assert rows["text"]["pictures"] == COUNT and rows["text"]["maps"] >= 4 and rows["text"]["energy"] > 1.5
+    for name, row in rows.items():
+        assert row["maps"] == rows["text"]["maps"], name
+        assert [row["pointing"], row["energy"]] == pytest.approx([rows["text"]["pointing"], rows["text"]["energy"]], abs=1e-6)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
+from helpers.box_models import MODELS
 from helpers.pictures import bgr, rgb
 from ovxai.errors import OptionError, OutputError, UsageError
 from ovxai.evaluation.baselines import BASELINES, Effort, random_masks
@@ -22,6 +23,9 @@ from ovxai.evaluation.evaluate import Done
 from ovxai.evaluation.figures import Measuring, chosen_metrics
 from ovxai.evaluation.judge import Target, overlaps
 from ovxai.evaluation.session import Ledger, Request, run_evaluation
+from ovxai.explainer import Explainer
+from ovxai.insertion import insert
+from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
@@ -211,6 +215,33 @@ def test_what_is_left_out_is_counted(world):
     assert [(case.target.class_index, case.region is not None, case.true) for case in cases] == [
         (0, True, True), (1, False, True), (3, False, True), (4, False, True),
     ]  # fmt: skip
+
+
+def test_gradients_of_a_detector_are_asked_box_by_box(tmp_path):
+    """The map of a target is that of its own box, not of another of its class; a box that the graph does not explain has none."""
+    path = tmp_path / "yolox.xml"
+    ov.save_model(MODELS["nanodet"](), path, compress_to_fp16=False)
+    subject, wishes = Subject(path), Wishes(("auto", "gradient"), (), ("f32",))
+    bench = open_bench(subject, wishes, DeviceOptions(), PreprocessOptions(), FEW, per="box")
+    by_class, by_box = bench.columns
+    assert [column.name.method for column in bench.columns] == ["det-class-probability-map", "gradient"]
+    view = bench.judge.view(np.random.default_rng(3).integers(0, 255, (64, 96, 3), np.uint8))
+    found = Explainer(
+        insert(path, method="gradient", per="box"), ExplainConfig(target="all"), precision="f32"
+    )(view.pixels)  # fmt: skip
+    assert found.any_map is not None
+    boxes = found.any_map.of_boxes(view.geometry)
+    assert len(boxes) == 5 and len({one.class_index for one in boxes}) < 5
+    heats = by_box.maps(view, [Target(one.class_index, one.box) for one in boxes])
+    for one, heat in zip(boxes, heats):
+        assert heat == pytest.approx(found.geometry.map_to_source(one.values), abs=1)
+    assert len({heat.tobytes() for heat in heats if heat is not None}) == 5
+    nowhere = Target(boxes[0].class_index, (0.0, 0.0, 1.0, 1.0))
+    assert by_box.maps(view, [nowhere]) == [None] and by_class.maps(view, [nowhere])[0] is not None
+    predicted = {(one.class_index, tuple(map(round, one.box or ()))) for one in bench.judge.predictions(view, 0.05)}
+    assert {(one.class_index, tuple(map(round, one.box))) for one in boxes} <= predicted
+    without = open_bench(subject, wishes, DeviceOptions(), PreprocessOptions(), FEW)
+    assert len(without.columns) == 1 and "give --per box" in "".join(without.notes)
 
 
 def test_files_of_an_evaluation(world, tmp_path):
