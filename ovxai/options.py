@@ -161,8 +161,10 @@ class InsertOptions:
 
     @property
     def asked_classes(self) -> str:
-        """`classes`, or what the method takes by itself: gradients cost a backward pass per class, so one is enough."""
-        own = "all" if self.method != GRADIENT else "top:5" if self.per == PER_BOX else "top:1"
+        """`classes`, or what the method takes by itself: gradients cost a backward pass per class, so one is enough; but of
+        values the largest is no better than any other."""
+        every = self.method != GRADIENT or self.task == REGRESSION
+        own = "all" if every else "top:5" if self.per == PER_BOX else "top:1"
         return self.classes or own
 
     @property

@@ -13,7 +13,7 @@ from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, dims_of, ints, whole_number
 from ovxai.graph.graph import Graph
-from ovxai.metadata import CLASSIFICATION, GRADIENT, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, GRADIENT, REGRESSION, ExplainedInfo
 from ovxai.methods.gradient_maps import Derived, combined
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
@@ -113,7 +113,7 @@ def information(site: ClassifierSite, options: InsertOptions) -> ExplainedInfo:
     tap = site.taps[0]
     return ExplainedInfo(
         version=__version__,
-        task=CLASSIFICATION,
+        task=REGRESSION if options.task == REGRESSION else CLASSIFICATION,
         method=GRADIENT,
         target_layers=tuple(each.name for each in site.taps),
         feature_layer=tap.name,

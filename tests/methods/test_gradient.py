@@ -191,6 +191,48 @@ def test_all_classes_need_no_index() -> None:
     assert explained.output("saliency_map").shape == ov.Shape([1, toys.CLASSES, 6, 8])
 
 
+# Values as they are.
+
+
+def values(count: int, scaled: bool = False) -> ov.Model:
+    """A regression, or an embedding of unit length."""
+    image = toys.picture()
+    x = toys.linear(toys.mean(toys.trunk(image)), count)
+    return toys.finished(op.normalize_l2(x, np.array([1]), 1e-6, "max") if scaled else x, image)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_regression_is_derived_value_by_value(count: int) -> None:
+    """No value takes anything from another: features times weights over the number of cells."""
+    model = values(count)
+    explained = ovxai.insert(model, task="regression", method="gradient", combine="hirescam", scale=False)
+    found = run(explained, feed())
+    value = found["feature_map"]
+    row = numbers(count, 6, seed=1, size=1 / np.sqrt(6))[:, :, None, None] / 12
+    np.testing.assert_allclose(found["saliency_map"][0], np.maximum((value * row).sum(1), 0), rtol=1e-4, atol=1e-6)
+    info = info_of(explained)
+    assert (info.task, info.target, info.classes, info.score_activation) == ("regression", "logit", "all", "none")
+    assert "saliency_index" not in found
+
+
+def test_a_single_number_needs_no_task_when_its_output_is_named() -> None:
+    explained = ovxai.insert(values(1), method="gradient", output="scores")
+    assert (info_of(explained).target, run(explained, feed())["saliency_map"].shape[1]) == ("logit", 1)
+
+
+def test_one_value_of_an_embedding() -> None:
+    """Its values exclude nothing: the derivative is that of the value, through the scaling to unit length."""
+    explained = ovxai.insert(values(5, scaled=True), method="gradient", output="scores:3", combine="layercam", scale=False)
+    info = info_of(explained)
+    assert (info.target, info.classes) == ("logit", "3")
+    assert run(explained, feed())["saliency_map"].max() > 0
+
+
+def test_an_embedding_whose_values_are_classes() -> None:
+    explained = ovxai.insert(values(5, scaled=True), method="gradient", num_classes=5)
+    assert info_of(explained).target == "log-odds"
+
+
 # Around the map.
 
 
@@ -233,13 +275,28 @@ def test_the_command_line(tmp_path, capsys) -> None:
 # Refusals.
 
 
-def test_an_operation_without_a_rule_is_named() -> None:
+def with_an_unruly_pool() -> ov.Model:
     image = toys.picture()
     x = op.adaptive_max_pool(toys.trunk(image), np.array([2, 2])).output(0)
     x.get_node().set_friendly_name("the_pool")
-    model = toys.finished(toys.linear(toys.flat(x)), image)
+    return toys.finished(toys.linear(toys.flat(x)), image)
+
+
+def test_an_operation_without_a_rule_is_named() -> None:
     with pytest.raises(UnsupportedModelError, match="no derivative through AdaptiveMaxPool the_pool: there is no rule for it"):
-        ovxai.insert(model, method="gradient")
+        ovxai.insert(with_an_unruly_pool(), method="gradient")
+
+
+def test_of_a_missing_rule_one_line_is_said_and_nothing_written(tmp_path, capsys) -> None:
+    path = tmp_path / "pool.xml"
+    ov.save_model(with_an_unruly_pool(), path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit) as ended:
+        main(["insert", str(path), "--method", "gradient"])
+    said = capsys.readouterr()
+    assert ended.value.code == 1 and "AdaptiveMaxPool the_pool" in said.err
+    assert len(said.err.strip().splitlines()) == 1 and not said.out
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_one_layer_for_maps_of_one_layer() -> None:

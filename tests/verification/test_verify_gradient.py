@@ -41,6 +41,12 @@ def test_several_classes_hold(classes: str) -> None:
     assert report.ok, report
 
 
+def test_values_as_they_are_hold() -> None:
+    for task, classes in (("regression", None), ("classification", "0")):
+        report = verify(ovxai.insert(toys.regression(), task=task, output=0, method="gradient", classes=classes))
+        assert report.ok, report
+
+
 def tampered(place: str) -> ov.Model:
     """A model whose derivative, or whose map, is not what it was."""
     model = ovxai.insert(toys.cnn(), method="gradient", combine="hirescam")

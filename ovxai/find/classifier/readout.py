@@ -168,7 +168,7 @@ def _no_classes(readout: Readout, request: Request) -> str | None:
     if readout.classes == request.classes:
         return None
     name = output_name(request.graph.model, readout.index)
-    if readout.activation or not _has_unit_length(readout.logits):
+    if readout.activation or not has_unit_length(readout.logits):
         return None
     return (
         f"output {name} is scaled to unit length: an embedding, no class scores; to explain one of its values: "
@@ -182,7 +182,7 @@ def _without_wrappers(port: ov.Output) -> ov.Output:
     return port
 
 
-def _has_unit_length(port: ov.Output) -> bool:
+def has_unit_length(port: ov.Output) -> bool:
     """Whether a tensor was divided by its own length."""
     node = _without_wrappers(port).get_node()
     kind = node.get_type_name()

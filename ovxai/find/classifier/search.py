@@ -14,7 +14,7 @@ import openvino as ov
 from ovxai.collapse.masks import GAUSSIAN, POINT
 from ovxai.errors import TargetLayerError
 from ovxai.find.classifier.levels import cells, coarsest_levels
-from ovxai.find.classifier.readout import Readout, find_readout
+from ovxai.find.classifier.readout import Readout, find_readout, has_unit_length
 from ovxai.find.classifier.trunk import Trial, Trunk, as_tap, branch_trial, dominators, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
 from ovxai.graph.dims import Tap
@@ -243,13 +243,18 @@ class _Search:
         due = self._due()
         return ClassifierSite(
             readout.logits, readout.classes, taps, method, mask, readout.index, scores, due, why, lines, notes, frame,
-            number_output=numbers, exclusive=not self._values and "sigmoid" not in (readout.activation, due),
+            number_output=numbers, exclusive=not self._apart and "sigmoid" not in (readout.activation, due),
         )  # fmt: skip
 
     @property
     def _values(self) -> bool:
         """Whether the output holds numbers as they are: what they mean, only their user knows."""
         return self.readout.classes == 1 or self.request.options.task == REGRESSION
+
+    @property
+    def _apart(self) -> bool:
+        """Whether no value takes anything from another, as classes of a softmax do: values as they are, an embedding's."""
+        return self._values or (self.readout.classes != self.request.classes and has_unit_length(self.readout.logits))
 
     def _due(self) -> str:
         """What the scores still need when the model hands them out."""
