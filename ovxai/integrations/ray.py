@@ -25,7 +25,7 @@ from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import decode_image, read_image, to_pixels
 from ovxai.runtime.feed.sources import Broken, Frame
-from ovxai.runtime.show.picture_maps import Key
+from ovxai.runtime.show.picture_maps import Key, class_of
 from ovxai.runtime.write.encode import encode_picture
 
 try:
@@ -125,7 +125,7 @@ class ExplainPictures:
 
     def _row(self, explanation: Explanation, key: Key) -> Row:
         return {
-            "class": key if isinstance(key, int) else None,
+            "class": class_of(key),
             "label": explanation.label(key),
             "score": explanation.score(key),
             "map": explanation.raw_maps[key].tolist(),

@@ -11,7 +11,16 @@ from typing import TypeVar
 import numpy as np
 
 from ovxai.errors import UnknownClassError
-from ovxai.metadata import CLASSIFICATION, FEATURE_MAP, SALIENCY_BOX, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
+from ovxai.metadata import (
+    CLASSIFICATION,
+    FEATURE_MAP,
+    PER_BOX,
+    SALIENCY_BOX,
+    SALIENCY_INDEX,
+    SALIENCY_MAP,
+    SALIENCY_SCORE,
+    VECTOR_TASKS,
+)
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.feed.late import LateOutputs
@@ -20,13 +29,13 @@ from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Box, Prediction, class_scores, decodable, objects
 from ovxai.runtime.predict.labels import find_class
 from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
-from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
+from ovxai.runtime.show.picture_maps import IMAGE_KEY, BoxKey, Key, PictureMaps, class_of
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.write.encode import encode_picture
 from ovxai.runtime.write.maps import Writer, WrittenFile
 
 #: The outputs from which maps are made.
-_MAPS = (SALIENCY_MAP, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_BOX)
+_MAPS = (SALIENCY_MAP, FEATURE_MAP, SALIENCY_INDEX, SALIENCY_BOX, SALIENCY_SCORE)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -74,13 +83,41 @@ class AnyMap:
     outputs: Outputs
 
     @functools.cached_property
-    def channel_of(self) -> dict[int, int]:
-        """Class index -> where its map stands. Of several boxes of a class the first counts; -1 is no box."""
+    def channel_of(self) -> dict[Key, int]:
+        """Class index or box -> where its map stands. Class -1 is no box."""
+        if self.per_box:
+            return self._boxes()
         if SALIENCY_INDEX in self.outputs:
             classes = tuple(int(index) for index in self.outputs[SALIENCY_INDEX].reshape(-1))
         else:
             classes = self.facts.channels or tuple(range(len(self.outputs[SALIENCY_MAP])))
         return {index: classes.index(index) for index in dict.fromkeys(classes) if index >= 0}
+
+    @property
+    def per_box(self) -> bool:
+        """Whether each map is of one box."""
+        return self.facts.explained.per == PER_BOX and {SALIENCY_INDEX, SALIENCY_BOX, SALIENCY_SCORE} <= set(self.outputs)
+
+    def _boxes(self) -> dict[Key, int]:
+        """Best first: the first box of a class by the class, further ones by their number."""
+        count: dict[int, int] = {}
+        places: dict[Key, int] = {}
+        for place, index in enumerate(int(index) for index in self.outputs[SALIENCY_INDEX].reshape(-1)):
+            if index >= 0:
+                count[index] = count.get(index, 0) + 1
+                places[index if count[index] == 1 else BoxKey(index, count[index])] = place
+        return places
+
+    def boxes(self, geometry: Geometry) -> dict[Key, Prediction]:
+        """The boxes of maps per box, in pixels of the picture. geometry: how that lay in the network's input."""
+        corners = geometry.boxes_to_source(self.outputs[SALIENCY_BOX]).tolist()
+        found: dict[Key, Prediction] = {}
+        for key, place in self.channel_of.items():
+            index, (x1, y1, x2, y2) = class_of(key), corners[place]
+            assert index is not None  # boxes are of classes
+            score = float(self.outputs[SALIENCY_SCORE][place])
+            found[key] = Prediction(index, self.facts.label(index), score, (x1, y1, x2, y2))
+        return found
 
     def __call__(self, key: Key) -> np.ndarray:
         """[h, w], laid upright.
@@ -95,7 +132,9 @@ class AnyMap:
             return self._image_map()
         channel = self.channel_of.get(key) if SALIENCY_MAP in self.outputs else None
         if channel is None:
-            raise UnknownClassError(f"class: no map for {self.facts.label(key)}: not among the classes that the model maps here")
+            what = "boxes" if self.per_box else "classes"
+            name = self.facts.label(class_of(key) or 0)
+            raise UnknownClassError(f"class: no map for {name}: not among the {what} that the model maps here")
         # A copy: a view would keep all the classes' maps alive, or the request's memory.
         return self.outputs[SALIENCY_MAP][channel].copy()
 
@@ -127,14 +166,16 @@ class AnyMap:
             raise UnknownClassError("class: no map for the whole picture; ask for it with target image, or give a class")
         return to_grey(self.outputs[FEATURE_MAP].astype(np.float32).mean(axis=0))
 
-    def key(self, wanted: str | int) -> Key:
-        """What `wanted`, the name or index of a class or "image", means here.
+    def key(self, wanted: str | int | BoxKey) -> Key:
+        """What `wanted`, the name or index of a class, "image" or a box, means here.
 
         Raises:
             UnknownClassError: no such class; names the nearest ones.
         """
         if wanted == IMAGE_KEY:
             return IMAGE_KEY
+        if isinstance(wanted, BoxKey):
+            return wanted
         facts = self.facts
         return find_class(wanted, facts.names, facts.explained.num_classes or len(facts.names) or len(self.channel_of))
 
@@ -148,9 +189,10 @@ class Explanation(PictureMaps):
 
     any_map: AnyMap | None = None
 
-    def map(self, wanted: str | int) -> np.ndarray:
+    def map(self, wanted: str | int | BoxKey) -> np.ndarray:
         """The map of any class, by name or index, also of one that was not asked for; or that of the whole picture ("image").
 
+        Of a model with a map per box a class means its best box; `boxes` has the keys of all.
         As `maps` has it: [h, w] u8 (f32 of raw maps), or with postprocessing [H, W, 3] u8 RGB, the picture's size.
 
         Raises:
@@ -159,8 +201,8 @@ class Explanation(PictureMaps):
         key = self.key(wanted)
         return self.heat_map(key) if self.config.postprocess else self.raw_map(key)
 
-    def key(self, wanted: str | int) -> Key:
-        """What the name or index of a class means here."""
+    def key(self, wanted: str | int | BoxKey) -> Key:
+        """What the name or index of a class, or the key of a box, means here."""
         return super().key(wanted) if self.any_map is None else self.any_map.key(wanted)
 
     def raw_map(self, key: Key) -> np.ndarray:
@@ -169,9 +211,10 @@ class Explanation(PictureMaps):
 
     def label(self, key: Key | None) -> str | None:
         """Name of a class; None for the whole picture."""
-        if self.any_map is None or not isinstance(key, int) or key in self.labels:
+        index = class_of(key)
+        if self.any_map is None or index is None or index in self.labels:
             return super().label(key)
-        return self.any_map.facts.label(key)
+        return self.any_map.facts.label(index)
 
     def show(self) -> Path | None:
         """Show the picture and the overlays of its best classes: in a notebook below the cell, else in the system's viewer.
@@ -224,8 +267,11 @@ class Interpreter:
 
         maps: Mapping[Key, np.ndarray] = Late(chosen) if late else chosen()
 
+        def boxes() -> dict[Key, Prediction]:
+            return any_map.boxes(geometry) if any_map.per_box else {}
+
         def labels() -> dict[int, str]:
-            return {key: self.facts.label(key) for key in maps if isinstance(key, int)}
+            return {index: self.facts.label(index) for index in map(class_of, maps) if index is not None}
 
         return Explanation(
             raw_maps=maps,
@@ -240,6 +286,7 @@ class Interpreter:
             source=source,
             notes=() if late and SALIENCY_INDEX in outputs else self._missing(any_map, predictions),
             any_map=any_map,
+            boxes=Late(boxes) if late and any_map.per_box else boxes(),
             threshold=self.wanted.threshold if self.facts.explained.task == CLASSIFICATION else None,
         )
 
@@ -283,9 +330,20 @@ class Interpreter:
         if self._whole:
             return (IMAGE_KEY,)
         asked = self._asked(predictions)
+        if any_map.per_box:
+            return tuple(key for key in any_map.channel_of if self._is_wanted(any_map, key, asked))
         return tuple(any_map.channel_of if asked is None else (index for index in asked if index in any_map.channel_of))
 
+    def _is_wanted(self, any_map: AnyMap, key: Key, asked: tuple[int, ...] | None) -> bool:
+        """Whether a box is of a class asked for and over the threshold; where all are asked for there is none."""
+        score = any_map.outputs[SALIENCY_SCORE][any_map.channel_of[key]]
+        return asked is None or (class_of(key) in asked and float(score) > self.wanted.threshold)
+
     def _missing(self, any_map: AnyMap, predictions: tuple[Prediction, ...]) -> tuple[str, ...]:
-        missing = [] if self._whole else [i for i in self._asked(predictions) or () if i not in any_map.channel_of]
+        there = self._keys(any_map, predictions)
+        missing = [] if self._whole else [i for i in self._asked(predictions) or () if i not in there]
         names = ", ".join(self.facts.label(index) for index in missing)
-        return (f"no map for {names}: not among the classes that the model maps here",) if missing else ()
+        what = "classes that the model maps here"
+        if any_map.per_box:
+            what = f"{any_map.outputs[SALIENCY_SCORE].size} best boxes, or not over {self.wanted.threshold:g}"
+        return (f"no map for {names}: not among the {what}",) if missing else ()

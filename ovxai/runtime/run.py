@@ -15,7 +15,7 @@ from ovxai.runtime.config import MOST_PIXELS, ExplainConfig
 from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import ARRAY_SUFFIX, check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
-from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
+from ovxai.runtime.show.picture_maps import IMAGE_KEY, BoxKey, Key, PictureMaps
 from ovxai.runtime.show.said import Said, say
 from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Ledger
@@ -178,12 +178,19 @@ class Run:
             except Exception as error:
                 reason = Broken.of(frame.source, error).reason
                 return replace(done, files=files, notes=(*done.notes, f"not in the report: {reason}"))
-        return replace(done, overlays={word: explanation.overlay(key) for word, key in self._shown(explanation)})
+        return replace(done, overlays=dict(self._overlays(explanation)))
+
+    def _overlays(self, explanation: Explanation) -> Iterator[tuple[str, np.ndarray]]:
+        """Of a video's frame: one for each class asked for; else one of the best class, or the bare picture."""
+        for word, key in self._shown(explanation):
+            bare = key is not None and key not in explanation.raw_maps  # a frame without a box of this class
+            yield word, replace(explanation, raw_maps={}, predictions=()).overlay() if bare else explanation.overlay(key)
 
     def _shown(self, explanation: Explanation) -> Iterator[tuple[str, Key | None]]:
-        """The classes asked for, one video each; else one of the best class, of the bare picture where there is none."""
+        """What frames show, by its word in names of videos."""
         if self._explainer.config.classes:
-            for key in explanation.raw_maps:
+            asked = [explanation.key(wanted) for wanted in self._explainer.config.classes] if explanation.boxes else []
+            for key in asked or [key for key in explanation.raw_maps if not isinstance(key, BoxKey)]:
                 yield f"_class_{sanitize(explanation.label(key) or '')}", key
         elif IMAGE_KEY in explanation.raw_maps:
             yield "_map_per_image", IMAGE_KEY

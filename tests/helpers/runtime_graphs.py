@@ -112,6 +112,32 @@ def detector(
     return model
 
 
+def box_detector(boxes: np.ndarray, labels: np.ndarray, places: int = 4, size: tuple[int, int] = (32, 32)) -> ov.Model:
+    """The same with a map per box, of which `places` are there: the map of the n-th box is hot in row n. boxes: [I, 5]."""
+    model = detector(boxes, labels, size=size)
+    zero = model.outputs[0].get_node().input_value(0).get_node().input_value(1)
+    model.remove_result(model.get_results()[-1])
+    count = min(places, len(boxes))
+    maps, corners, scores = np.zeros((1, places, 8, 8)), np.zeros((1, places, 4)), np.zeros((1, places))
+    index = np.full((1, 1, places), -1)
+    maps[0, range(count), range(count)] = 255
+    corners[0, :count], scores[0, :count], index[0, 0, :count] = boxes[:count, :4], boxes[:count, 4], labels[:count]
+    outputs = {
+        "saliency_map": op.convert(op.add(op.constant(f32(maps)), zero), "u8"),
+        "saliency_index": op.convert(op.add(op.constant(f32(index)), zero), "i64"),
+        "saliency_box": op.add(op.constant(f32(corners)), zero),
+        "saliency_score": op.add(op.constant(f32(scores)), zero),
+    }
+    for name, node in outputs.items():
+        node.output(0).set_names({name})
+    model.add_results([op.result(node) for node in outputs.values()])
+    ExplainedInfo(
+        version="0", task="detection", method="gradient", target_layers=("cls",), score_output="boxes",
+        prediction_format="boxes-labels", num_classes=3, per="box", classes=f"top:{places}",
+    ).write(model)  # fmt: skip
+    return model
+
+
 HIERARCHY = {
     "cls_heads_info": {
         "num_multiclass_heads": 2,

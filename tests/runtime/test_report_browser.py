@@ -2,15 +2,18 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from helpers.pictures import rgb
-from helpers.runtime_graphs import classifier, detector, encoded, f32
+from helpers.runtime_graphs import box_detector, classifier, detector, encoded, f32
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.show.truth import MISSED, RIGHT, WRONG, TrueThing, Verdict
 from ovxai.runtime.write.report import MOST_EMBEDDED, Report
+from ovxai.runtime.write.video import VideoFile
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -524,6 +527,122 @@ def test_boxes_on_cards(browser, tmp_path):
         assert len(page.all(".card rect")) == 1 and np.allclose(placed, [0.25, 0.25, 0.5], atol=0.03)
         page.set("#class", "2")
         assert len(page.all(".card rect")) == 1
+
+
+def click_at(page, x, y):
+    """Press and let go at a place of the stage, given in shares of it."""
+    stage = page.one("#stage")
+    offset = [round((share - 0.5) * side) for share, side in ((x, stage.rect["width"]), (y, stage.rect["height"]))]
+    webdriver.ActionChains(page.browser).move_to_element_with_offset(stage, *offset).click().perform()
+
+
+def test_a_click_on_a_box_shows_its_map(browser, tmp_path):
+    boxes = f32([[2, 2, 18, 14, 0.9], [16, 18, 30, 30, 0.8], [4, 4, 12, 12, 0.7]])
+    explainer = Explainer(box_detector(boxes, np.array([1, 2, 1])), ExplainConfig(), precision="f32")
+    path, _ = make(tmp_path, explainer, {"a": np.full((320, 320, 3), 90, np.uint8)})
+
+    def pressed():
+        return page.text(".class[aria-pressed=true]").split("\n")[1:], page.text(".box:not(.other)").split()
+
+    def hottest():
+        return int(page.canvas()[..., 0].astype(int).sum(axis=1).argmax() / page.canvas().shape[0] * 8)
+
+    with opened(browser, path) as page:
+        assert len(page.all(".card rect")) == 1
+        assert [item.text for item in page.all("#class option")] == ["all classes", "blue (1)", "green (1)"]
+        page.open("a")
+        assert page.text("#classes-name") == "Boxes" and len(page.all(".class")) == len(page.all(".box")) == 3
+        assert pressed() == (["green", "0.90"], ["green", "0.90"]) and hottest() == 0
+        click_at(page, 0.7, 0.7)
+        assert pressed() == (["blue", "0.80"], ["blue", "0.80"]) and hottest() == 1
+        assert page.js("return location.hash") == "#picture=a&class=2"
+        click_at(page, 0.25, 0.25)  # of two boxes the smaller
+        assert pressed() == (["green", "0.70"], ["green", "0.70"]) and hottest() == 2
+        assert page.js("return location.hash") == "#picture=a&class=1_2"
+        click_at(page, 0.5, 0.2)
+        assert pressed() == (["green", "0.90"], ["green", "0.90"])
+        assert page.js("return document.querySelector('#split').value") == "100"  # no click was taken for a drag
+        click_at(page, 0.2, 0.8)
+        assert page.js("return document.querySelector('#split').value") == "20"
+        page.press("3")
+        assert pressed() == (["green", "0.70"], ["green", "0.70"])
+    browser.get("about:blank")
+    browser.get(f"{path.as_uri()}#picture=a&class=1_2")
+    assert pressed() == (["green", "0.70"], ["green", "0.70"])
+
+
+#: By name: what is true of a picture in which class 1 is predicted at the upper left.
+TRUTHS = {
+    "right": Verdict(RIGHT, (TrueThing("green", 1, (20, 20, 180, 140), None, RIGHT),), right=("green",), energy={1: 0.5}),
+    "missed": Verdict(MISSED, (TrueThing("green", 1, (20, 20, 180, 140), None, RIGHT),
+                               TrueThing("blue", 2, (200, 200, 300, 300), None, MISSED)), right=("green",), missed=("blue",)),
+    "wrong": Verdict(WRONG, (TrueThing("blue", 2, (200, 200, 300, 300), None, MISSED),), wrong=("green",), missed=("blue",)),
+    "none": None,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def truth_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("truth")
+    explainer = Explainer(detector(f32([[2, 2, 18, 14, 0.9]]), np.array([1])), ExplainConfig(), precision="f32")
+    report = Report(folder, 4)
+    for name, truth in TRUTHS.items():
+        report.add(report.card(replace(explainer(np.full((320, 320, 3), 90, np.uint8)), truth=truth), name))
+    return report.write(explainer.facts, model="m.xml", settings={}, command="ovxai run m.xml")
+
+
+def test_the_wrong_ones_come_first_and_the_truth_filters(browser, truth_page):
+    with opened(browser, truth_page) as page:
+        assert page.names() == ["wrong", "missed", "right", "none"]
+        badges = [item.text.split("\n") for item in page.all(".card .true")]
+        assert badges == [["wrong", "blue"], ["missed", "green, blue"], ["right", "green"]]
+        assert "truly green, blue" in page.all(".card")[1].get_attribute("aria-label")
+        page.set("#truth", "missed")
+        assert page.names() == ["missed"] and page.text("#count") == "1 of 4 pictures"
+        page.set("#truth", "none")
+        assert page.names() == ["none"]
+        page.set("#truth", "")
+        page.set("#order", "name")
+        assert page.names() == ["missed", "none", "right", "wrong"]
+
+
+def test_true_boxes_are_dashed_beside_the_predicted_ones(browser, truth_page):
+    with opened(browser, truth_page) as page:
+        page.open("missed")
+        (true,) = page.all(".true-box")  # of the class shown
+        assert true.value_of_css_property("border-top-style") == "dashed"
+        assert len(page.all(".box:not(.true-box)")) == 1
+        about = page.text("#about")
+        assert "Truth\ngreen, blue" in about and "Right\ngreen" in about and "Missed\nblue" in about
+        page.press("b")
+        assert page.all(".box") == []
+        page.press("b", Keys.ESCAPE)
+        page.open("right")
+        assert "50 % of the map lies on its objects" in page.text("#about")
+        page.press(Keys.ESCAPE)
+        page.open("none")
+        assert "Truth\nnot annotated" in page.text("#about") and page.all(".true-box") == []
+
+
+def test_names_of_true_and_predicted_boxes_do_not_cover_each_other(browser, truth_page):
+    with opened(browser, truth_page) as page:
+        page.open("right")
+        names = [item.rect for item in page.all(".box > span")]
+        assert len(names) == 2
+        above, below = sorted(names, key=lambda rect: rect["y"])
+        assert above["y"] + above["height"] <= below["y"]
+
+
+def test_the_webm_of_a_run_plays(browser, tmp_path):
+    video = VideoFile(tmp_path, "clip", 24, (120, 160), form="webm")
+    for level in range(24):
+        video.write(np.full((120, 160, 3), level * 10, np.uint8))
+    path = video.close()
+    browser.get(path.as_uri())
+    state = "const v = document.querySelector('video'); v.muted = true; v.loop = true; v.play(); return "
+    WebDriverWait(browser, 10).until(lambda _: browser.execute_script(state + "v.currentTime > 0.2"))
+    size, length, error = browser.execute_script(state + "[[v.videoWidth, v.videoHeight], v.duration, v.error]")
+    assert size == [160, 120] and length == pytest.approx(1, abs=0.1) and error is None
 
 
 def test_files_give_the_titles_and_guesses_are_told(browser, tmp_path):

@@ -19,7 +19,25 @@ from ovxai.runtime.show.render import heat_map, overlay, spread, table
 from ovxai.runtime.show.truth import Verdict, draw_truth
 
 IMAGE_KEY: Literal["image"] = "image"
-Key = int | Literal["image"]
+
+
+@dataclass(frozen=True)
+class BoxKey:
+    """The map of a further box of a class, of models with a map per box; the class itself stands for its best box.
+
+    number: 2 for the second best box of the class, and so on.
+    """
+
+    class_index: int
+    number: int
+
+
+Key = int | Literal["image"] | BoxKey
+
+
+def class_of(key: Key | None) -> int | None:
+    """The class that a map stands for; None for the whole picture."""
+    return key.class_index if isinstance(key, BoxKey) else key if isinstance(key, int) else None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -27,7 +45,8 @@ class PictureMaps:
     """Maps of one picture and what the model says about it.
 
     raw_maps: class index or "image" -> [h, w] as the model gives it, laid upright: u8 0..255, or f32 from a model
-        that was inserted with --raw. Best predicted class first.
+        that was inserted with --raw. Best predicted class first. Of a model with a map per box also `BoxKey`, and the class
+        is its best box.
     labels: class index -> name, for the classes in `raw_maps`.
     scores: class index -> 0..1; of every class for classifiers, of the classes found for detectors.
     predictions: what counts as predicted, best first, boxes in pixels of `picture`.
@@ -37,6 +56,8 @@ class PictureMaps:
     truth: how it compares with annotations; None where there are none.
     threshold: what a class's score has to exceed to be predicted; below it, it is a guess. None where that is no question.
     beside: further classes, whose maps only `grid` shows.
+    boxes: of a model with a map per box (`--per box`) every box that it gives, by the key of its map; boxes in pixels of
+        `picture`. Empty for other models.
     """
 
     raw_maps: Mapping[Key, np.ndarray]
@@ -52,6 +73,7 @@ class PictureMaps:
     truth: Verdict | None = None
     threshold: float | None = None
     beside: tuple[int, ...] = ()
+    boxes: Mapping[Key, Prediction] = field(default_factory=dict)
 
     @functools.cached_property
     def maps(self) -> dict[Key, np.ndarray]:
@@ -72,8 +94,8 @@ class PictureMaps:
         """
         return heat_map(self._spread(key), self.geometry, self.config)
 
-    def key(self, wanted: str | int) -> Key:
-        """What the index or the name of a class that has a map, or "image", means here.
+    def key(self, wanted: str | int | BoxKey) -> Key:
+        """What the index or the name of a class that has a map, "image", or the key of a box means here.
 
         Raises:
             KeyError: there is no such map.
@@ -91,9 +113,9 @@ class PictureMaps:
         """
         return self.raw_maps[key]
 
-    def overlay(self, key: str | int | None = None, *, captions: bool | None = None) -> np.ndarray:
+    def overlay(self, key: str | int | BoxKey | None = None, *, captions: bool | None = None) -> np.ndarray:
         """The picture under the map of `key`, a class by index or name (default: the first that has a map), boxes of that
-        class drawn: [H, W, 3] u8 RGB.
+        class drawn, of a map per box that one: [H, W, 3] u8 RGB.
 
         captions: write class, score and colours on it, and what the model saw; None: as `config.captions` says.
 
@@ -106,8 +128,8 @@ class PictureMaps:
             painted = self.picture.copy()
         else:
             painted = overlay(self.picture, self._spread(key), self.geometry, self.config)
-        draw_truth(painted, self.truth, key if isinstance(key, int) else None)
-        shown = tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index))
+        draw_truth(painted, self.truth, class_of(key))
+        shown = self._shown(key)
         draw_predictions(painted, shown)
         taken: tuple[Rectangle, ...] = ()
         if not self.geometry.covers_picture:
@@ -125,8 +147,16 @@ class PictureMaps:
         tiles = ((self.overlay(key, captions=False), self.caption(key)) for key in keys[:count])
         return make_grid([(self.picture, "picture"), *tiles])
 
+    def _shown(self, key: Key | None) -> tuple[Prediction, ...]:
+        """What is drawn on the map of `key`."""
+        if key is not None and key in self.boxes:
+            return (self.boxes[key],)
+        return tuple(p for p in self.predictions if key in (None, IMAGE_KEY, p.class_index))
+
     def score(self, key: Key | None) -> float | None:
-        """0..1 of a class; None for the whole picture, and where the model gives none."""
+        """0..1 of a class or box; None for the whole picture, and where the model gives none."""
+        if key is not None and key in self.boxes:
+            return self.boxes[key].score
         return self.scores.get(key) if isinstance(key, int) else None
 
     def is_below(self, score: float | None) -> bool:
@@ -135,11 +165,12 @@ class PictureMaps:
 
     def is_guess(self, key: Key | None) -> bool:
         """Whether a class counts as predicted although the model does not reach its threshold."""
-        return any(item.class_index == key and self.is_below(item.score) for item in self.predictions)
+        return any(item.class_index == class_of(key) and self.is_below(item.score) for item in self.predictions)
 
     def label(self, key: Key | None) -> str | None:
         """Name of a class that has a map; None for the whole picture."""
-        return self.labels[key] if isinstance(key, int) else None
+        index = class_of(key)
+        return None if index is None else self.labels[index]
 
     def title(self, key: Key) -> str:
         """Name and score of a map, for captions."""
@@ -153,9 +184,10 @@ class PictureMaps:
         if key is None:
             return "nothing predicted"
         label, score = self.label(key), self.score(key)
-        if label is None or not isinstance(key, int):
+        if label is None:
             return "whole picture"
-        name = spoken(label, key) if score is None else f"{spoken(label, key)} {score:.2f}"
+        name = spoken(label, class_of(key))
+        name = name if score is None else f"{name} {score:.2f}"
         return f"{name} (a guess)" if self.is_guess(key) else name
 
     def best_first(self, worst: float) -> list[Key]:

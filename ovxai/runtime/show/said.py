@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovxai.runtime.predict.formats import Box, Prediction
-from ovxai.runtime.show.picture_maps import PictureMaps
+from ovxai.runtime.show.picture_maps import Key, PictureMaps, class_of
 
 #: Classes named in a line.
 _MOST_NAMED = 5
@@ -46,7 +46,7 @@ class Said:
     @property
     def line(self) -> str:
         """Such as "cat.jpg: tabby 0.67, tiger cat 0.12 (a guess, not over 0.3)"."""
-        named = self.asked or _by_class(self.predictions)
+        named = _by_class(self.asked or self.predictions)
         if not named:
             over = "" if self.threshold is None else f" over {self.threshold:g}"
             return f"{self.source}: nothing predicted{over}"
@@ -70,10 +70,15 @@ def say(explanation: PictureMaps, image: str) -> Said:
     """What is said of a picture. image: its name in file names. Masks and maps are not held on to."""
     asked: tuple[Named, ...] = ()
     if explanation.config.classes:
-        scored = ((key, explanation.score(key)) for key in explanation.raw_maps if isinstance(key, int))
-        asked = tuple(Named(key, explanation.labels[key], score, guess=explanation.is_below(score)) for key, score in scored)
+        asked = tuple(_asked(key, index, explanation) for key in explanation.raw_maps if (index := class_of(key)) is not None)
     found = tuple(_named(item, explanation) for item in explanation.predictions)
     return Said(explanation.source or image, image, found, asked, explanation.threshold)
+
+
+def _asked(key: Key, index: int, explanation: PictureMaps) -> Named:
+    score = explanation.score(key)
+    box = explanation.boxes[key].box if key in explanation.boxes else None
+    return Named(index, explanation.labels[index], score, guess=explanation.is_below(score), box=box)
 
 
 def _named(item: Prediction, explanation: PictureMaps) -> Named:

@@ -102,6 +102,8 @@ def _entry(item: WrittenFile) -> Document:
         entry["score"] = round(item.score, 6)
     if item.energy_inside is not None:
         entry["energy_inside"] = round(item.energy_inside, 4)
+    if item.box is not None:
+        entry["box"] = [round(value, 2) for value in item.box]
     return entry
 
 
@@ -163,5 +165,5 @@ class Ledger:
 
 
 def _record(entry: Document) -> WrittenFile:
-    shapes = {key: tuple(entry[key]) for key in ("map_shape", "size") if entry[key] is not None}
+    shapes = {key: tuple(entry[key]) for key in ("map_shape", "size", "box") if entry[key] is not None}
     return WrittenFile(**{**entry, **shapes})

@@ -15,7 +15,8 @@ import numpy as np
 
 from ovxai.errors import OutputError, TakenError, UsageError
 from ovxai.files import check_folder, make_folder, sweep, write_bytes
-from ovxai.runtime.show.picture_maps import Key, PictureMaps
+from ovxai.runtime.predict.formats import Box
+from ovxai.runtime.show.picture_maps import BoxKey, Key, PictureMaps, class_of
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.write.encode import FORMATS, encode_array, encode_picture
 from ovxai.runtime.write.video import FORMATS as VIDEO_FORMATS
@@ -33,6 +34,7 @@ class WrittenFile:
     source: where the picture came from. image: its name in file names. class_index: None for maps of
     the whole picture. map_shape: (h, w) of the map as the model gave it. size: (height, width) of the picture.
     true: whether the class is annotated in it; energy_inside: the share of the map's energy on its objects; None: not known.
+    box: of a map per box, x1, y1, x2, y2 in pixels of the picture.
     """
 
     path: str
@@ -46,6 +48,7 @@ class WrittenFile:
     size: tuple[int, int] | None = None
     true: bool | None = None
     energy_inside: float | None = None
+    box: Box | None = None
 
 
 class Writer:
@@ -135,11 +138,17 @@ class Writer:
 
     def _named(self, image: str, explanation: PictureMaps, key: Key) -> str:
         """What the files of a map begin with."""
-        if not isinstance(key, int):
+        index = class_of(key)
+        if index is None:
             return f"{image}_map_per_image"
         # Without the names of all classes, at least those of this picture must not meet in one file.
         words = self._words or class_words(explanation.labels)
-        return f"{image}_class_{words.get(key) or sanitize(explanation.labels[key])}"
+        word = words.get(index) or sanitize(explanation.labels[index])
+        if isinstance(key, BoxKey):
+            taken = {other.lower() for other in words.values()}
+            numbered = f"{word}_{key.number}"
+            word = numbered if numbered.lower() not in taken else f"{word}_{index}_{key.number}"
+        return f"{image}_class_{word}"
 
     def _files(self, explanation: PictureMaps, key: Key, stem: str) -> Iterator[tuple[str, str, bytes]]:
         """(kind, file name, bytes) of one map."""
@@ -161,13 +170,14 @@ class Writer:
             kind=kind,
             source=explanation.source or "",
             image=image,
-            class_index=key if isinstance(key, int) else None,
+            class_index=class_of(key),
             label=explanation.label(key),
             score=explanation.score(key),
             map_shape=None if key is None else _shape(explanation.raw_maps[key]),
             size=(height, width),
-            true=None if explanation.truth is None else explanation.truth.has(key if isinstance(key, int) else None),
+            true=None if explanation.truth is None else explanation.truth.has(class_of(key)),
             energy_inside=explanation.truth.energy.get(key) if explanation.truth and isinstance(key, int) else None,
+            box=explanation.boxes[key].box if key is not None and key in explanation.boxes else None,
         )
 
 

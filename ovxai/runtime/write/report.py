@@ -27,9 +27,9 @@ from ovxai.files import make_folder, whole_file, write_bytes
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.feed.sources import Broken, Source
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.predict.formats import Prediction
+from ovxai.runtime.predict.formats import Box, Prediction
 from ovxai.runtime.show.letters import spoken
-from ovxai.runtime.show.picture_maps import Key, PictureMaps
+from ovxai.runtime.show.picture_maps import BoxKey, Key, PictureMaps, class_of
 from ovxai.runtime.show.render import class_color, to_grey
 from ovxai.runtime.write.encode import to_bgr
 from ovxai.runtime.write.manifest import Document
@@ -91,7 +91,7 @@ class Report:
         limits = self._limits
         small = _small(explanation.picture, limits.side)
         height, width = explanation.picture.shape[:2]
-        maps = _maps(explanation, limits, _linked(files))
+        keys, maps = _maps(explanation, limits, _linked(files))
         card = {
             "name": image,
             "title": _title(explanation.source, image),
@@ -101,7 +101,7 @@ class Report:
             "view": view(explanation.geometry),
             "maps": maps,
             "more": len(explanation.raw_maps) - len(maps),
-            "found": [_found(item, width, height) for item in explanation.predictions[: limits.found] if _has_place(item)],
+            "found": _all_found(explanation, keys, limits.found),
             "truth": truth_card(explanation.truth, width, height, _outline),
             "predicted": [
                 f"{spoken(p.label)} {p.score:.2f}" for p in explanation.predictions[:_MOST_PREDICTED] if not _has_place(p)
@@ -220,14 +220,19 @@ def _small(picture: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
 
 
-def _linked(files: Sequence[WrittenFile]) -> dict[int | None, str]:
-    """Class -> the file that is worth a link: its overlay, else its map."""
-    paths = {item.class_index: item.path for item in files if item.kind == "saliency_map"}
-    return paths | {item.class_index: item.path for item in files if item.kind == "overlay"}
+#: Class and box of a map: whose files are whose.
+_Whose = tuple[int | None, Box | None]
 
 
-def _maps(explanation: PictureMaps, limits: Limits, files: dict[int | None, str]) -> list[Document]:
-    """The maps as far as the limits go, best score first; those without a score keep their order behind."""
+def _linked(files: Sequence[WrittenFile]) -> dict[_Whose, str]:
+    """The file of each map that is worth a link: its overlay, else the map."""
+    paths = {(item.class_index, item.box): item.path for item in files if item.kind == "saliency_map"}
+    return paths | {(item.class_index, item.box): item.path for item in files if item.kind == "overlay"}
+
+
+def _maps(explanation: PictureMaps, limits: Limits, files: dict[_Whose, str]) -> tuple[list[Key], list[Document]]:
+    """The maps as far as the limits go, and their keys, best score first; those without a score keep their order behind."""
+    keys: list[Key] = []
     maps: list[Document] = []
     room = limits.map_bytes
     for key in explanation.best_first(worst=-1.0):
@@ -235,22 +240,25 @@ def _maps(explanation: PictureMaps, limits: Limits, files: dict[int | None, str]
         room -= len(to_json(entry))
         if maps and room < 0:
             break
+        keys.append(key)
         maps.append(entry)
-    return maps
+    return keys, maps
 
 
-def _map(explanation: PictureMaps, key: Key, side: int, files: dict[int | None, str]) -> Document:
-    index = key if isinstance(key, int) else None
+def _map(explanation: PictureMaps, key: Key, side: int, files: dict[_Whose, str]) -> Document:
+    index = class_of(key)
+    item = explanation.boxes.get(key)
     grey = _bounded(to_grey(explanation.raw_maps[key]), side)
     return {
         "class": index,
+        **({} if item is None else {"number": key.number if isinstance(key, BoxKey) else 1}),
         "label": spoken(explanation.label(key) or "whole picture"),
         "guess": explanation.is_guess(key),
         "score": _score(explanation.score(key)),
         "shape": list(explanation.raw_maps[key].shape),
         "grid": list(grey.shape),
         "grey": to_base64(grey),
-        "file": files.get(index, ""),
+        "file": files.get((index, None if item is None else item.box), ""),
     }
 
 
@@ -276,6 +284,24 @@ def view(geometry: Geometry) -> list[list[float]]:
     window = np.array(geometry.window_box(), np.float64) / (width, height, width, height)
     content = np.array(geometry.content, np.float64) / (canvas_width, canvas_height, canvas_width, canvas_height)
     return [[round(value, 5) for value in rectangle.tolist()] for rectangle in (window, content)]
+
+
+def _all_found(explanation: PictureMaps, keys: Sequence[Key], most: int) -> list[Document]:
+    """Boxes and outlines: first those that have a map of their own, with its place among the maps, then all that is predicted."""
+    height, width = explanation.picture.shape[:2]
+    owned = [(place, explanation.boxes[key]) for place, key in enumerate(keys) if key in explanation.boxes]
+    found = [{**_found(item, width, height), "map": place} for place, item in owned]
+    others = [item for item in explanation.predictions[:most] if _has_place(item)]
+    others = [item for item in others if not any(_is_same(item, other) for _, other in owned)]
+    return found + [_found(item, width, height) for item in others]
+
+
+def _is_same(a: Prediction, b: Prediction) -> bool:
+    """Whether two boxes are one: what the graph decodes and what the runner does differ by rounding."""
+    if a.class_index != b.class_index or a.box is None or b.box is None:
+        return False
+    side = max(a.box[2] - a.box[0], a.box[3] - a.box[1], 1.0)
+    return max(abs(x - y) for x, y in zip(a.box, b.box)) <= 0.05 * side
 
 
 def _has_place(prediction: Prediction) -> bool:

@@ -2,7 +2,7 @@
 
 function addressOf(picture, map) {
   const words = new URLSearchParams({ picture: picture.name });
-  if (map) words.set('class', classKey(map));
+  if (map) words.set('class', mapKey(map));
   return `#${words}`;
 }
 
@@ -11,7 +11,7 @@ function fromAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const picture = pictures.find((one) => one.name === wanted.get('picture'));
   if (!picture) return null;
-  return { picture, map: picture.maps.find((one) => classKey(one) === wanted.get('class')) ?? leadingMap(picture) };
+  return { picture, map: picture.maps.find((one) => mapKey(one) === wanted.get('class')) ?? leadingMap(picture) };
 }
 
 const pageTitle = document.title;

@@ -25,14 +25,25 @@ function drawn(tag, attributes = {}) {
   return made;
 }
 
-/** Boxes and outlines of the class of `map`; of all classes where it is of none. */
+/** Boxes and outlines of the class of `map`, of a map per box its own; of all classes where it is of none. */
 function foundOf(picture, map) {
+  if (isOfBox(map)) return picture.found.filter((item) => picture.maps[item.map] === map);
   const wanted = map?.class ?? null;
   return picture.found.filter((item) => wanted === null || item.class === wanted);
 }
 
 function classKey(map) {
   return map.class === null ? 'image' : String(map.class);
+}
+
+/** Whether a map is of one box, not of a class. */
+function isOfBox(map) {
+  return map?.number !== undefined;
+}
+
+/** What tells a map from the others of its picture. */
+function mapKey(map) {
+  return map.number > 1 ? `${classKey(map)}_${map.number}` : classKey(map);
 }
 
 function scoreText(score) {
@@ -122,6 +133,7 @@ function listClasses() {
   const classes = new Map();
   for (const picture of pictures) {
     for (const map of picture.maps) {
+      if (map.number > 1) continue; // pictures are counted, not boxes
       const entry = classes.get(classKey(map)) ?? { label: map.label, count: 0 };
       entry.count += 1;
       classes.set(classKey(map), entry);

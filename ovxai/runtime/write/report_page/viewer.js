@@ -2,6 +2,8 @@
 
 const CLASSES_AT_ONCE = 9;
 const LEAST_SIDE = 480;
+/** So many pixels a pointer may move in a click. */
+const CLICK = 4;
 const viewer = $('viewer');
 let current = null;
 let currentMap = null;
@@ -30,9 +32,10 @@ function showPicture(picture, map = leadingMap(picture)) {
 
 function showClasses(most) {
   const { maps, more } = current;
+  $('classes-name').textContent = maps.some(isOfBox) ? 'Boxes' : 'Classes';
   $('classes').replaceChildren(...maps.slice(0, most).map(classButton));
   $('all-classes').hidden = maps.length <= most;
-  $('all-classes').textContent = `Show all ${maps.length} classes`;
+  $('all-classes').textContent = `Show all ${maps.length} ${maps.some(isOfBox) ? 'boxes' : 'classes'}`;
   const notes = [];
   if (!maps.length) notes.push('Nothing was predicted for this picture.');
   if (more) notes.push(`${more} more ${more === 1 ? 'map is' : 'maps are'} in the folder, but not in this page.`);
@@ -75,7 +78,7 @@ function markClass() {
 
 /** Boxes and outlines of the class shown; of all where the map is of no class. */
 function showFound() {
-  const found = foundOf(current, currentMap);
+  const found = isOfBox(currentMap) ? current.found : foundOf(current, currentMap);
   const on = $('show-boxes').checked;
   $('boxes').replaceChildren(...(on ? found.filter((item) => item.box).map(boxOf).reverse() : []));
   $('outlines').replaceChildren(...(on ? found.flatMap(outlinesOf) : []));
@@ -97,6 +100,7 @@ function boxOf(item) {
   );
   Object.assign(box.style, { left: `${x1}%`, top: `${y1}%`, width: `${x2 - x1}%`, height: `${y2 - y1}%` });
   box.style.setProperty('--color', item.color);
+  box.classList.toggle('other', isOfBox(currentMap) && current.maps[item.map] !== currentMap);
   box.classList.toggle('low', y1 < 6);
   box.classList.toggle('far', x1 > 60);
   return box;
@@ -110,6 +114,18 @@ function outlinesOf(item) {
   });
 }
 
+/** The map of the box at a place of the stage: of several the smallest box's; undefined where there is none. */
+function mapAt(event) {
+  if (!$('show-boxes').checked) return undefined;
+  const { left, top, width, height } = $('stage').getBoundingClientRect();
+  const [x, y] = [(event.clientX - left) / width, (event.clientY - top) / height];
+  const area = ({ box: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
+  const here = current.found.filter(
+    ({ map, box }) => map !== undefined && x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3],
+  );
+  return current.maps[here.sort((a, b) => area(a) - area(b))[0]?.map];
+}
+
 function showAbout() {
   const rows = [
     ['Source', current.source],
@@ -120,7 +136,7 @@ function showAbout() {
   ].filter(([, value]) => value);
   $('about').replaceChildren(...rows.map(([name, value]) => aboutRow(name, value)));
   noteAddress();
-  $('about').append(aboutRow('Link', element('a', { href: addressOf(current, currentMap), textContent: 'this picture and class' })));
+  $('about').append(aboutRow('Link', element('a', { href: addressOf(current, currentMap), textContent: `this picture and ${isOfBox(currentMap) ? 'box' : 'class'}` })));
   if (!currentMap?.file) return;
   const path = currentMap.file.split('/').map(encodeURIComponent).join('/');
   const link = element('a', { href: path, textContent: currentMap.file, target: '_blank', rel: 'noopener' });
@@ -170,6 +186,30 @@ function dragSplit(event) {
   setSplit(Math.round((100 * (event.clientX - left)) / width));
 }
 
+/** Dragging lays the map over part of the picture; a click on a box that has a map of its own shows that. */
+function startStage() {
+  const stage = $('stage');
+  let pressed = null;
+  stage.addEventListener('pointerdown', (event) => {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    stage.setPointerCapture(event.pointerId);
+    pressed = { x: event.clientX, y: event.clientY, map: mapAt(event) };
+    if (!pressed.map) dragSplit(event);
+  });
+  stage.addEventListener('pointermove', (event) => {
+    stage.classList.toggle('pick', Boolean(mapAt(event)));
+    if (!pressed) return;
+    if (Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > CLICK) pressed.map = undefined;
+    if (!pressed.map) dragSplit(event);
+  });
+  stage.addEventListener('pointerup', () => {
+    if (pressed?.map) pickClass(current.maps.indexOf(pressed.map));
+    pressed = null;
+  });
+  stage.addEventListener('pointercancel', () => (pressed = null));
+}
+
 function startViewer() {
   setSplit(100);
   $('previous').addEventListener('click', () => movePicture(-1));
@@ -187,15 +227,7 @@ function startViewer() {
   });
   $('show-boxes').addEventListener('change', showFound);
   $('split').addEventListener('input', () => setSplit($('split').value));
-  $('stage').addEventListener('pointerdown', (event) => {
-    if (event.button !== 0) return;
-    event.preventDefault();
-    $('stage').setPointerCapture(event.pointerId);
-    dragSplit(event);
-  });
-  $('stage').addEventListener('pointermove', (event) => {
-    if ($('stage').hasPointerCapture(event.pointerId)) dragSplit(event);
-  });
+  startStage();
   listeners.look.push((change) => {
     if (change.colormap && viewer.open) showMap();
     const ink = $('legend').querySelector('canvas').getContext('2d');
