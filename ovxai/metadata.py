@@ -217,13 +217,21 @@ def _from_text(kind: str, text: str) -> Any:
         number = int if kind.startswith("tuple[int") else _number
         numbers = tuple(number(item) for item in text.split(","))
         # The sides of a part of the picture, or a pair.
-        if len(numbers) != (len(WHOLE.box) if "..." in kind else 2):
+        if len(numbers) != (len(WHOLE.box) if "..." in kind else 2) or not _has_extent(numbers, kind):
             raise ValueError(text)
         return numbers
     if kind.startswith("tuple"):
         # A name that holds a comma has a backslash before it.
         return tuple(re.sub(r"\\([\\,])", r"\1", item) for item in re.findall(r"(?:\\[\\,]|[^,])+", text))
     return text
+
+
+def _has_extent(numbers: tuple[float, ...], kind: str) -> bool:
+    """Whether a part of the picture, a size, or a range holds anything."""
+    if "..." in kind:
+        top, left, bottom, right = numbers
+        return top < bottom and left < right
+    return min(numbers) > 0 if kind.startswith("tuple[int") else numbers[0] != numbers[1]
 
 
 def _joined(name: str) -> str:
@@ -280,7 +288,7 @@ class ModelInfo:
             mean=read("mean_values", _numbers),
             scale=read("scale_values", _numbers),
             resize_type=entry["resize_type"],
-            pad_value=read("pad_value", lambda text: int(float(text))),
+            pad_value=read("pad_value", lambda text: int(_number(text))),
             reverse_input_channels=_flag(entry["reverse_input_channels"]),
             confidence_threshold=read("confidence_threshold", _number),
             iou_threshold=read("iou_threshold", _number),

@@ -27,7 +27,7 @@ def test_plain_names_stand_as_they_are():
 
 @pytest.mark.parametrize(("key", "text"), [
     ("pad_value", "grey"), ("mean_values", "1 two 3"), ("scale_values", "nan"), ("confidence_threshold", "half"),
-    ("iou_threshold", "-"), ("hierarchical_config", "{"), ("hierarchical_config", "[1]"),
+    ("iou_threshold", "-"), ("pad_value", "inf"), ("hierarchical_config", "{"), ("hierarchical_config", "[1]"),
 ])  # fmt: skip
 def test_mangled_model_info(key, text, tmp_path):
     model = classifier(model_info={key: text})
@@ -40,7 +40,8 @@ def test_mangled_model_info(key, text, tmp_path):
 
 @pytest.mark.parametrize(("key", "text"), [
     ("num_classes", "many"), ("grid", "7"), ("grid", "7,x"), ("picture_range", "0"), ("picture_range", "a,b"),
-    ("prefix_tokens", "1.5"), ("classes", "0,x"), ("explained_output", ""),
+    ("prefix_tokens", "1.5"), ("classes", "0,x"), ("explained_output", ""), ("grid", "0,4"), ("network_size", "-3,4"),
+    ("map_frame", "0,0.5,1,0.5"), ("map_frame", "1,0,0,1"), ("picture_range", "7,7"),
 ])  # fmt: skip
 def test_mangled_entries_of_ours(key, text, tmp_path):
     model = classifier()
