@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -170,6 +171,13 @@ class Checkout:
             command, cwd="/", env=environment, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
         )
 
+    def silence(self, function: str) -> None:
+        """Let a function of scripts/check that looks for what is missing find something."""
+        script = self.root / "scripts" / "check"
+        text = script.read_text()
+        assert f"{function}() {{\n" in text
+        script.write_text(text.replace(f"{function}() {{\n", f"{function}() {{\n    echo not here; return\n"))
+
     @property
     def installed(self) -> bool:
         """Whether the last run called pip."""
@@ -238,15 +246,20 @@ def test_an_older_python_is_passed_over(checkout):
     assert checkout.run("demo").returncode == 0 and checkout.installed
 
 
-GATES = ["-m ruff check", "-m ruff format", "-m mypy", "-c from importlinter"]
+GATES = ("-m ruff check", "-m ruff format", "-m mypy", "-c from importlinter", "-m pip_audit", "-m mkdocs build --strict")
+
+
+def asked(checkout: Checkout) -> list[str]:
+    """The gates that the last run asked, in this order; scripts on the command line have lines of their own in the log."""
+    lines = checkout.log.read_text().splitlines()
+    return [gate for line in lines for gate in GATES if line.startswith(gate)]
 
 
 def test_every_gate_is_asked_in_the_environment_of_the_tests(checkout):
     checkout.python()
     done = checkout.run("check")
     assert done.returncode == 0, done.stderr
-    asked = checkout.log.read_text().splitlines()[-len(GATES) :]
-    assert [line.startswith(gate) for line, gate in zip(asked, GATES, strict=True)] == [True] * len(GATES), asked
+    assert asked(checkout) == list(GATES)
     assert done.stdout.splitlines()[-1].endswith("found nothing")
     assert checkout.run("test").returncode == 0 and not checkout.installed
 
@@ -257,7 +270,24 @@ def test_one_gate_that_fails_is_named_and_the_others_are_asked_all_the_same(chec
         done = checkout.run("check", broken=broken)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1] == f"Error: scripts/check: failed: {words}"
-        assert checkout.log.read_text().splitlines()[-1].startswith(GATES[-1])
+        assert asked(checkout) == list(GATES)
+
+
+def test_the_site_that_can_not_be_built_here_is_said_to_be_skipped(checkout):
+    checkout.python()
+    checkout.silence("no_site")
+    done = checkout.run("check")
+    assert done.returncode == 0 and asked(checkout) == list(GATES[:-1])
+    assert "== documentation's site: skipped: not here" in done.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="mkdocs-material is not installed")
+def test_the_site_is_built_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", ROOT / "scripts" / "docs" / "mkdocs.yml"]
+    done = subprocess.run([*command, "--site-dir", tmp_path / "site"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "images/demo.jpg" in first and "tutorial.html" in first and "../" not in first
 
 
 def test_the_gates_take_no_arguments(checkout):

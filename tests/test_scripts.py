@@ -55,6 +55,11 @@ def test_a_command_tells_how_it_is_used(path, run):
     assert code == 0 and said.startswith(f"usage: {path.name}")
 
 
+def test_the_reference_is_what_the_code_says(run):
+    code, _ = run(SCRIPTS / "make_reference.py", "--check")
+    assert code == 0, "python scripts/make_reference.py writes docs/reference.md anew"
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_what_a_script_imports_of_ours_is_there(path):
     """Also inside its functions, where a name that is gone shows only when the function is called."""
