@@ -124,7 +124,7 @@ def test_the_features_of_texts_are_the_classes():
     assert verify(explained).ok
     texts = np.random.default_rng(3).standard_normal((7, 6))
     maps = ovxai.Explainer(explained, ovxai.ExplainConfig(target="all"), inputs={"texts": texts})(pixels()).raw_maps
-    assert sorted(maps) == list(range(7))
+    assert set(maps) == set(range(7))
 
 
 def test_as_many_classes_as_texts_that_nobody_knows_yet():

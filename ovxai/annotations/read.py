@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def is_data_root(path: Path) -> bool:
     """Whether a folder holds pictures and their annotations, by what lies in it. Folders named after classes are none:
     any folder of folders could be that."""
     try:
-        layout = _folder(Path(path), None) if Path(path).is_dir() else None
+        layout = _folder(Path(path), None) if os.path.isdir(path) else None
     except (AnnotationError, OSError):
         return False
     return layout is not None and layout.kind != "folders"

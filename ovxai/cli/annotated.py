@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def with_annotations(
     from ovxai.annotations import is_data_root
     from ovxai.annotations.files import pictures_in
 
-    folders = [name for name in sources if Path(name).is_dir()]
+    folders = [name for name in sources if os.path.isdir(name)]  # of a name too long for any file it says no
     sets = [_given(given, folders)] if given is not None else []
     names: list[str] = []
     for name in sources:

@@ -71,7 +71,8 @@ _HOW = (
 
 @click.command(name="eval")
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="For the figures.")
+@click.option("-o", "--output-dir", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR",
+              help="For the figures.")  # fmt: skip
 @with_options(_WHAT, _HOW, FEEDING)
 @command_options
 def evaluate(models: tuple[Path, ...], out: Path, say: Say, **values: Any) -> Document:

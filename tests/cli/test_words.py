@@ -55,6 +55,9 @@ def options() -> dict[str, dict[str, click.Option]]:
     return found
 
 
+SAME = {"size": "input_size", "methods": "method", "precisions": "precision", "layers": "target_layer"}
+
+
 def test_one_thing_has_one_name() -> None:
     """The first long name of each parameter is the same wherever it is taken; of what goes to -o it says what that is."""
     first: dict[str, set[str]] = {}
@@ -68,12 +71,16 @@ def test_one_thing_has_one_name() -> None:
 
 
 def test_one_name_means_one_thing() -> None:
-    """`--output` aside: of insert and inspect it names an output of the model, elsewhere it stands for -o."""
+    """But for --output, of insert and inspect an output of the model, elsewhere what -o names, and for --input, which insert
+    chooses by name and run feeds by name=file. Where several can be given, the plural means the same."""
     meanings: dict[str, set[str]] = {}
     for own in options().values():
         for word, option in own.items():
-            meanings.setdefault(word, set()).add({"size": "input_size"}.get(option.name or "", option.name or ""))
-    assert {word: names for word, names in meanings.items() if len(names) > 1} == {"--output": {"output", "out"}}
+            name = option.name or ""
+            meanings.setdefault(word, set()).add(SAME.get(name, name))
+    assert {word: names for word, names in meanings.items() if len(names) > 1} == {
+        "--output": {"output", "out"}, "--input": {"input", "inputs"},
+    }  # fmt: skip
 
 
 def test_former_names_still_work() -> None:
