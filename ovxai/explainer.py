@@ -107,7 +107,7 @@ class Explainer:
             as_values(mean), as_values(scale_values), resize_type, pad_value, reverse_input_channels, input_size
         )
         names = given_labels(labels)
-        opened = open_explained(model, trust=trust)
+        opened = open_explained(model, trust=trust, batch=batch)
         self.config = config if isinstance(config, ExplainConfig) else ExplainConfig.of(config or {})
         self.facts = read_facts(opened.whole, names, labels_offset)
         wanted = settle(self.config, self.facts)
@@ -208,12 +208,14 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def open_explained(model: Model | tuple[Model, Model], *, trust: bool = False) -> Opened:
+def open_explained(model: Model | tuple[Model, Model], *, trust: bool = False, batch: int | None = None) -> Opened:
     """`model` when it is explained, whole or in two parts, else an explained copy, and notes that say so.
+
+    batch: pictures per inference; None: what the model says. Of a static batch, a copy is explained for that one.
 
     Raises:
         ModelReadError: no such model file, or damaged; a part of a split model without the other.
-        UnsupportedModelError: a plain model that can't be explained.
+        UnsupportedModelError: a plain model that can't be explained. OptionError: one made for another batch alone.
     """
     from ovxai.graph.split import is_head, is_plain_part, join_parts, read_head
 
@@ -229,13 +231,24 @@ def open_explained(model: Model | tuple[Model, Model], *, trust: bool = False) -
     if head is not None:
         return Opened(join_parts(model, head), model, head)
     if is_explained(model):
-        return Opened(model, model)
+        fitted, notes = _for_batch(model, batch)
+        return Opened(fitted, fitted, None, notes)
     from ovxai.insertion import insert_with_report  # an edge device with an explained model never comes here
     from ovxai.options import InsertOptions
 
+    model, notes = _for_batch(model, batch)  # before maps are added, for these keep a static batch
     done = insert_with_report(model, InsertOptions(), beside=None if isinstance(path, ov.Model) else Path(path))
     said = "the model is plain: explanation outputs were inserted in memory (`ovxai insert` keeps them)"
-    return Opened(done.model, done.model, None, (said, *done.told))
+    return Opened(done.model, done.model, None, (said, *notes, *done.told))
+
+
+def _for_batch(model: ov.Model, batch: int | None) -> tuple[ov.Model, tuple[str, ...]]:
+    made_for = find_picture_input(model).batch
+    if batch is None or made_for in (None, batch):
+        return model, ()
+    from ovxai.anew import for_batch
+
+    return for_batch(model, batch), (f"the model is made for batches of {made_for}: a copy of it for batches of {batch} is run",)
 
 
 def _opened(model: Model, trust: bool) -> ov.Model:

@@ -11,7 +11,8 @@ from typing import Any
 
 import openvino as ov
 
-from ovxai.errors import AlreadyExplainedError, OptionError, OvxaiError, UsageError
+from ovxai.anew import recorded_options
+from ovxai.errors import AlreadyExplainedError, OptionError, UsageError
 from ovxai.evaluation import Fidelity
 from ovxai.graph.beside import adopt_what_is_told
 from ovxai.graph.save import check_destination, save_model
@@ -19,13 +20,10 @@ from ovxai.graph.split import read_whole
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
 from ovxai.metadata import (
-    FEATURE_MAP,
-    FEATURE_VECTOR,
-    INSTANCE_SEGMENTATION,
     ExplainedInfo,
     is_explained,
 )
-from ovxai.options import AUTO, ON_REQUEST, PER_CLASS, PRODUCT, InsertOptions, options_read
+from ovxai.options import InsertOptions
 from ovxai.quantization.keep import Search, Tried, keep_explanation
 from ovxai.quantization.measure import Say, Work, accuracy, find_pictures, judged, look, spread, timed
 from ovxai.quantization.nncf_ptq import PRESETS, Recipe, is_quantised, load_nncf
@@ -191,46 +189,3 @@ def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, InsertOptions]:
         raise AlreadyExplainedError(f"{name}: was explained by another tool; quantise the model without explanation")
     plain = strip_model(given)
     return plain, recorded_options(plain, info)
-
-
-def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
-    """Options of an insertion, without a probe, that make of `plain` what `info` describes.
-
-    What insertion would choose by itself stays open, so that on the quantised graph it is found anew
-    (behind a FakeQuantize, say); only what it would choose otherwise is said.
-    """
-    read = options_read(info.task, info.method)
-    options = InsertOptions(
-        task=info.task,
-        method=info.method if info.method in ON_REQUEST else AUTO,
-        input=info.picture_input if len(plain.inputs) > 1 and info.picture_input else None,
-        output=info.explained_output if "output" in read else None,
-        classes=info.classes,
-        scale=info.scaled,
-        embed=info.embed or None,
-        feature_map=FEATURE_MAP in info.extra_outputs,
-        feature_vector=FEATURE_VECTOR in info.extra_outputs,
-        num_classes=info.num_classes if info.task == INSTANCE_SEGMENTATION else None,
-        class_activation=info.class_activation if info.class_activation and "class_activation" in read else None,
-        levels=info.levels if info.levels and "levels" in read else "mean",
-        combine=info.combine or PRODUCT,
-        per=info.per or PER_CLASS,
-        probe=False,
-    )
-    by_itself = _made_with(plain, options)
-    if by_itself is None or (by_itself.method, by_itself.target_layers) != (info.method, info.target_layers):
-        options = replace(options, method=info.method, target_layer=info.target_layers if "target_layer" in read else ())
-        if info.num_classes and by_itself is None:
-            options = replace(options, num_classes=info.num_classes)
-    if info.mask and "mask" in read and (by_itself is None or by_itself.mask != info.mask):
-        options = replace(options, mask=info.mask)
-    if info.map_size and "map_size" in read and (by_itself is None or by_itself.map_size != info.map_size):
-        options = replace(options, map_size=info.map_size)
-    return options
-
-
-def _made_with(plain: ov.Model, options: InsertOptions) -> ExplainedInfo | None:
-    try:
-        return insert_with_report(plain, options).info
-    except OvxaiError:
-        return None

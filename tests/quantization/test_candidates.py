@@ -12,6 +12,7 @@ from openvino import opset13 as op
 
 from helpers import classifiers as toys
 from helpers.runtime_graphs import encoded, picture
+from ovxai.anew import recorded_options
 from ovxai.errors import SourceError, UsageError
 from ovxai.evaluation import Fidelity
 from ovxai.graph.surgery import strip_model
@@ -20,7 +21,6 @@ from ovxai.options import InsertOptions
 from ovxai.quantization import QuantizeOptions, QuantizeReport, Side
 from ovxai.quantization.keep import Tried, rounded, weighted_layers, with_rounded_weights
 from ovxai.quantization.measure import find_pictures, known_class, spread
-from ovxai.quantization.quantize import recorded_options
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
 

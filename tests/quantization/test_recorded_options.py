@@ -6,10 +6,10 @@ import pytest
 
 from helpers import classifiers, detectors, instances
 from helpers.explained import info_of
+from ovxai.anew import recorded_options
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
 from ovxai.options import InsertOptions
-from ovxai.quantization.quantize import recorded_options
 
 MODELS = {
     "cnn": (classifiers.cnn, InsertOptions(mask="gaussian", classes="0,3", scale=False)),

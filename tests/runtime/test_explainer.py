@@ -10,6 +10,7 @@ import pytest
 from openvino import opset13 as op
 
 import ovxai
+from helpers import classifiers
 from helpers.runtime_graphs import classifier, detector, encoded, f32, i64, picture
 from ovxai import ExplainConfig, Explainer
 from ovxai.errors import NotExplainedError, OptionError, SourceError
@@ -107,6 +108,31 @@ def test_batches_change_nothing(static, batch):
     for one, other in zip([single(image) for image in images], many.explain_many(images), strict=True):
         assert (other.picture == one.picture).all()
         assert all((other.maps[key] == one.maps[key]).all() for key in one.maps)
+
+
+@pytest.mark.parametrize("given", ["plain", "explained", "with options"])
+def test_classifiers_made_for_one_picture_take_more(given):
+    """The shapes that insertion writes down hold the batch; so the maps are put on again."""
+    model = classifiers.cnn(batch=1)
+    chosen = given == "with options"
+    explained = ovxai.insert(model, probe=False, classes="3,1" if chosen else None, mask="gaussian" if chosen else "auto")
+    config = ExplainConfig(target="all")
+    many = explainer(config, model if given == "plain" else explained, batch=3)
+    single = explainer(config, explained)
+    images = [np.random.default_rng(i).integers(0, 255, (30, 40, 3), np.uint8) for i in range(4)]
+    for one, other in zip([single(image) for image in images], many.explain_many(images), strict=True):
+        assert list(one.maps) == list(other.maps) and one.maps
+        assert all(np.abs(one.maps[key].astype(int) - other.maps[key]).max() <= 1 for key in one.maps)
+    assert [port.get_partial_shape()[0].get_length() for port in explained.outputs] == [1] * len(explained.outputs)
+
+
+def test_a_batch_baked_into_a_plain_model_is_refused():
+    image = op.parameter([1, 3, 8, 8], np.float32)
+    scores = op.reshape(op.reduce_mean(classifiers.trunk(image), np.array([2, 3]), False), np.array([1, 6]), False)
+    model = classifiers.finished(classifiers.linear(op.relu(scores)), image)  # a Reshape ahead of a product OpenVINO mends
+    for given in (model, ovxai.insert(model, probe=False)):
+        with pytest.raises(OptionError, match="can't be changed to 2"):
+            Explainer(given, batch=2)
 
 
 def test_a_batch_that_is_baked_in():

@@ -117,7 +117,7 @@ class Engine:
         self._sides = side_inputs(model, target) if sides is None else sides
         self.batch = options.batch or target.batch or 1
         if target.batch is not None and self.batch != target.batch:
-            model = _with_batch(model, target, self.batch)
+            model = with_batch(model, target, self.batch)
             head = head and fitted_head(head, model)
         self._static = target.batch is not None
         self._compiled = compile_model(model, options)
@@ -217,7 +217,7 @@ def compile_model(model: ov.Model, options: DeviceOptions) -> ov.CompiledModel:
         raise OptionError(f"device {options.device} refuses the model: {first_reason(error)}") from error
 
 
-def _with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
+def with_batch(model: ov.Model, target: PictureInput, batch: int) -> ov.Model:
     """A copy of a static-batch model with another batch.
 
     Raises:
