@@ -1,26 +1,28 @@
 """Every method against every figure and what it costs: the tables of docs/evaluation.md.
 
-    python scripts/eval_table.py [--shared ../shared] [--limit N] [--masks M]
+    python scripts/eval_table.py [--shared ../shared] [--limit N] [--masks M] [--steps S] [--only WORD]
 
-For EfficientNet-Lite0 (shipped), YOLOX-Nano and NanoDet-m on the photographs with boxes of the shared folder, in f32 and in the
-precision that the device chooses; of detectors also one predicted box at a time.
+For EfficientNet-Lite0 (shipped), YOLOX-Nano and NanoDet-m on the photographs with boxes of the shared folder, and the models of
+the shapes world on its test pictures: in f32, in the precision that the device chooses, and as INT8 (NNCF, calibrated with
+pictures of the same data); of detectors also one predicted box at a time. An INT8 model is its own judge.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from eval_detectors import coco_detectors  # noqa: E402
-from ovxai.annotations import AnnotatedPicture, match_names, read_annotations  # noqa: E402
+from ovxai.annotations import AnnotatedPicture, AnnotationSet, TrueObject, match_names, read_annotations  # noqa: E402
 from ovxai.errors import OvxaiError  # noqa: E402
 from ovxai.evaluation.baselines import BASELINES, Effort  # noqa: E402
 from ovxai.evaluation.cases import Choice  # noqa: E402
@@ -28,6 +30,10 @@ from ovxai.evaluation.columns import ACTIVATION, Subject, Wishes  # noqa: E402
 from ovxai.evaluation.figures import Measuring, chosen_metrics  # noqa: E402
 from ovxai.evaluation.rows import Row, shown  # noqa: E402
 from ovxai.evaluation.session import Ledger, Request, run_evaluation  # noqa: E402
+from ovxai.graph.read import read_model  # noqa: E402
+from ovxai.graph.save import save_model  # noqa: E402
+from ovxai.graph.surgery import strip_model  # noqa: E402
+from ovxai.quantization.quantize import QuantizeOptions, quantize  # noqa: E402
 from ovxai.runtime.feed.engine import DeviceOptions  # noqa: E402
 from ovxai.runtime.feed.preprocess import PreprocessOptions  # noqa: E402
 from ovxai.runtime.predict.facts import ModelFacts  # noqa: E402
@@ -37,37 +43,72 @@ METRICS = ("pointing", "pointing_15", "energy", "insertion", "deletion", "drop",
 
 @dataclass(frozen=True)
 class Case:
-    """A table. per: class or box. methods: of insertion."""
+    """A table. per: class or box. methods: of insertion. boxes: whether the model is a detector. data: what it is looked at with.
+    int8: whether it is quantised before; then without baselines."""
 
     title: str
     subject: Subject
     feeding: PreprocessOptions
-    per: str
-    methods: tuple[str, ...]
+    data: AnnotationSet
+    per: str = "class"
+    methods: tuple[str, ...] = ("auto", "gradient")
+    boxes: bool = False
+    int8: bool = False
 
 
 def cases(shared: Path) -> list[Case]:
+    photos, plain = read_annotations(shared / "data" / "boxes"), PreprocessOptions()
     shipped = Subject(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml")
-    found = [Case("EfficientNet-Lite0", shipped, PreprocessOptions(), "class", ("auto", "gradient"))]
+    found = [Case("EfficientNet-Lite0", shipped, plain, photos)]
     for one in coco_detectors(shared / "data" / "models")[:2]:
         feeding = PreprocessOptions(
             one.mean, one.scale, "fit_to_window" if one.letterbox else None, 114 if one.letterbox else None, one.bgr
         )  # fmt: skip
-        for per in ("class", "box"):
-            methods = ("auto", "gradient") if per == "box" else ("auto",)
-            found.append(Case(f"{one.name}, per {per}", Subject(one.file, one.labels), feeding, per, methods))
-    return found
+        found.append(Case(one.name, Subject(one.file, one.labels), feeding, photos, methods=("auto",), boxes=True))
+    shapes = ROOT / "fixtures" / "shapes"
+    drawn = {kind: _shapes(shapes / "test", kind) for kind in ("cls", "det")}
+    found += [Case(f"Shapes, {name}", Subject(shapes / f"{name}.xml"), plain, drawn["cls"]) for name in ("cnn", "vit")]
+    detector = Subject(shapes / "detector.xml")
+    found.append(Case("Shapes, detector", detector, plain, drawn["det"], methods=("auto",), boxes=True))
+    per_box = [
+        replace(case, title=f"{case.title}, per box", per="box", methods=("auto", "gradient")) for case in found if case.boxes
+    ]
+    every = [*found, *per_box]
+    return [*every, *(replace(case, title=f"{case.title}, INT8", int8=True) for case in every)]
 
 
-def request(case: Case, pictures: Sequence[AnnotatedPicture], classes: Sequence[str], given: argparse.Namespace) -> Request:
+def _shapes(folder: Path, kind: str) -> AnnotationSet:
+    """The test pictures of the shapes world whose names begin with `kind`."""
+    found = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    pictures = tuple(
+        AnnotatedPicture(folder / entry["file"], tuple(TrueObject(one["class"], tuple(one["box"])) for one in entry["objects"]))
+        for entry in found["pictures"]
+        if entry["file"].startswith(kind)
+    )
+    return AnnotationSet(tuple(found["classes"]), pictures)
+
+
+def quantised(case: Case, folder: Path, count: int) -> Case:
+    """The same with the model in INT8, plain again."""
+    made = folder / f"{case.subject.file.stem}_int8_xai.xml"
+    pictures = [str(picture.path) for picture in case.data.pictures]
+    quantize(case.subject.file, pictures, made, QuantizeOptions(count, measured=1, seconds=0.1, preprocessing=case.feeding))
+    plain = save_model(strip_model(read_model(made)), folder / f"{case.subject.file.stem}_int8.xml")
+    return replace(case, subject=replace(case.subject, file=plain))
+
+
+def request(case: Case, given: argparse.Namespace) -> Request:
     def match(facts: ModelFacts) -> tuple[dict[str, int], list[str]]:
-        return match_names(classes, facts.names).index, []
+        return match_names(case.data.classes, facts.names).index, []
 
-    boxes = case.title != "EfficientNet-Lite0"
-    usual = [name for name, one in BASELINES.items() if (boxes or not one.boxes) and not (boxes and name == "occlusion")]
-    names = tuple(given.baselines or usual)  # occlusion asks as often as RISE-800, of inputs that are four times as large
+    usual = [
+        name for name, one in BASELINES.items() if (case.boxes or not one.boxes) and not (case.boxes and name == "occlusion")
+    ]
+    # Occlusion asks as often as RISE-800, of inputs that are four times as large.
+    names = () if case.int8 else tuple(usual if given.baselines is None else given.baselines)
+    wishes = Wishes(case.methods, (), (None,) if case.int8 else ("f32", None), (*names, ACTIVATION))
     return Request(
-        [case.subject], pictures, match, Wishes(case.methods, (), ("f32", None), (*names, ACTIVATION)), Choice(per=case.per),
+        [case.subject], case.data.pictures[: given.limit], match, wishes, Choice(per=case.per),
         Measuring(chosen_metrics(METRICS), given.steps, None, 0), Effort(masks=given.masks), DeviceOptions(hint="throughput"),
         case.feeding,
     )  # fmt: skip
@@ -91,16 +132,21 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=600, help="of RISE and D-RISE")
     parser.add_argument("--steps", type=int, default=30, help="of insertion and deletion")
     parser.add_argument("--baselines", nargs="*", help="only these")
+    parser.add_argument("--only", nargs="*", help="only tables in whose title one of these words stands")
+    parser.add_argument("--calibrated", type=int, default=64, help="pictures that INT8 is calibrated with")
     given = parser.parse_args()
-    data = read_annotations(given.shared / "data" / "boxes")
-    pictures = data.pictures[: given.limit]
     for case in cases(given.shared):
-        wanted = request(case, pictures, data.classes, given)
+        if given.only and not any(word.lower() in case.title.lower() for word in given.only):
+            continue
         with tempfile.TemporaryDirectory() as folder:
+            wanted = request(quantised(case, Path(folder), given.calibrated) if case.int8 else case, given)
             ledger = Ledger.begin(Path(folder), wanted.settings(), resume=False, force=True)
             outcome = run_evaluation(wanted, ledger)
-        print(f"### {case.title}\n\n{len(pictures)} pictures, {given.steps} steps, {given.masks} masks.\n")
-        print("\n".join(table(outcome.rows)) + "\n", flush=True)
+        more = f", calibrated with {given.calibrated}" if case.int8 else f", {given.masks} masks"
+        print(f"### {case.title}\n\n{len(wanted.pictures)} pictures, {given.steps} steps{more}.\n")
+        print("\n".join(table(outcome.rows)) + "\n")
+        left = [note for note in outcome.notes if "left out: " in note and ": method " in note]
+        print("".join(f"{note}\n\n" for note in left), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +15,18 @@ import click
 
 from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MASK_COUNT, SEED, TRUST, preprocess_options, with_options
+from ovxai.errors import UsageError
 from ovxai.options import AUTO, METHODS
 
 if TYPE_CHECKING:
     from ovxai.annotations import AnnotatedPicture, AnnotationSet
+    from ovxai.evaluation.advice import Advice
     from ovxai.evaluation.session import Match, Outcome, Request
 
 #: As `ovxai.evaluation.columns.BASELINE_NAMES` has them; spelt out so that --help needs no OpenVINO.
 BASELINES = ("rise", "occlusion", "aise", "d-rise", "random", "centre", "box", "box-gaussian", "activation-map")
+#: Steps of insertion and deletion.
+STEPS, ADVISED_STEPS = 30, 10
 #: Seconds between lines of progress where no terminal shows a bar.
 _PAUSE = 20.0
 #: Names of classes that a note lists.
@@ -42,6 +47,8 @@ _WHAT = (
     click.option("--baseline", "baselines", multiple=True, type=click.Choice([*BASELINES, "all"]),
                  help="Also maps of this way; repeatable."),
     click.option("--metrics", default="default", show_default=True, metavar="NAMES", help="all, default, or names with commas."),
+    click.option("--advise", is_flag=True,
+                 help="Try methods, layers, masks and precisions on a few pictures, and say which to insert."),
 )  # fmt: skip
 
 _HOW = (
@@ -51,14 +58,15 @@ _HOW = (
     click.option("--per", type=click.Choice(["class", "box"]), default="class", show_default=True,
                  help="Of detectors: one map per class, or per predicted box that is right."),
     click.option("--threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Of predictions."),
-    click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Of insertion and deletion."),
+    click.option("--steps", type=click.IntRange(1), help="Of insertion and deletion.  [default: 30; 10 with --advise]"),
     click.option("--fill", type=click.Choice(["published", "blur", "mean", "zero"]), default="published", show_default=True,
                  help="What stands where the picture is hidden; published: blurred for insertion, mean colour for deletion."),
     MASK_COUNT,
     click.option("--least-area", type=click.FloatRange(0, 1), default=0.01, show_default=True,
                  help="Objects that cover less of their picture are left out."),
     click.option("--most-area", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="And those that cover more."),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N pictures, drawn by --seed."),
+    click.option("--limit", type=click.IntRange(1), metavar="N",
+                 help="Only N pictures, drawn by --seed.  [default: all; 8 with --advise]"),
     SEED,
     click.option("--resume", is_flag=True, help="Go on with what is in DIR."),
     click.option("--force", is_flag=True, help="Take the place of an earlier evaluation in DIR."),
@@ -79,33 +87,84 @@ def evaluate(models: tuple[Path, ...], out: Path, say: Say, **values: Any) -> Do
     """Hold the maps of each MODEL against annotated pictures and against other ways to make maps.
 
     MODEL: an explained model, or a plain one, which is explained in memory by each --method. DIR gets metrics.json,
-    metrics.csv and report.html.
+    metrics.csv and report.html; with --advise also advice.json.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and OpenCV load; its threads wait by spinning
     from ovxai.annotations import read_annotations
+    from ovxai.evaluation.advice import check_advice, run_advice
     from ovxai.evaluation.rows import as_table
     from ovxai.evaluation.session import JSON, PAGE, Ledger, run_evaluation
     from ovxai.files import check_folder
     from ovxai.runtime.run import stop_on_interrupt
 
+    advise = _advising(values)
     check_folder(out)
     data = read_annotations(values["data"], values["images"])
     request = _request(models, data, values)
+    if advise:
+        check_advice(request)
     ledger = Ledger.begin(out, request.settings(), resume=values["resume"], force=values["force"])
     with stop_on_interrupt() as stop, _progress() as tick:
-        outcome = run_evaluation(request, ledger, stop=stop, progress=tick)
+        if advise:
+            outcome, advice = run_advice(request, ledger, stop=stop, progress=tick)
+        else:
+            outcome, advice = run_evaluation(request, ledger, stop=stop, progress=tick), None
     for line in [*data.notes, *outcome.notes]:
         note(line)
     complain([f"{picture}: {reason}" for picture, reason in outcome.failed], JSON)
-    for line in as_table(outcome.rows, request.measuring.metrics):
+    for line in as_table(outcome.rows, request.measuring.metrics) if advice is None else advice.lines:
         say(line)
     if outcome.interrupted:
         say("interrupted; --resume goes on")
+    document = _document(out, outcome, data)
+    if advise:
+        document |= _advice(models[0], out, advice, values, say)
     say(f"report: {out / PAGE}")
-    return _document(out, outcome, data)
+    return document
 
 
-def _document(out: Path, outcome: Outcome, data: AnnotationSet) -> Document:
+def _advising(values: dict[str, Any]) -> bool:
+    """Whether advice is asked for; fills in how much is looked at."""
+    advise: bool = values["advise"]
+    if advise:
+        from ovxai.evaluation.advice import PICTURES
+
+        for name, given in (("--method", "methods"), ("--target-layer", "layers"), ("--precision", "precisions")):
+            if values[given]:
+                raise UsageError(f"--advise tries methods, layers and precisions by itself; leave out {name}")
+        values["limit"] = values["limit"] or PICTURES
+    values["steps"] = values["steps"] or (ADVISED_STEPS if advise else STEPS)
+    return advise
+
+
+def _advice(model: Path, out: Path, advice: Advice | None, values: dict[str, Any], say: Say) -> dict[str, object]:
+    """Says it, and what to type; for `--json` as well."""
+    from ovxai.evaluation.advice import FILE
+
+    if advice is None:
+        note("no advice: no map of the default could be compared")
+        return {"advice": None}
+    words = ["ovxai", "insert", str(model), *advice.chosen.options, *_fed(values)]
+    runs = ["ovxai", "run", f"{model.stem}_xai.xml", "PICTURES", "-o", "DIR", "--precision", "f32"]
+    commands = [shlex.join(words), *([shlex.join(runs)] if advice.precision == "f32" else [])]
+    for command in commands:
+        say(f"    {command}")
+    return {"advice": advice.to_dict(), "commands": commands, "advice_file": str(out / FILE)}
+
+
+def _fed(values: dict[str, Any]) -> list[str]:
+    """How pictures are fed, as far as it was said, as options of `ovxai insert`."""
+    words: list[str] = []
+    for name in ("mean", "scale_values", "resize_type", "pad_value", "labels", "labels_offset"):
+        value = values[name]
+        if value is not None:
+            text = ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    reverse = values["reverse_input_channels"]
+    return [*words, *([] if reverse is None else [f"--{'' if reverse else 'no-'}reverse-input-channels"])]
+
+
+def _document(out: Path, outcome: Outcome, data: AnnotationSet) -> dict[str, object]:
     from ovxai.evaluation.rows import SCHEMA_VERSION
     from ovxai.evaluation.session import CSV, JSON, PAGE
 

@@ -13,14 +13,15 @@ Figure = Callable[[np.ndarray], np.ndarray]
 
 
 def bootstrap(
-    values: npt.ArrayLike, groups: Iterable[int], figure: Figure, seed: int = 0
+    values: npt.ArrayLike, groups: Iterable[int], figure: Figure, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float] | None:  # fmt: skip
     """The interval of a figure over several pictures; None where there are fewer than two of them.
 
     values: one row of numbers per map. groups: the picture of each map: pictures are drawn, with all of their maps, since
     maps of one picture are not independent. figure: sums of rows [R, columns + 1], the last the count of maps, to R figures.
+    level: the share of resamples that it holds.
 
-    Efron, "Bootstrap Methods: Another Look at the Jackknife" (Ann. Statist. 1979): the percentile interval, of 95 %.
+    Efron, "Bootstrap Methods: Another Look at the Jackknife" (Ann. Statist. 1979): the percentile interval.
     """
     of = np.asarray(list(groups))
     rows = np.column_stack([np.asarray(values, np.float64).reshape(len(of), -1), np.ones(len(of))])
@@ -31,7 +32,7 @@ def bootstrap(
     np.add.at(sums, members, rows)
     drawn = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
     found = figure(sums[drawn].sum(axis=1))
-    low, high = np.percentile(found, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    low, high = np.percentile(found, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
 
