@@ -283,8 +283,8 @@ def test_the_site_that_can_not_be_built_here_is_said_to_be_skipped(checkout):
 
 @pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="mkdocs-material is not installed")
 def test_the_site_is_built_without_a_warning(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", ROOT / "scripts" / "docs" / "mkdocs.yml"]
-    done = subprocess.run([*command, "--site-dir", tmp_path / "site"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(ROOT / "scripts" / "docs" / "mkdocs.yml")]
+    done = subprocess.run([*command, "--site-dir", str(tmp_path / "site")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     first = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "images/demo.jpg" in first and "tutorial.html" in first and "../" not in first
