@@ -12,13 +12,13 @@ import click
 
 from ovxai.cli.common import Document, Say, command_options, warn
 from ovxai.cli.options import FORCE, INSERTING, MODEL, insert_options, with_options
+from ovxai.cli.sentences import what_it_takes, what_was_done, what_would_be_done
 
 if TYPE_CHECKING:
     import openvino as ov
 
     from ovxai.child import Child
     from ovxai.insertion import Insertion
-    from ovxai.metadata import ExplainedInfo
     from ovxai.options import InsertOptions
 
 
@@ -74,11 +74,11 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
 
     options = insert_options(values)
     plain = read_model(model, trust=options.trust)
-    for line in _ports(plain):
-        say(line)
+    say(f"{model}")
+    say(what_it_takes(plain))
     known = ExplainedInfo.read(plain)
     if known is not None:
-        for line in _known(known):
+        for line in what_was_done(known, plain):
             say(line)
         return {"model": str(model), "explained": True, **asdict(known)}
     with _apart(options) as apart:
@@ -86,8 +86,9 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
         precision, measured = _precision(done, apart)
     share = _share(done.model)
     candidates = [f"  {candidate}" for candidate in done.candidates]
-    for line in [*_summary(done), _cost(share), *precision, "considered, from the scores upwards:", *candidates]:
+    for line in [*what_would_be_done(done, share), *precision, "Considered, from the scores upwards:", *candidates]:
         say(line)
+    say("Nothing was written: `ovxai insert` with the same options does it.")
     for warning in done.warnings:
         warn(warning)
     return {"model": str(model), "explained": False, **_facts(done, share), **measured, "candidates": done.candidates}
@@ -188,22 +189,8 @@ def _cost(share: float | None) -> str:
     return f"extra cost    {100 * share:.1f} % more multiply-adds"
 
 
-def _known(info: ExplainedInfo) -> list[str]:
-    filled = [(key, value) for key, value in asdict(info).items() if value not in ("", None, ())]
-    return ["explained already; rt_info says:", *(f"  {key:18} {value}" for key, value in filled)]
-
-
-def _ports(model: ov.Model) -> list[str]:
-    lines = []
-    for word, ports in (("input", model.inputs), ("output", model.outputs)):
-        for index, port in enumerate(ports):
-            names = ", ".join(sorted(port.get_names())) or "unnamed"
-            lines.append(f"{word} {index:<7} {names} {port.get_partial_shape()} {port.get_element_type().get_type_name()}")
-    return lines
-
-
 def _precision(done: Insertion, apart: Child | None) -> tuple[list[str], dict[str, object]]:
-    """How the maps come out in the precision that this CPU takes by itself: measured, as a line and as data."""
+    """How the maps come out in the precision that this CPU takes by itself: measured, as a sentence and as data."""
     from ovxai.errors import OvxaiError
     from ovxai.probe import handed_over
     from ovxai.verification import precision_of_file
@@ -213,9 +200,9 @@ def _precision(done: Insertion, apart: Child | None) -> tuple[list[str], dict[st
     try:
         with handed_over(done.model, apart) as path:
             if path is None:
-                return ["precision     not measured: no room for temporary files"], {}
+                return ["How exact the maps are on this CPU was not measured: no room for temporary files."], {}
             measured = apart.call("a measurement in the CPU's own precision", precision_of_file, path)
     except OvxaiError as error:
-        return [f"precision     not measured: {error}"], {}
+        return [f"How exact the maps are on this CPU was not measured: {error}"], {}
     facts = {"precision": measured.precision, "precision_mean": measured.mean, "precision_worst": measured.worst}
-    return [f"precision     {measured}"], facts if measured.rows else {}
+    return [f"On this CPU, by itself, in {measured}."], facts if measured.rows else {}

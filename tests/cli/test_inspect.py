@@ -25,45 +25,60 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def value(lines: list[str], key: str) -> str:
-    """What the one line says that begins with `key`."""
-    (found,) = [line for line in lines if line.startswith(key)]
-    return found[len(key) :].strip()
+def said(*words: object) -> str:
+    done = call("inspect", *words)
+    assert done.exit_code == 0 and done.stderr == "", done.output
+    return done.stdout
 
 
 def test_a_classifier(tmp_path: Path) -> None:
     path = saved(toys.vit(), tmp_path)
-    done = call("inspect", path)
-    assert done.exit_code == 0 and done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert value(lines, "input 0") == "image [1,3,24,32] f32" and value(lines, "output 0") == "scores [1,4] f32"
-    assert value(lines, "task") == "classification" and value(lines, "method") == "vit-reciprocam (gaussian mask)"
-    assert value(lines, "target layer") == "block1_norm, block1_input [NPC]"
-    assert value(lines, "map") == "[1,4,3,4], u8 scaled to 0..255 per map" and value(lines, "classes") == "all of 4"
-    assert value(lines, "collapse") == "exact" and value(lines, "extra cost").endswith("% more multiply-adds")
-    assert lines.index("considered, from the scores upwards:") < len(lines) - 1
+    text = said(path)
+    for sentence in (
+        "The model takes image [1,3,24,32] f32 and gives scores [1,4] f32.",
+        "It is taken for a classifier of 4 classes; scores is explained.",
+        "The picture goes into image.",
+        "The method is vit-reciprocam with the gaussian mask, at block1_norm and block1_input (NPC).",
+        "It would give saliency_map [1,4,3,4]: maps of 3 x 4 cells, for every class, u8, scaled to 0..255 each; besides feature",
+        "The maps cover all of the input.",
+        "What follows the gate is collapsed exactly",
+        "% more multiply-adds.",
+    ):
+        assert sentence in text, text
+    lines = text.splitlines()
+    assert lines.index("Considered, from the scores upwards:") < len(lines) - 2
+    assert lines[0] == str(path) and lines[-1] == "Nothing was written: `ovxai insert` with the same options does it."
     assert files(tmp_path) == ["model.bin", "model.xml"]
 
 
+def test_each_line_is_a_sentence_or_belongs_to_the_list_behind_one(tmp_path: Path) -> None:
+    for model in (toys.vit(), detectors.anchored(classes=5), instances.yolo_seg()):
+        for line in said(saved(model, tmp_path)).splitlines()[1:]:
+            assert line.startswith("  ") or (line[0].isupper() and line[-1] in ".:"), line
+
+
 def test_a_detector(tmp_path: Path) -> None:
-    lines = call("inspect", saved(detectors.anchored(classes=5), tmp_path)).stdout.splitlines()
-    assert value(lines, "task") == "detection" and value(lines, "method") == "det-class-probability-map"
-    assert value(lines, "map") == "[1,5,4,6], u8 scaled to 0..255 per map" and value(lines, "classes") == "all of 5"
-    assert value(lines, "target layer").count(",") == 2 and "boxes" in value(lines, "why")
-    assert sum("class scores: 2 x 5" in line for line in lines) == 3
+    text = said(saved(detectors.anchored(classes=5), tmp_path))
+    assert "It is taken for a detector of 5 classes; " in text and "The method is det-class-probability-map, at " in text
+    assert "It would give saliency_map [1,5,4,6]: maps of 4 x 6 cells, for every class" in text
+    (why,) = [line for line in text.splitlines() if line.startswith("Why there: ")]
+    assert "boxes" in why and text.count("class scores: 2 x 5") == 3
+    assert "collapsed" not in text  # which is about heads of classifiers
 
 
 def test_instances(tmp_path: Path) -> None:
-    lines = call("inspect", saved(instances.yolo_seg(), tmp_path)).stdout.splitlines()
-    assert value(lines, "task") == "instance-segmentation" and value(lines, "method") == "inst-seg"
-    assert any(line.startswith("note") and "suppressed inside the graph" in line for line in lines)
+    text = said(saved(instances.yolo_seg(), tmp_path))
+    assert "taken for an instance segmentation model of" in text and "The method is inst-seg" in text
+    assert any(line.startswith("Note: ") and "suppressed inside the graph" in line for line in text.splitlines())
 
 
 def test_options_are_those_of_insert(tmp_path: Path) -> None:
     path = saved(toys.cnn(), tmp_path)
-    lines = call("inspect", path, "--raw", "--classes", "top:2", "--mask", "gaussian").stdout.splitlines()
-    assert value(lines, "map") == "[1,2,3,4], f32, not scaled" and value(lines, "classes") == "top:2 of 4"
-    assert value(lines, "method") == "reciprocam (gaussian mask)"
+    text = said(path, "--raw", "--classes", "top:2", "--mask", "gaussian")
+    assert "saliency_map [1,2,3,4]: maps of 3 x 4 cells, for the best 2 of 4 classes, f32, not scaled; besides" in text
+    assert "The method is reciprocam with the gaussian mask, at " in text
+    assert "for classes 0,2 of 4, u8" in said(path, "--classes", "0,2")
+    assert "[1,1,3,4]: maps of 3 x 4 cells, one for the picture" in said(path, "--method", "activation-map")
     assert is_one_line(call("inspect", path, "--levels", "max"), "levels: not read by reciprocam", code=2)
 
 
@@ -80,10 +95,11 @@ def test_json_says_what_insert_would_record(tmp_path: Path) -> None:
 
 def test_a_model_that_is_explained_already(tmp_path: Path) -> None:
     path = saved(insert(toys.vit(), classes="0,2", probe=False), tmp_path)
-    lines = call("inspect", path).stdout.splitlines()
-    assert "explained already; rt_info says:" in lines and value(lines, "output 1").startswith("saliency_map [1,2,3,4] u8")
-    said = [line.strip() for line in lines]
-    assert value(said, "method") == "vit-reciprocam" and value(said, "classes") == "0,2"
+    text = said(path)
+    assert "and gives scores [1,4] f32, saliency_map [1,2,3,4] u8, " in text
+    assert "It is explained already, by ovxai " in text and "a classifier, by vit-reciprocam with the gaussian mask, at " in text
+    assert "It gives saliency_map [1,2,3,4]: maps of 3 x 4 cells, for classes 0,2 of 4, u8" in text
+    assert "rt_info says:\n  version  " in text and "\n  classes            0,2\n" in text
     document = json.loads(call("inspect", path, "--json").stdout)
     assert document["explained"] is True and document["extra_outputs"] == ["saliency_map", "feature_map", "saliency_index"]
     assert document["grid"] == [3, 4] and document["prefix_tokens"] == 1
@@ -101,7 +117,7 @@ def test_a_warning_of_the_probe(tmp_path: Path) -> None:
 
 def test_a_cost_that_depends_on_how_much_is_found(tmp_path: Path) -> None:
     path = saved(instances.listed(classes=3), tmp_path)
-    assert value(call("inspect", path).stdout.splitlines(), "extra cost") == "not predicted (sizes depend on the picture)"
+    assert "What it costs depends on what is in the picture." in said(path)
     assert json.loads(call("inspect", path, "--json").stdout)["predicted_extra_cost"] is None
 
 
@@ -118,4 +134,4 @@ def test_no_model(tmp_path: Path, content: bytes | None) -> None:
 def test_a_model_that_can_not_be_explained(tmp_path: Path) -> None:
     done = call("inspect", saved(toys.without_a_picture(), tmp_path))
     assert done.exit_code == 1 and done.stderr.startswith("Error: ") and "no input takes a picture" in done.stderr
-    assert "input 0" in done.stdout  # what it is, is said all the same
+    assert "The model takes " in done.stdout  # what it is, is said all the same
