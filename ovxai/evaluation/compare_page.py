@@ -12,8 +12,9 @@ from ovxai.errors import OutputError
 from ovxai.evaluation.compare import Pair, Side
 from ovxai.runtime.config import COLORMAPS
 from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.show.letters import spoken
 from ovxai.runtime.show.picture_maps import Key
-from ovxai.runtime.show.render import table, to_grey
+from ovxai.runtime.show.render import FADE_POWER, table, to_grey
 from ovxai.runtime.write.encode import to_bgr
 from ovxai.runtime.write.page import scripted_page, to_base64, to_json
 from ovxai.runtime.write.report import view
@@ -39,7 +40,7 @@ def make_card(pair: Pair) -> str:
     return to_json({
         "image": compared.image,
         "source": compared.source,
-        "label": compared.label,
+        "label": spoken(compared.label),
         "correlation": None if compared.correlation is None else round(compared.correlation, 4),
         "same": compared.same_top,
         "picture": "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii"),
@@ -52,7 +53,7 @@ def make_card(pair: Pair) -> str:
 def _side(explanation: Explanation, key: Key, said: Side) -> dict[str, object]:
     values = explanation.raw_maps.get(key)
     return {
-        "top": said.top,
+        "top": None if said.top is None else spoken(said.top),
         "score": said.score,
         "map": None if values is None else _map(values),
         "view": view(explanation.geometry),
@@ -72,6 +73,7 @@ def make_page(
 ) -> str:
     """facts: what is compared and what came of it, in order. count: maps that were compared, of which `cards` are a part."""
     settings = {
+        "fade": FADE_POWER,
         "colormaps": {name: to_base64(table(name)) for name in COLORMAPS},
         "colormap": colormap,
         "opacity": opacity,

@@ -124,4 +124,5 @@ def test_names_are_not_markup():
     ov.save_model(classifier(model_info={"labels": f"{evil} green blue"}), "evil.xml")
     assert call("compare", "evil.xml", "evil.xml", "in", "-o", "out", "--precision-b", "f32").exit_code == 0
     assert evil not in Path("out/compare.html").read_text(encoding="utf-8")
-    assert cards()[1]["label"] == evil or cards()[0]["label"] == evil
+    shown = evil.replace("_", " ")
+    assert shown in {card["label"] for card in cards()} and shown not in Path("out/compare.html").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from helpers.pictures import rgb
 from helpers.runtime_graphs import box_detector, classifier, detector, encoded, f32
 from ovxai.explainer import Explainer
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.show.truth import MISSED, RIGHT, WRONG, TrueThing, Verdict
+from ovxai.runtime.show.truth import MISSED, RIGHT, UNJUDGED, WRONG, TrueThing, Verdict
 from ovxai.runtime.write.report import MOST_EMBEDDED, Report
 from ovxai.runtime.write.video import VideoFile
 
@@ -529,11 +529,16 @@ def test_boxes_on_cards(browser, tmp_path):
         assert len(page.all(".card rect")) == 1
 
 
-def click_at(page, x, y):
-    """Press and let go at a place of the stage, given in shares of it."""
+def move_to(page, x, y):
+    """The pointer to a place of the stage, given in shares of it."""
     stage = page.one("#stage")
     offset = [round((share - 0.5) * side) for share, side in ((x, stage.rect["width"]), (y, stage.rect["height"]))]
-    webdriver.ActionChains(page.browser).move_to_element_with_offset(stage, *offset).click().perform()
+    return webdriver.ActionChains(page.browser).move_to_element_with_offset(stage, *offset)
+
+
+def click_at(page, x, y):
+    """Press and let go there."""
+    move_to(page, x, y).click().perform()
 
 
 def test_a_click_on_a_box_shows_its_map(browser, tmp_path):
@@ -544,6 +549,9 @@ def test_a_click_on_a_box_shows_its_map(browser, tmp_path):
     def pressed(page):
         return page.text(".class[aria-pressed=true]").split("\n")[1:], page.text(".box:not(.other)").split()
 
+    def under_the_pointer(page):
+        return page.text(".box.under").split()
+
     def hottest(page):
         return int(page.canvas()[..., 0].astype(int).sum(axis=1).argmax() / page.canvas().shape[0] * 8)
 
@@ -553,9 +561,13 @@ def test_a_click_on_a_box_shows_its_map(browser, tmp_path):
         page.open("a")
         assert page.text("#classes-name") == "Boxes" and len(page.all(".class")) == len(page.all(".box")) == 3
         assert pressed(page) == (["green", "0.90"], ["green", "0.90"]) and hottest(page) == 0
+        named = [item.text for item in page.all(".box.other") if item.text]
+        assert named == []  # the names of the others would lie over each other
         click_at(page, 0.7, 0.7)
         assert pressed(page) == (["blue", "0.80"], ["blue", "0.80"]) and hottest(page) == 1
         assert page.js("return location.hash") == "#picture=a&class=2"
+        move_to(page, 0.5, 0.2).perform()
+        assert under_the_pointer(page) == ["green", "0.90"]
         click_at(page, 0.25, 0.25)  # of two boxes the smaller
         assert pressed(page) == (["green", "0.70"], ["green", "0.70"]) and hottest(page) == 2
         assert page.js("return location.hash") == "#picture=a&class=1_2"
@@ -576,7 +588,7 @@ TRUTHS = {
     "right": Verdict(RIGHT, (TrueThing("green", 1, (20, 20, 180, 140), None, RIGHT),), right=("green",), energy={1: 0.5}),
     "missed": Verdict(MISSED, (TrueThing("green", 1, (20, 20, 180, 140), None, RIGHT),
                                TrueThing("blue", 2, (200, 200, 300, 300), None, MISSED)), right=("green",), missed=("blue",)),
-    "wrong": Verdict(WRONG, (TrueThing("blue", 2, (200, 200, 300, 300), None, MISSED),), wrong=("green",), missed=("blue",)),
+    "wrong": Verdict(WRONG, (TrueThing("dark_blue", None, (200, 200, 300, 318), None, UNJUDGED),), wrong=("green",)),
     "none": None,
 }  # fmt: skip
 
@@ -595,7 +607,7 @@ def test_the_wrong_ones_come_first_and_the_truth_filters(browser, truth_page):
     with opened(browser, truth_page) as page:
         assert page.names() == ["wrong", "missed", "right", "none"]
         badges = [item.text.split("\n") for item in page.all(".card .true")]
-        assert badges == [["wrong", "blue"], ["missed", "green, blue"], ["right", "green"]]
+        assert badges == [["wrong", "dark blue"], ["missed", "green, blue"], ["right", "green"]]
         assert "truly green, blue" in page.all(".card")[1].get_attribute("aria-label")
         page.set("#truth", "missed")
         assert page.names() == ["missed"] and page.text("#count") == "1 of 4 pictures"
@@ -631,6 +643,29 @@ def test_names_of_true_and_predicted_boxes_do_not_cover_each_other(browser, trut
         assert len(names) == 2
         above, below = sorted(names, key=lambda rect: rect["y"])
         assert above["y"] + above["height"] <= below["y"]
+
+
+def test_the_name_of_a_true_box_at_the_bottom_can_be_read(browser, tmp_path):
+    explainer = Explainer(detector(f32([[2, 2, 18, 14, 0.9]]), np.array([1])), ExplainConfig(), precision="f32")
+    truth = Verdict(MISSED, (TrueThing("green", 1, (20, 200, 120, 320), None, MISSED),), missed=("green",))
+    report = Report(tmp_path, 1)
+    report.add(report.card(replace(explainer(np.full((320, 320, 3), 90, np.uint8)), truth=truth), "a"))
+    with opened(browser, report.write(explainer.facts, model="m.xml", settings={})) as page:
+        page.open("a")
+        name, stage = page.one(".true-box > span").rect, page.one("#stage").rect
+        assert name["y"] + name["height"] <= stage["y"] + stage["height"]
+
+
+def test_the_energy_is_that_of_the_map_shown(browser, tmp_path):
+    boxes = f32([[2, 2, 18, 14, 0.9], [16, 18, 30, 30, 0.8]])
+    explainer = Explainer(box_detector(boxes, np.array([1, 1])), ExplainConfig(), precision="f32")
+    report = Report(tmp_path, 1)
+    report.add(report.card(replace(explainer(np.full((320, 320, 3), 90, np.uint8)), truth=TRUTHS["right"]), "a"))
+    with opened(browser, report.write(explainer.facts, model="m.xml", settings={})) as page:
+        page.open("a")
+        assert "50 % of the map" in page.text("#about")
+        page.press("2")
+        assert "% of the map" not in page.text("#about")
 
 
 def test_the_webm_of_a_run_plays(browser, tmp_path):

@@ -26,6 +26,8 @@ from ovxai.runtime.write.manifest import versions
 
 #: Failures listed in the page; manifest.json has them all.
 _MOST_FAILURES = 100
+#: What OpenVINO calls models that nobody has named; then their file's name says more.
+_NAMELESS = re.compile(r"|\w*_Frontend_IR|Model\d+")
 _SCRIPTS = ("maps.js", "state.js", "truth.js", "gallery.js", "viewer.js", "links.js", "save.js", "page.js")
 
 
@@ -49,7 +51,7 @@ class Page:
     def halves(self) -> tuple[str, str]:
         """What stands before the cards and behind them."""
         script, style = _script(), _text("style.css")
-        name = self.facts.name or Path(self.model).stem
+        name = Path(self.model).stem if _NAMELESS.fullmatch(self.facts.name) else self.facts.name
         parts = {
             "policy": _policy(script, style, self.embedded),
             "style": style,

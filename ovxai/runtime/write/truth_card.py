@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ovxai.runtime.show.letters import spoken
 from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Document
 
@@ -21,14 +22,14 @@ def truth_card(
         return None
     return {
         "outcome": verdict.outcome,
-        "right": list(verdict.right[:_MOST]),
-        "wrong": list(verdict.wrong[:_MOST]),
-        "missed": list(verdict.missed[:_MOST]),
+        "right": list(map(spoken, verdict.right[:_MOST])),
+        "wrong": list(map(spoken, verdict.wrong[:_MOST])),
+        "missed": list(map(spoken, verdict.missed[:_MOST])),
         "energy": {str(index): round(share, 3) for index, share in verdict.energy.items()},
         "things": [
             {
                 "class": thing.class_index,
-                "label": thing.label,
+                "label": spoken(thing.label),
                 "outcome": thing.outcome,
                 "box": None if thing.box is None else _shares(thing.box, width, height),
                 "outline": [] if thing.mask is None else outline(thing.mask),

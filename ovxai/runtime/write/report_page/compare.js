@@ -5,6 +5,8 @@ const page = JSON.parse($('page').textContent);
 const pairs = JSON.parse($('cards').textContent);
 const tables = Object.fromEntries(Object.entries(page.colormaps).map(([name, table]) => [name, bytes(table)]));
 const LEAST_SIDE = 320;
+/** At how much of its opacity a map is painted at each grey level: cold parts fade. */
+const shares = Uint8ClampedArray.from({ length: 256 }, (_, level) => 255 * (level / 255) ** page.fade);
 
 /** An element with text (never HTML: names and labels come from files that nobody has checked). */
 function element(tag, properties = {}, ...children) {
@@ -67,7 +69,7 @@ function paintPair(made) {
   const size = [Math.round(width * scale), Math.round(height * scale)];
   for (const letter of ['a', 'b']) {
     const side = made.pair[letter];
-    paint(made.querySelector(`.of-${letter}`), side.map, side.view, ...size, tables[$('colormap').value], false);
+    paint(made.querySelector(`.of-${letter}`), side.map, side.view, ...size, tables[$('colormap').value], false, shares);
   }
   made.painted = $('colormap').value;
 }

@@ -43,7 +43,7 @@ function truthBadge(picture) {
 /** What the viewer says of a picture and of the map that is shown. */
 function truthRows(picture, map) {
   if (!picture.truth) return hasTruth() ? [['Truth', 'not annotated']] : [];
-  const share = map && map.class !== null ? picture.truth.energy[map.class] : undefined;
+  const share = map && map.class !== null && !(map.number > 1) ? picture.truth.energy[map.class] : undefined;
   return [
     ['Truth', listed(picture.truth.things.map((thing) => thing.label)) || 'nothing annotated'],
     ['Right', listed(picture.truth.right)],
@@ -66,6 +66,7 @@ function trueBox(thing) {
   const box = element('div', { className: 'box true-box' }, element('span', { textContent: name }));
   Object.assign(box.style, { left: `${x1}%`, top: `${y1}%`, width: `${x2 - x1}%`, height: `${y2 - y1}%` });
   box.classList.toggle('far', x1 > 60);
+  box.classList.toggle('deep', y2 > 94);
   return box;
 }
 

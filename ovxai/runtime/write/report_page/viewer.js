@@ -78,7 +78,8 @@ function markClass() {
 
 /** Boxes and outlines of the class shown; of all where the map is of no class. */
 function showFound() {
-  const found = isOfBox(currentMap) ? current.found : foundOf(current, currentMap);
+  // Beside the box whose map is shown, those whose maps a click would show.
+  const found = isOfBox(currentMap) ? current.found.filter((item) => item.map !== undefined) : foundOf(current, currentMap);
   const on = $('show-boxes').checked;
   $('boxes').replaceChildren(...(on ? found.filter((item) => item.box).map(boxOf).reverse() : []));
   $('outlines').replaceChildren(...(on ? found.flatMap(outlinesOf) : []));
@@ -100,7 +101,8 @@ function boxOf(item) {
   );
   Object.assign(box.style, { left: `${x1}%`, top: `${y1}%`, width: `${x2 - x1}%`, height: `${y2 - y1}%` });
   box.style.setProperty('--color', item.color);
-  box.classList.toggle('other', isOfBox(currentMap) && current.maps[item.map] !== currentMap);
+  box.map = current.maps[item.map];
+  box.classList.toggle('other', isOfBox(currentMap) && box.map !== currentMap);
   box.classList.toggle('low', y1 < 6);
   box.classList.toggle('far', x1 > 60);
   return box;
@@ -198,7 +200,9 @@ function startStage() {
     if (!pressed.map) dragSplit(event);
   });
   stage.addEventListener('pointermove', (event) => {
-    stage.classList.toggle('pick', Boolean(mapAt(event)));
+    const under = mapAt(event);
+    stage.classList.toggle('pick', Boolean(under));
+    for (const box of $('boxes').children) box.classList.toggle('under', Boolean(under) && box.map === under);
     if (!pressed) return;
     if (Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > CLICK) pressed.map = undefined;
     if (!pressed.map) dragSplit(event);
