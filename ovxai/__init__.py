@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from ovxai.insertion import insert
     from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
     from ovxai.runtime.explanation import Explanation
+    from ovxai.runtime.show.picture_maps import BoxKey
     from ovxai.verification import verify
 
 #: Where the names that are imported on first use live.
 _HOME = {
+    "BoxKey": "ovxai.runtime.show.picture_maps:BoxKey",
     "ExplainConfig": "ovxai.runtime.config:ExplainConfig",
     "Explainer": "ovxai.explainer:Explainer",
     "Explanation": "ovxai.runtime.explanation:Explanation",
@@ -57,6 +59,7 @@ _HOME = {
 __all__ = [
     "AlreadyExplainedError",
     "AnnotationError",
+    "BoxKey",
     "CrashError",
     "ExplainConfig",
     "Explainer",
