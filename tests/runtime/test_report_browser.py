@@ -387,7 +387,8 @@ def test_arrow_keys_from_picture_to_picture(page):
     assert page.text("#name") == "red_2"
     page.press(Keys.ESCAPE)
     assert not page.one("#viewer").is_displayed()
-    assert page.js("return document.activeElement.querySelector('.name').textContent") == "red_2"
+    focused = "return document.activeElement.querySelector('.name').textContent"
+    WebDriverWait(page.browser, 5).until(lambda _: page.js(focused) == "red_2")  # the browser tells of closing when it likes
 
 
 def test_only_pictures_of_the_filter_are_walked(page):
