@@ -39,7 +39,7 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 .axis { stroke: var(--edge); }
 .key span { display: inline-block; margin-right: 1.2rem; overflow-wrap: anywhere; }
 .key svg { width: 0.8rem; height: 0.8rem; vertical-align: -0.1rem; margin-right: 0.3rem; }
-.row { display: flex; flex-wrap: wrap; gap: 0.7rem; padding: 0.4rem 0; }
+.row { display: flex; flex-wrap: wrap; gap: 0.7rem; padding: 0.6rem 0; border-bottom: 1px solid var(--edge); }
 figure { margin: 0; flex: none; width: min-content; min-width: 8rem; }
 figcaption { font-size: 0.8rem; color: var(--soft); overflow-wrap: anywhere; }
 figure img { display: block; }
