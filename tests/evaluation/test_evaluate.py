@@ -129,6 +129,17 @@ def test_insertion_and_deletion_agree_with_one_inference_after_the_other(world):
         assert found == pytest.approx(slow_classifier(world, heat, photo.path, target.class_index, 10), abs=0.005)
 
 
+def test_a_picture_itself_is_asked_about_once(world):
+    judge = bench_of(world, "cnn").judge
+    for photo in photos(world, "cls", 2):
+        view, before = judge.view(rgb(photo.path)), judge.forwards
+        found = judge.predictions(view, 0.0)
+        scores = judge.scores_now(view, [Target(one.class_index) for one in found])
+        assert judge.forwards == before + 1
+        assert scores == pytest.approx([one.score for one in found])
+        assert scores == pytest.approx(judge.scores([view.sight.tensor], view, [Target(one.class_index) for one in found])[0])
+
+
 def test_masks_of_rectangles_have_square_cells_and_show_half():
     masks = np.array(list(random_masks((60, 180), 400, 0)))
     assert masks.shape == (400, 60, 180) and masks.min() >= 0 and masks.max() <= 1
