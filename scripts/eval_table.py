@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -91,7 +92,10 @@ def _shapes(folder: Path, kind: str) -> AnnotationSet:
 def quantised(case: Case, folder: Path, count: int) -> Case:
     """The same with the model in INT8, plain again."""
     made = folder / f"{case.subject.file.stem}_int8_xai.xml"
-    pictures = [str(picture.path) for picture in case.data.pictures]
+    pictures = folder / "calibration"
+    pictures.mkdir()
+    for picture in case.data.pictures:
+        shutil.copy(picture.path, pictures)
     quantize(case.subject.file, pictures, made, QuantizeOptions(count, measured=1, seconds=0.1, preprocessing=case.feeding))
     plain = save_model(strip_model(read_model(made)), folder / f"{case.subject.file.stem}_int8.xml")
     return replace(case, subject=replace(case.subject, file=plain))

@@ -118,15 +118,9 @@ def _columns(plan: Plan, item: Annotated, wanted: Sequence[Column], tally: Tally
         tally.add("pictures of another size than their annotation says, taken for not annotated")
     truth = ground(items or (), plan.index_of, size, plan.choice, tally)
     cases = cases_of(judge, view, truth, frozenset(plan.index_of.values()), plan.choice, tally)
-    scores = _scores(judge, view, cases)
+    scores = judge.scores_now(view, [case.target for case in cases]) if cases else np.zeros(0)
     for column in wanted:
         yield _measured(plan, column, view, cases, scores)
-
-
-def _scores(judge: Judge, view: View, cases: Sequence[Case]) -> np.ndarray:
-    if not cases:
-        return np.zeros(0)
-    return np.asarray(judge.scores([view.sight.tensor], view, [case.target for case in cases])[0])
 
 
 def _measured(plan: Plan, column: Column, view: View, cases: Sequence[Case], scores: np.ndarray) -> Done:

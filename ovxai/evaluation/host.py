@@ -101,7 +101,7 @@ class HostExplainer:
         view = self._judge.view(pixels, source)
         predictions = self._judge.predictions(view, self._threshold)
         targets = self._targets(predictions)
-        scores = self._judge.scores([view.sight.tensor], view, [Target(t.class_index) for t in targets])[0] if targets else []
+        scores = self._judge.scores_now(view, [Target(t.class_index) for t in targets])
         maps = self._baseline.make(self._judge, view, targets, self._effort) if targets else []
         raw: dict[Key, np.ndarray] = {t.class_index: _grey(view.on_picture(unit_map(one))) for t, one in zip(targets, maps)}
         size = (pixels.shape[0], pixels.shape[1])

@@ -23,8 +23,8 @@ from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Box, Prediction, candidates, class_scores, decodable, objects
 from ovxai.runtime.predict.select import predicted_classes
 
-#: Pictures per inference, where the model lets it be chosen.
-BATCH = 8
+#: Pictures per inference, where the model lets it be chosen. A question about fewer costs as much as one about all of them.
+BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Judge:
         target = find_picture_input(plain, ExplainedInfo.read(explained))
         self.facts = facts
         self.forwards = 0
+        self._last: tuple[View, Outputs] | None = None
         self._prepare, self.notes = make_preprocessor(explained, target, facts.info, preprocessing or PreprocessOptions())
         outputs = [NamedOutput(i, name, name in facts.batched) for i, name in enumerate(facts.own)]
         self._engine = _engine(plain, target, outputs, options, batch if self._prepare.same_size and self._several() else 1)
@@ -170,13 +171,23 @@ class Judge:
             found.append(float(scores.max(initial=0.0)))
         return found
 
+    def scores_now(self, view: View, targets: Sequence[Target]) -> np.ndarray:
+        """f64 [targets], 0..1: how sure the model is of each target in the picture as it is."""
+        return np.nan_to_num(np.array(self._scored(self._as_it_is(view), view, targets), np.float64))
+
+    def _as_it_is(self, view: View) -> Outputs:
+        """What the model says of the picture itself, of the same view once."""
+        if self._last is None or self._last[0] is not view:
+            self._last = view, next(iter(self.outputs([view.sight.tensor], view)))
+        return self._last[1]
+
     def score_of(self, view: View, target: Target) -> Score:
         """How sure the model is of one target: for the figures of `ovxai.evaluation.curves`."""
         return lambda tensors: self.scores(tensors, view, [target])[:, 0]
 
     def predictions(self, view: View, threshold: float) -> tuple[Prediction, ...]:
         """What the model predicts for the picture as it is, best first."""
-        outputs = next(iter(self.outputs([view.sight.tensor], view)))
+        outputs = self._as_it_is(view)
         if not self.classifies:
             return objects(outputs, self.facts, view.geometry, threshold)
         values = class_scores(outputs, self.facts)

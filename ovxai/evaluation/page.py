@@ -21,12 +21,15 @@ from ovxai.runtime.write.page import escaped, still_page
 #: Of Okabe and Ito, told apart by most eyes.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00", "#7f7f7f")
 _THUMB, _EXTREMES, _MOST_COLUMNS, _MOST_CLASSES = 220, 4, 8, 15
+#: Of a class's name beside its bars.
+_MOST_LETTERS = 18
 _STYLE = """
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; margin: 0.5rem 0; }
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; font-size: 0.9rem; margin: 0.5rem 0; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--edge); text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; }
-td small { display: block; color: var(--soft); }
+th:first-child, td:first-child { position: sticky; left: 0; min-width: 8rem; background: var(--sheet); overflow-wrap: anywhere; }
+td small { display: block; color: var(--soft); white-space: nowrap; }
 .best { font-weight: 700; color: var(--accent); }
 section { background: var(--sheet); border: 1px solid var(--edge); border-radius: 0.6rem; padding: 0.8rem 1rem; }
 section { margin: 0 0 0.8rem; }
@@ -34,11 +37,12 @@ section { margin: 0 0 0.8rem; }
 .charts svg { width: 26rem; max-width: 100%; height: auto; }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 .axis { stroke: var(--edge); }
-.key span { margin-right: 1.2rem; white-space: nowrap; }
+.key span { display: inline-block; margin-right: 1.2rem; overflow-wrap: anywhere; }
 .key svg { width: 0.8rem; height: 0.8rem; vertical-align: -0.1rem; margin-right: 0.3rem; }
-.row { display: flex; gap: 0.7rem; overflow-x: auto; padding: 0.4rem 0; }
-figure { margin: 0; flex: none; width: 13.75rem; font-size: 0.8rem; color: var(--soft); overflow-wrap: anywhere; }
-figure img { display: block; max-width: 100%; }
+.row { display: flex; flex-wrap: wrap; gap: 0.7rem; padding: 0.6rem 0; border-bottom: 1px solid var(--edge); }
+figure { margin: 0; flex: none; width: min-content; min-width: 8rem; }
+figcaption { font-size: 0.8rem; color: var(--soft); overflow-wrap: anywhere; }
+figure img { display: block; }
 """
 
 
@@ -50,9 +54,10 @@ def make_page(
     notes: Sequence[str],
 ) -> str:
     """rows: one per column, in order. records: by a column's title. facts: about the run, to be shown. notes: likewise, lines."""
-    titles = [row.title for row in rows]
+    titles = _short_titles(rows)
+    records = {short: records.get(row.title, ()) for row, short in zip(rows, titles)}
     parts = [
-        _section("Figures", _table(rows, metrics) + _definitions(metrics)),
+        _section("Figures", _table(rows, titles, metrics) + _definitions(metrics)),
         _section("Curves", _curves(titles, records)),
         _section("By class", _by_class(titles, records, metrics)),
         _section("Best and worst pictures", _extremes(titles, records)),
@@ -61,21 +66,28 @@ def make_page(
     return still_page(f"How good are the maps: {len(rows)} ways", "\n".join(filter(None, parts)), _STYLE)
 
 
+def _short_titles(rows: Sequence[Row]) -> list[str]:
+    """What tells the columns apart: without the model's name where there is one model."""
+    if len({row.model for row in rows}) > 1:
+        return [row.title for row in rows]
+    return [row.title.removeprefix(f"{row.model} / ") for row in rows]
+
+
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>\n{body}\n</section>" if body else ""
 
 
-def _table(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+def _table(rows: Sequence[Row], titles: Sequence[str], metrics: Sequence[str]) -> str:
     names = shown(metrics)
     head = "".join(f"<th>{escaped(name)}</th>" for name in ["", *names, "maps", "seconds per picture", "forward passes"])
     best = {name: _best(rows, name) for name in names}
     lines = [f"<tr>{head}</tr>"]
-    for row in rows:
-        cells = [f"<td>{escaped(row.title)}</td>"]
+    for row, title in zip(rows, titles):
+        cells = [f"<td>{escaped(title)}</td>"]
         for name in names:
             value, ends = row.figures.get(name), row.intervals.get(name)
             text = "–" if value is None else f"{value:.3f}"
-            text = f'<span class="best">{text}</span>' if value is not None and value == best[name] else text
+            text = f'<span class="best">{text}</span>' if text == best[name] else text
             cells.append(f"<td>{text}{f'<small>{ends[0]:.3f} to {ends[1]:.3f}</small>' if ends else ''}</td>")
         seconds = "–" if row.seconds_per_picture is None else f"{row.seconds_per_picture:.3f}"
         cells += [f"<td>{row.maps}</td>", f"<td>{seconds}</td>", f"<td>{row.forwards_per_picture:.0f}</td>"]
@@ -84,10 +96,13 @@ def _table(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>{note}'
 
 
-def _best(rows: Sequence[Row], name: str) -> float | None:
+def _best(rows: Sequence[Row], name: str) -> str:
+    """The best value as it is shown; empty where none is better than another."""
     up = True if name == "difference" else METRICS[name].up
-    values = [value for row in rows if (value := row.figures.get(name)) is not None]
-    return None if up is None or len(values) < 2 else max(values) if up else min(values)
+    values = sorted(value for row in rows if (value := row.figures.get(name)) is not None)
+    if up is None or not values or f"{values[0]:.3f}" == f"{values[-1]:.3f}":
+        return ""
+    return f"{values[-1] if up else values[0]:.3f}"
 
 
 def _definitions(metrics: Sequence[str]) -> str:
@@ -157,18 +172,23 @@ def _by_class(titles: Sequence[str], records: Mapping[str, Sequence[Record]], me
     top = max([abs(value) for line in values for value in line if value is not None] + [1e-6])
     bars, y = [], 4
     for label, line in zip(classes, values):
-        bars.append(f'<text x="150" y="{y + 11}" text-anchor="end">{escaped(label)} ({counts[label]})</text>')
+        name_of = label if len(label) <= _MOST_LETTERS else f"{label[: _MOST_LETTERS - 1]}…"
+        text = f"{escaped(name_of)} ({counts[label]})<title>{escaped(label)}</title>"
+        bars.append(f'<text x="150" y="{y + 11}" text-anchor="end">{text}</text>')
         for i, value in enumerate(line):
             if value is not None:
                 width = max(1.0, 380 * abs(value) / top)
-                bars.append(f'<rect x="156" y="{y}" width="{width:.1f}" height="10" fill="{_colour(i)}"/>')
+                pale = ' fill-opacity="0.25"' if value < 0 else ""
+                bars.append(
+                    f'<rect x="156" y="{y}" width="{width:.1f}" height="10" fill="{_colour(i)}" stroke="{_colour(i)}"{pale}/>'
+                )
                 bars.append(f'<text x="{160 + width:.1f}" y="{y + 9}">{value:.2f}</text>')
             y += 12
         y += 8
     text = "insertion less deletion" if name == "difference" else name
     return (
-        f'<p class="note">{text}, classes with the most maps (their number)</p>{_key(titles)}'
-        f'<div class="scroll"><svg viewBox="0 0 600 {y}" width="900" role="img" aria-label="{text} by class">'
+        f'<p class="note">{text}, classes with the most maps (their number); pale bars: below zero</p>{_key(titles)}'
+        f'<div class="scroll"><svg viewBox="0 0 600 {y}" width="600" role="img" aria-label="{text} by class">'
         f"{''.join(bars)}</svg></div>"
     )
 

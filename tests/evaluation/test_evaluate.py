@@ -19,9 +19,11 @@ from ovxai.evaluation.baselines import BASELINES, Effort, random_masks
 from ovxai.evaluation.cases import Choice, Tally, cases_of, ground
 from ovxai.evaluation.columns import Subject, Wishes, open_bench
 from ovxai.evaluation.curves import deletion, insertion
-from ovxai.evaluation.evaluate import Done
+from ovxai.evaluation.evaluate import Done, Record
 from ovxai.evaluation.figures import Measuring, chosen_metrics
 from ovxai.evaluation.judge import Target, overlaps
+from ovxai.evaluation.page import make_page
+from ovxai.evaluation.rows import Row
 from ovxai.evaluation.session import Ledger, Request, run_evaluation
 from ovxai.explainer import Explainer
 from ovxai.insertion import insert
@@ -125,6 +127,17 @@ def test_insertion_and_deletion_agree_with_one_inference_after_the_other(world):
         score = bench.judge.score_of(view, target)
         found = [insertion(view.sight, heat, score, steps=10).area, deletion(view.sight, heat, score, steps=10).area]
         assert found == pytest.approx(slow_classifier(world, heat, photo.path, target.class_index, 10), abs=0.005)
+
+
+def test_a_picture_itself_is_asked_about_once(world):
+    judge = bench_of(world, "cnn").judge
+    for photo in photos(world, "cls", 2):
+        view, before = judge.view(rgb(photo.path)), judge.forwards
+        found = judge.predictions(view, 0.0)
+        scores = judge.scores_now(view, [Target(one.class_index) for one in found])
+        assert judge.forwards == before + 1
+        assert scores == pytest.approx([one.score for one in found])
+        assert scores == pytest.approx(judge.scores([view.sight.tensor], view, [Target(one.class_index) for one in found])[0])
 
 
 def test_masks_of_rectangles_have_square_cells_and_show_half():
@@ -316,3 +329,23 @@ def test_records_come_back_as_they_were():
 def test_what_does_not_exist_is_wrong_usage(call):
     with pytest.raises(UsageError):
         call()
+
+
+def test_a_page_names_what_differs_and_marks_what_is_better():
+    def row(model, method, pointing, energy):
+        figures = {"pointing": pointing, "energy": energy}
+        return Row(model, method, "", "", "f32", 2, 2, 0, 0, figures, {"pointing": (0.1, 0.9)}, 0.5, 0.0, False)
+
+    def record(label, insertion):
+        figures = {"pointing": 1.0, "inside": 0.2, "area": 0.1, "insertion": insertion, "deletion": 0.5}
+        return Record("a", "no such.png", 0, label, 0.9, True, figures, {}, [[0]])
+
+    names = ["pointing", "insertion", "deletion"]
+    long = "a class with a name that is far too long"
+    one = [row("m", "x", 0.5, 1.0), row("m", "y", 0.5, 2.0)]
+    records = {"m / x (f32)": [record(long, 0.2)], "m / y (f32)": [record(long, 0.9)]}
+    page = make_page(one, records, names, {}, [])
+    assert "<td>x (f32)</td>" in page and "m / x" not in page and 'class="best"' not in page
+    assert page.count("fill-opacity") == 1 and f"<title>{long}</title>" in page and f"{long} (" not in page
+    two = make_page([one[0], row("n", "x", 0.25, 1.0)], {}, names, {}, [])
+    assert "<td>m / x (f32)</td>" in two and '<span class="best">0.500</span>' in two and two.count('class="best"') == 1
