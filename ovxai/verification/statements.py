@@ -91,7 +91,8 @@ class Outputs:
 
 
 def _boxes(o: Outputs) -> bool:
-    return o.has(ANY, 5) or (o.has(ANY, 4) and o.has(ANY))
+    """Boxes that hold their scores, or scores beside them: those are no whole numbers, as labels are."""
+    return o.is_score(ANY, 5) or (o.has(ANY, 4) and o.is_score(ANY) and o.score.dtype.kind == "f")
 
 
 def _prototypes(o: Outputs, front: int, axis: int) -> bool:
@@ -180,6 +181,8 @@ def _method(info: ExplainedInfo) -> str:
         return f"layout is {info.layout!r}; maps of {info.method} are {USUAL_LAYOUT}"
     if info.network_size is None and info.network_frame != WHOLE.box:
         return "there is a network_frame, but no network_size"
+    if info.method == "inst-seg" and info.network_size is None and not info.frame.plain:
+        return "map_frame and map_axes are not those of the picture, on which masks of instances are laid"
     return ""
 
 
@@ -241,6 +244,8 @@ def _scores(case: Case, arrays: Sequence[np.ndarray], batch: int) -> str:
         wanted = "best-scores" if info.number_output else "scores"
         if form and form != wanted:
             return f"prediction_format is {form!r}; a classifier's outputs are {wanted}"
+    elif info.task == INSTANCE_SEGMENTATION and index != info.explained_output:
+        return f"explained_output is {info.explained_output}, but the scores are in {info.score_output}"
     elif form:
         if form not in FORMS or (form in WITH_MASKS) != (info.task == INSTANCE_SEGMENTATION):
             return f"prediction_format is {form!r}, which is none for {info.task}"

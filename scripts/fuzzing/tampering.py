@@ -332,6 +332,13 @@ def entry(key: str, text: Callable[[ov.Model, str], str]) -> Change:
     return change
 
 
+def dense(model: ov.Model) -> bool:
+    """It claims that its maps were made in another way than they were."""
+    model.set_rt_info("dense", [SECTION, "collapse"])
+    model.set_rt_info("an operation without a rule", [SECTION, "collapse_reason"])
+    return True
+
+
 def mutations() -> Iterator[Mutation]:
     """All of them, in the order of the table."""
     maps = {
@@ -357,6 +364,7 @@ def mutations() -> Iterator[Mutation]:
     yield Mutation("boxes x 1.02", PLAIN, own_output((1.02, 1)))
     yield Mutation("an output renamed", PLAIN, renamed_output)
     yield Mutation("mean_values of model_info", PLAIN, other_mean)
+    yield Mutation("collapse: dense, with a reason", RT_INFO, dense)
     for field in fields(ExplainedInfo):
         if wrong := _wrong(field.name):
             yield Mutation(f"{field.name}: wrong", RT_INFO, entry(field.name, wrong))

@@ -78,6 +78,7 @@ def test_detector(detector, entry):
 @pytest.mark.parametrize("entry", [
     "prediction_format=boxes-labels", "prediction_format=yolo-v5-seg", "prediction_format=x", "score_activation=sigmoid",
     "score_output=x", "feature_layer=x", "collapse=dense", "explained_output=7", "method=x", "num_classes=-1",
+    "explained_output=1", "map_axes=xy", "map_frame=0,0,0.5,1", "layout=NHWC",
 ])  # fmt: skip
 def test_segmenter(segmenter, entry):
     assert holds(segmenter) and not holds(segmenter, **dict([entry.split("=")]))
