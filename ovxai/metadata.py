@@ -171,6 +171,9 @@ class ExplainedInfo:
         for field in fields(cls):
             if model.has_rt_info([SECTION, field.name]):
                 text = model.get_rt_info([SECTION, field.name]).astype(str)
+                if not text:
+                    where = f"{model.get_friendly_name()}: rt_info {_entry(SECTION, field.name)}"
+                    raise ModelReadError(f"{where} is empty; insert the explanation again")
                 found[field.name] = _parsed(SECTION, field.name, text, functools.partial(_from_text, str(field.type)))
             elif field.name in _NEEDED:
                 raise ModelReadError(

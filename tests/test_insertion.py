@@ -14,7 +14,7 @@ from helpers.explained import info_of
 from ovxai import errors
 from ovxai.errors import OptionError
 from ovxai.insertion import insert_with_report
-from ovxai.methods.registry import build_branch
+from ovxai.methods.registry import Method, build_branch
 from ovxai.options import InsertOptions
 from ovxai.verification import verify
 
@@ -499,3 +499,15 @@ def test_two_insertions_give_the_same_bytes(build, tmp_path):
     kept = {node.get_friendly_name() for node in ov.Core().read_model(plain).get_ops()}
     names = [node.get_friendly_name() for node in model.get_ops()]
     assert len(set(names)) == len(names) and all(name.startswith("xai/") for name in set(names) - kept if "Result" in name)
+
+
+def test_shapes_that_do_not_fit_together_are_one_line(monkeypatch):
+    """What OpenVINO says while a branch is built on a damaged model."""
+
+    def build(*_):
+        op.add(op.constant(np.zeros(2, np.float32)), op.constant(np.zeros(3, np.float32)))
+
+    monkeypatch.setattr(Method, "branch", build)
+    with pytest.raises(errors.UnsupportedModelError, match="don't fit together") as caught:
+        ovxai.insert(toys.cnn(), probe=False)
+    assert "\n" not in str(caught.value)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
+from ovxai.graph.natives import first_reason
 from ovxai.metadata import (
     ACTIVATION_MAP,
     CLASSIFICATION,
@@ -62,4 +64,10 @@ def build_branch(graph: Graph, plan: Plan, options: InsertOptions) -> Branch:
     Raises:
         TargetLayerError, OptionError, UnsupportedModelError: see the methods' `build`.
     """
-    return METHODS[plan.task].branch(graph, plan.site, options)
+    try:
+        return METHODS[plan.task].branch(graph, plan.site, options)
+    except OvxaiError:
+        raise
+    except RuntimeError as error:  # of OpenVINO, where the model itself does not fit together
+        reason = first_reason(error)
+        raise UnsupportedModelError(f"the model's shapes don't fit together, no branch can be built on them: {reason}") from error

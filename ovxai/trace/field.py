@@ -105,6 +105,8 @@ def reshaped(field: Field, before: Shape, after: Shape) -> Field:
         out += [after[axis] if varies else 1 for axis in right]
     if math.prod(wide) > MOST_ENTRIES:
         raise Lost(f"more than {MOST_ENTRIES} entries are joined with positions")
+    if math.prod(out) != math.prod(wide):
+        raise Lost(f"a reshape from {list(before)} to {list(after)} does not keep the number of entries")
     return field.moved(np.broadcast_to(field.centres, wide).reshape(out))
 
 

@@ -1,7 +1,7 @@
 """Do the features lie where rt_info says? Patches of the picture are changed; the features should move most at their cells.
 
 What was traced through the graph is held against what the model does. Receptive fields are wide, in transformers global, so
-that a single patch proves nothing: five that are spread over the picture decide, and only where they stand out clearly.
+that a single patch proves nothing: six that are spread over the picture decide, and only where they stand out clearly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TITLE = "places"
 UNMOVED = "no change of the picture moves the features"
 #: Patches, as parts of height and width of what the map covers. No way of turning or exchanging the sides leaves more than
 #: two of them where they are.
-PLACES = ((0.1, 0.1), (0.1, 0.9), (0.9, 0.1), (0.9, 0.9), (0.12, 0.5))
+PLACES = ((0.1, 0.1), (0.1, 0.9), (0.9, 0.1), (0.9, 0.9), (0.12, 0.5), (0.5, 0.12))
 #: A patch is at least this part of a side, and at least a cell.
 PATCH = 1 / 8
 #: A peak this many times the mean response says something about a place.

@@ -18,9 +18,13 @@ from ovxai.metadata import (  # fmt: skip
     GRADIENT,
     INSTANCE_SEGMENTATION,
     REGRESSION,
+    SALIENCY_MAP,
     VECTOR_TASKS,
+    WHOLE,
     ExplainedInfo,
+    ModelInfo,
 )
+from ovxai.verification.engine import comes_from, depends_on_input
 from ovxai.verification.head import nodes_between
 from ovxai.verification.plain import ACTIVATIONS, Case, logits_port, port_named
 from ovxai.verification.report import Check
@@ -30,12 +34,22 @@ METHODS = {
     CLASSIFICATION: _CAMS, REGRESSION: _CAMS, DETECTION: ("det-class-probability-map", GRADIENT, ACTIVATION_MAP),
     INSTANCE_SEGMENTATION: ("inst-seg", ACTIVATION_MAP), FEATURES: (ACTIVATION_MAP,),
 }  # fmt: skip
+#: Methods with the one mask that each of them has.
+MASKS = {"reciprocam": "point", "vit-reciprocam": "gaussian"}
+#: Methods whose maps are laid out by themselves, so that the target layers' layout is none of theirs, and what they say.
+OWN_LAYOUT, USUAL_LAYOUT = ("det-class-probability-map", "inst-seg"), "NCHW"
 #: Words of `collapse`; the first needs no reason, the others have one.
 EXACT, REASONED = "exact", ("partial", "dense")
 #: Scores leave 0..1 by no more than rounding.
 SLACK = 1e-3
 #: Activations that the scores of a task may still need; of a finished list of instances none.
 WORDS = {INSTANCE_SEGMENTATION: ("none",), **dict.fromkeys(VECTOR_TASKS, ("none", "sigmoid", "softmax"))}
+#: Centres of boxes that spread by more pixels than this are no offsets in a cell.
+MANY_CELLS = 8
+#: Operations behind which rows are finished instances, no longer one for each position.
+SUPPRESSION = ("NonMaxSuppression", "MulticlassNms", "MatrixNms", "DetectionOutput")
+#: What scores that need this activation say of their classes.
+EXCLUDE = {"sigmoid": "go together (multilabel)", "softmax": "exclude each other (no multilabel)"}
 #: Any extent.
 ANY = None
 
@@ -61,6 +75,11 @@ class Outputs:
         return len(found) == len(shape) and all(want in (ANY, have) for want, have in zip(shape, found, strict=True))
 
     @property
+    def boxes(self) -> list[np.ndarray]:
+        """Outputs that are rows of four values."""
+        return [array for array in self.arrays if array.ndim >= 2 and array.shape[-1] == 4]
+
+    @property
     def tables(self) -> list[int]:
         """Of outputs that hold maps [M, h, w]: how many."""
         return [array.shape[-3] for array in self.arrays if array.ndim >= 3]
@@ -72,11 +91,23 @@ class Outputs:
 
 
 def _boxes(o: Outputs) -> bool:
-    return o.has(ANY, 5) or (o.has(ANY, 4) and o.has(ANY))
+    """Boxes that hold their scores, or scores beside them: those are no whole numbers, as labels are."""
+    return o.is_score(ANY, 5) or (o.has(ANY, 4) and o.is_score(ANY) and o.score.dtype.kind == "f")
 
 
 def _prototypes(o: Outputs, front: int, axis: int) -> bool:
     return o.score.ndim >= 2 and any(o.score.shape[axis] == front + count for count in o.tables)
+
+
+def _shares(boxes: np.ndarray) -> bool:
+    """Whether they can be centres and sizes as shares of the picture."""
+    return bool(boxes.min(initial=0) >= -SLACK and boxes.max(initial=0) <= 1 + SLACK)
+
+
+def _in_pixels(rows: np.ndarray) -> bool:
+    """Whether rows of centre and size are of boxes: sizes are positive, and centres spread; not offsets and logarithms."""
+    centres, sizes = rows[..., :2], rows[..., 2:4]
+    return bool((sizes >= 0).all() and np.ptp(centres, axis=-2).min(initial=np.inf) > MANY_CELLS)
 
 
 #: What the outputs have to hold for each prediction format.
@@ -89,10 +120,10 @@ FORMS: dict[str, Callable[[Outputs], bool]] = {
     "boxes-table-masks": lambda o: _prototypes(o, 6, -1),
     "boxes-labels-prototypes": lambda o: _boxes(o) and any(o.has(ANY, count) for count in o.tables),
     "detection-output": lambda o: o.score.ndim >= 2 and o.score.shape[-1] == 7,
-    "boxes-scores": lambda o: any(array.shape[-1] == 4 for array in o.arrays if array.ndim) and o.score_rows(0),
-    "queries": lambda o: any(array.shape[-1] == 4 for array in o.arrays if array.ndim) and o.score_rows(0),
-    "yolox": lambda o: o.is_score(ANY, 5 + o.classes),
-    "yolo-v5": lambda o: o.is_score(ANY, 5 + o.classes),
+    "boxes-scores": lambda o: bool(o.boxes) and o.score_rows(0),
+    "queries": lambda o: any(_shares(boxes) for boxes in o.boxes) and o.score_rows(0),
+    "yolox": lambda o: o.is_score(ANY, 5 + o.classes) and not _in_pixels(o.score),
+    "yolo-v5": lambda o: o.is_score(ANY, 5 + o.classes) and _in_pixels(o.score),
     "yolo-v8": lambda o: len(o.score.shape) in (2, 3) and o.score_rows(4),
     "yolo-v5-seg": lambda o: _prototypes(o, 5 + o.classes, -1),
     "yolo-v8-seg": lambda o: _prototypes(o, 4 + o.classes, -2),
@@ -101,6 +132,18 @@ FORMS: dict[str, Callable[[Outputs], bool]] = {
     "east": lambda o: o.is_score(1, ANY, ANY) and o.has(5, ANY, ANY),
     "heatmap": lambda o: o.is_score(o.classes, ANY, ANY),
 }
+DENSE = (
+    "yolo-v8",
+    "yolo-v5",
+    "yolox",
+    "boxes-scores",
+    "queries",
+    "nanodet",
+    "fastestdet",
+    "heatmap",
+    "yolo-v8-seg",
+    "yolo-v5-seg",
+)
 WITH_MASKS = ("boxes-labels-masks", "boxes-table-masks", "boxes-labels-prototypes", "yolo-v5-seg", "yolo-v8-seg")
 #: Of formats whose scores stand in known columns: those.
 SCORES: dict[str, Callable[[Outputs], np.ndarray]] = {
@@ -112,15 +155,35 @@ SCORES: dict[str, Callable[[Outputs], np.ndarray]] = {
 
 def check_statements(case: Case, outputs: Sequence[np.ndarray], batch: int) -> Check:
     """One check for all of them; the first that does not hold is told. outputs: of the plain model, `batch` pictures."""
-    problem = _method(case.info) or _collapse(case.info) or _features(case) or _scores(case, outputs, batch)
+    problem = (
+        _constant(case.explained)
+        or _method(case.info)
+        or _collapse(case.info)
+        or _features(case)
+        or _scores(case, outputs, batch)
+    )
     return Check("rt_info", not problem, problem or "method, collapse, feature layer, scores and format fit the plain model")
+
+
+def _constant(explained: ov.Model) -> str:
+    """A map that no picture can move."""
+    results = [result for result in explained.get_results() if SALIENCY_MAP in result.output(0).get_names()]
+    return "" if all(map(depends_on_input, results)) else f"{SALIENCY_MAP} is the same for every picture"
 
 
 def _method(info: ExplainedInfo) -> str:
     known = METHODS.get(info.task)
-    if known is None or info.method in known:
-        return ""
-    return f"method is {info.method!r}, which is none for {info.task}: {', '.join(known)}"
+    if known is not None and info.method not in known:
+        return f"method is {info.method!r}, which is none for {info.task}: {', '.join(known)}"
+    if info.method in MASKS and info.mask != MASKS[info.method]:
+        return f"method is {info.method!r} with the mask {info.mask!r}; it has {MASKS[info.method]!r}"
+    if info.method in OWN_LAYOUT and info.layout not in ("", USUAL_LAYOUT):
+        return f"layout is {info.layout!r}; maps of {info.method} are {USUAL_LAYOUT}"
+    if info.network_size is None and info.network_frame != WHOLE.box:
+        return "there is a network_frame, but no network_size"
+    if info.method == "inst-seg" and info.network_size is None and not info.frame.plain:
+        return "map_frame and map_axes are not those of the picture, on which masks of instances are laid"
+    return ""
 
 
 def _collapse(info: ExplainedInfo) -> str:
@@ -181,12 +244,16 @@ def _scores(case: Case, arrays: Sequence[np.ndarray], batch: int) -> str:
         wanted = "best-scores" if info.number_output else "scores"
         if form and form != wanted:
             return f"prediction_format is {form!r}; a classifier's outputs are {wanted}"
+    elif info.task == INSTANCE_SEGMENTATION and index != info.explained_output:
+        return f"explained_output is {info.explained_output}, but the scores are in {info.score_output}"
     elif form:
         if form not in FORMS or (form in WITH_MASKS) != (info.task == INSTANCE_SEGMENTATION):
             return f"prediction_format is {form!r}, which is none for {info.task}"
         if not FORMS[form](outputs):
             shapes = ", ".join(str(list(array.shape)) for array in arrays)
             return f"prediction_format is {form!r}, with the scores in {info.score_output}; outputs of {shapes} don't hold that"
+        if form in DENSE and comes_from(case.plain.get_results()[index], SUPPRESSION):
+            return f"prediction_format is {form!r}, one row for each position, but {info.score_output} was suppressed already"
     return _activation(case, outputs, index)
 
 
@@ -200,6 +267,10 @@ def _activation(case: Case, outputs: Outputs, index: int) -> str:
     numbers = info.task == REGRESSION or (info.task in VECTOR_TASKS and outputs.classes == 1)
     if numbers and said != "none":
         return f"score_activation is {said!r}, but the output holds values as they are"
+    if info.task == CLASSIFICATION and said != "none":
+        wanted = "sigmoid" if ModelInfo.read(case.plain).multilabel else "softmax"
+        if said != wanted:
+            return f"score_activation is {said!r}; model_info says that classes {EXCLUDE[wanted]}"
     if said == "none":
         finite = values[np.isfinite(values)] if values.dtype.kind == "f" and not numbers else np.zeros(0)
         if finite.size and (finite.min() < -SLACK or finite.max() > 1 + SLACK):

@@ -9,6 +9,7 @@ from openvino.utils.node_factory import NodeFactory
 
 from helpers.traced import SIZE, Build, off, place_of, tags_of
 from ovxai.graph.kinds import BINARY, UNARY
+from ovxai.trace.field import Lost, reshaped
 from ovxai.trace.place import Place
 from ovxai.trace.table import REDUCTIONS, RULES
 
@@ -275,3 +276,10 @@ def test_an_operation_without_a_rule_is_named():
     warp = {"align_corners": False, "mode": "bilinear", "padding_mode": "zeros"}
     found = place_of(lambda x: op.grid_sample(x, floats(1, 8, 12, 2), warp))
     assert isinstance(found, str) and "GridSample" in found and "no rule" in found
+
+
+@pytest.mark.parametrize("after", [(1, 3, 8, 13), (1, 1, 2**40)])
+def test_a_reshape_that_does_not_keep_the_number_of_entries(after):
+    across = next(field for field in tags_of(op.relu).fields if field.side == "W")
+    with pytest.raises(Lost, match="number of entries"):
+        reshaped(across, SIZE, after)

@@ -17,6 +17,7 @@ from ovxai.graph.surgery import strip_model as strip
 from ovxai.insertion import insert
 from ovxai.verification import verify
 from ovxai.verification.keeping import check_values, check_weights
+from ovxai.verification.statements import FORMS, Outputs
 
 
 def holds(model: ov.Model, **entries: str) -> bool:
@@ -77,6 +78,7 @@ def test_detector(detector, entry):
 @pytest.mark.parametrize("entry", [
     "prediction_format=boxes-labels", "prediction_format=yolo-v5-seg", "prediction_format=x", "score_activation=sigmoid",
     "score_output=x", "feature_layer=x", "collapse=dense", "explained_output=7", "method=x", "num_classes=-1",
+    "explained_output=1", "map_axes=xy", "map_frame=0,0,0.5,1", "layout=NHWC",
 ])  # fmt: skip
 def test_segmenter(segmenter, entry):
     assert holds(segmenter) and not holds(segmenter, **dict([entry.split("=")]))
@@ -129,3 +131,50 @@ def first_kernel(model: ov.Model) -> ov.Node:
     while node.get_type_name() != "Constant":
         node = node.input_value(1 if node.get_type_name() == "Convolution" else 0).get_node()
     return node
+
+
+# Formats that hold the same columns are told apart by what stands in them.
+
+CELLS = np.stack(np.meshgrid(np.arange(8), np.arange(6)), -1).reshape(1, -1, 2).astype(np.float32)
+
+
+def table_of(front: np.ndarray, classes: int = 3) -> Outputs:
+    scores = np.random.default_rng(0).uniform(0, 1, (1, front.shape[1], 1 + classes)).astype(np.float32)
+    rows = np.concatenate([front, scores], 2)
+    return Outputs([rows], rows, classes, 1)
+
+
+def test_centres_in_pixels_are_no_offsets_in_cells():
+    pixels = table_of(np.concatenate([8 * CELLS + 4, np.full_like(CELLS, 20)], 2))
+    offsets = table_of(np.random.default_rng(1).normal(0, 1, (1, 48, 4)).astype(np.float32))
+    assert FORMS["yolo-v5"](pixels) and not FORMS["yolox"](pixels)
+    assert FORMS["yolox"](offsets) and not FORMS["yolo-v5"](offsets)
+
+
+def test_shares_of_the_picture_are_no_pixels():
+    scores = np.random.default_rng(2).uniform(0, 1, (1, 48, 3)).astype(np.float32)
+    pixels, shares = np.concatenate([8 * CELLS, 8 * CELLS + 20], 2), np.full((1, 48, 4), 0.5, np.float32)
+    assert FORMS["queries"](Outputs([scores, shares], scores, 3, 1)) and FORMS["boxes-scores"](
+        Outputs([scores, pixels], scores, 3, 1)
+    )
+    assert not FORMS["queries"](Outputs([scores, pixels], scores, 3, 1))
+
+
+@pytest.mark.parametrize("toy", ["yolo_v5", "queries", "anchored", "with_nms", "centre_points", "raw_levels", "single_class"])
+def test_the_formats_of_heads_hold(toy, seeded):
+    assert holds(insert(getattr(detectors, toy)(), task="detection"))
+
+
+@pytest.mark.parametrize(("key", "text"), [
+    ("method", "vit-reciprocam"), ("mask", "gaussian"), ("num_classes", "5"), ("network_frame", "0,0,0.5,1"),
+    ("version", ""), ("classes", ""), ("collapse", ""), ("feature_layer", ""), ("score_activation", "sigmoid"),
+])  # fmt: skip
+def test_entries_that_no_classifier_of_ours_has(classifier, key, text):
+    assert not holds(classifier, **{key: text})
+
+
+def test_a_map_that_no_picture_moves():
+    tiny = Pooled()
+    still = tiny.explained(saliency=op.constant(np.zeros((1, 4, 4, 5), np.float32)))
+    report = verify(still, places=False)
+    assert any(check.name == "rt_info" and "every picture" in check.detail for check in report.checks)
