@@ -17,6 +17,7 @@ from ovxai.metadata import (
     INSTANCE_SEGMENTATION,
     PER_BOX,
     REGRESSION,
+    SEMANTIC_SEGMENTATION,
     Feeding,
 )
 
@@ -27,6 +28,7 @@ SEARCHES = {
     REGRESSION: frozenset({"target_layer", "output"}),
     DETECTION: frozenset({"target_layer", "output", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
+    SEMANTIC_SEGMENTATION: frozenset({"target_layer", "output", "num_classes", "pixel"}),
     FEATURES: frozenset({"target_layer", "output"}),
 }
 
@@ -46,7 +48,7 @@ READS = {
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
     ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
-    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION), frozenset({"classes", "combine", "per"})),
+    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION), frozenset({"classes", "combine", "per"})),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
@@ -116,6 +118,7 @@ class InsertOptions:
     levels: str = "mean"
     combine: str = PRODUCT
     per: str = PER_CLASS
+    pixel: str | None = None
     memory_budget: int = 512
     mean: tuple[float, ...] | None = None
     scale_values: tuple[float, ...] | None = None
@@ -145,6 +148,8 @@ class InsertOptions:
             raise UsageError(f"memory budget: {self.memory_budget} MB is below 1")
         if self.map_size is not None:
             parse_size(self.map_size)
+        if self.pixel is not None:
+            parse_pixel(self.pixel)
         if self.classes is not None:
             parse_classes(self.classes)
         if self.blocks > 1 and self.target_layer:
@@ -273,6 +278,18 @@ def parse_size(text: str) -> tuple[int, int]:
     if size is None:
         raise UsageError(f"map size: {text!r} is not HxW, such as 40x40")
     return size
+
+
+def parse_pixel(text: str) -> tuple[int, int]:
+    """A pixel of the input, "Y,X" -> (Y, X), both from 0.
+
+    Raises:
+        UsageError: not two whole numbers with a comma between them.
+    """
+    match = re.fullmatch(r"(\d+),(\d+)", text)
+    if match is None:
+        raise UsageError(f"pixel: {text!r} is not Y,X, such as 120,64: row and column of the input, from 0")
+    return int(match[1]), int(match[2])
 
 
 def parse_classes(text: str) -> int | tuple[int, ...] | None:

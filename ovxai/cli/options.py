@@ -121,6 +121,8 @@ INSERTING = (
                  help="Gradients: the product over several levels of the trunk, or the map at one layer."),
     click.option("--per", type=click.Choice(PERS), default=PER_CLASS, show_default=True,
                  help="Gradients of detectors: one map for each of the best boxes (--classes top:K, default 5)."),
+    click.option("--pixel", metavar="Y,X",
+                 help="Semantic segmentation: explain the scores of this pixel of the input."),
     click.option("--memory-budget", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
                  help="Classifiers: memory for what can only be computed densely."),
     *_FED,

@@ -13,14 +13,11 @@ from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, dims_of, ints, whole_number
 from ovxai.graph.graph import Graph
-from ovxai.metadata import CLASSIFICATION, GRADIENT, REGRESSION, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, GRADIENT, LOG_ODDS, LOGIT, REGRESSION, ExplainedInfo
 from ovxai.methods.gradient_maps import Derived, combined
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
 from ovxai.version import __version__
-
-#: What is derived, as rt_info says it.
-LOGIT, LOG_ODDS = "logit", "log-odds"
 
 
 def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
