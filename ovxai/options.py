@@ -28,7 +28,7 @@ SEARCHES = {
     REGRESSION: frozenset({"target_layer", "output"}),
     DETECTION: frozenset({"target_layer", "output", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
-    SEMANTIC_SEGMENTATION: frozenset({"target_layer", "output", "num_classes", "pixel"}),
+    SEMANTIC_SEGMENTATION: frozenset({"target_layer", "output", "num_classes"}),
     FEATURES: frozenset({"target_layer", "output"}),
 }
 
@@ -47,8 +47,8 @@ READS = {
     "vit-reciprocam": Method((CLASSIFICATION, REGRESSION), frozenset({"mask", "classes", "memory_budget", "blocks"})),
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
-    ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
-    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION), frozenset({"classes", "combine", "per"})),
+    ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, SEMANTIC_SEGMENTATION, FEATURES)),
+    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION), frozenset({"classes", "combine", "per", "pixel"})),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)

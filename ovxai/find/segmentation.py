@@ -13,6 +13,7 @@ from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, Port, source
 from ovxai.graph.names import output_name
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
+from ovxai.metadata import GRADIENT
 from ovxai.options import PRODUCT, parse_pixel
 from ovxai.trace.candidates import named_maps
 from ovxai.trace.place import Place, place
@@ -97,7 +98,7 @@ def _site(request: Request, traced: Trace, picture: PictureInput, readout: _Read
     graph, options = request.graph, request.options
     classes = readout.classes(graph)
     levels = _named(request, traced) if request.layers else _levels(traced, readout.scores)
-    taps = tuple(tap for tap, _ in (levels if options.combine == PRODUCT else levels[:1]))
+    taps = tuple(tap for tap, _ in (levels if options.combine == PRODUCT and options.method == GRADIENT else levels[:1]))
     if not taps:
         return No(f"no map of an encoder leads to output {readout.index}; {named_maps(traced, graph.ops)}")
     due = "sigmoid" if classes == 1 or request.model_info.multilabel else "softmax"
@@ -108,7 +109,7 @@ def _site(request: Request, traced: Trace, picture: PictureInput, readout: _Read
         scores=readout.scores, axis=readout.axis, classes=classes, taps=taps, output=readout.index,
         score_output=output_name(request.model, readout.index), score_activation="none" if readout.activation else due,
         exclusive=(readout.activation or due) == "softmax" and classes > 1, probable=readout.inside,
-        cell=_cell(request, traced, picture, readout), why=why, candidates=lines, frame=frame,
+        cell=_cell(request, traced, picture, readout), method=options.method, why=why, candidates=lines, frame=frame,
         notes=levels[len(taps) - 1][1].notes,
     )  # fmt: skip
 

@@ -151,13 +151,15 @@ def _framed(site: DetectionSite, traced: Trace) -> DetectionSite:
 
 
 def _fitting(task: str, options: InsertOptions) -> None:
-    """Boxes are of detectors, and gradients of detectors are of boxes.
+    """Boxes are of detectors, and gradients of detectors are of boxes; pixels have scores in semantic segmentation.
 
     Raises:
         OptionError: else.
     """
     if options.method == GRADIENT and task == DETECTION and options.per != PER_BOX:
         raise OptionError("method: gradient explains a detector box by box; give --per box")
+    if options.pixel is not None and task != SEMANTIC_SEGMENTATION:
+        raise OptionError(f"pixel: {task} has no scores of pixels; leave out --pixel")
     if options.per == PER_BOX and task != DETECTION:
         raise OptionError(f"per: {task} has no boxes; leave out --per box")
 

@@ -32,7 +32,11 @@ def build(graph: Graph, site: Site, options: InsertOptions, info: ExplainedInfo)
         saliency=activation_map(features),
         feature_map=features,
         feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
-        info=replace(info, method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason=""),
+        info=replace(
+            info, method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason="", combine="", target="",
+            derivatives=(), level_layouts=info.level_layouts if not info.derivatives else "",
+            level_grids=info.level_grids if not info.derivatives else "",
+        ),  # fmt: skip
         notes=site.notes,
     )
 

@@ -30,7 +30,7 @@ _CAMS = ("reciprocam", "vit-reciprocam", GRADIENT, ACTIVATION_MAP)
 METHODS = {
     CLASSIFICATION: _CAMS, REGRESSION: _CAMS, DETECTION: ("det-class-probability-map", GRADIENT, ACTIVATION_MAP),
     INSTANCE_SEGMENTATION: ("inst-seg", ACTIVATION_MAP), FEATURES: (ACTIVATION_MAP,),
-    SEMANTIC_SEGMENTATION: (GRADIENT,),
+    SEMANTIC_SEGMENTATION: (GRADIENT, ACTIVATION_MAP),
 }  # fmt: skip
 #: Words of `collapse`; the first needs no reason, the others have one.
 EXACT, REASONED = "exact", ("partial", "dense")

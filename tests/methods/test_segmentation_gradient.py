@@ -98,7 +98,7 @@ def test_rt_info_says_how_it_was_made() -> None:
     [
         ({"pixel": "3;5"}, UsageError, "not Y,X"),
         ({"pixel": "24,0"}, OptionError, "24 rows"),
-        ({"pixel": "1,1", "task": "classification", "method": "gradient"}, UsageError, "pixel: not read by"),
+        ({"pixel": "1,1", "task": "classification", "method": "gradient"}, UnsupportedModelError, "not one score per class"),
         ({"method": "reciprocam"}, UsageError, "reciprocam explains"),
         ({"classes": "9"}, OptionError, "classes 0 to 3"),
         ({"target_layer": "elsewhere"}, TargetLayerError, "elsewhere"),
@@ -108,6 +108,18 @@ def test_rt_info_says_how_it_was_made() -> None:
 def test_what_does_not_go_together(options: dict[str, str], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         ovxai.insert(segmenter(), **{"task": TASK, **options})  # type: ignore[arg-type]
+
+
+def test_a_class_has_no_pixel() -> None:
+    with pytest.raises(OptionError, match="classification has no scores of pixels"):
+        ovxai.insert(toys.cnn(), task="classification", method="gradient", pixel="1,1")
+
+
+def test_the_activation_map_of_its_encoder() -> None:
+    explained = ovxai.insert(segmenter(), task=TASK, method="activation-map")
+    info = info_of(explained)
+    assert (info.method, info.target, info.derivatives, info.classes) == ("activation-map", "", (), "all")
+    assert verify(explained).ok
 
 
 def test_a_classifier_has_no_scores_of_pixels() -> None:
