@@ -40,7 +40,7 @@ from ovxai.metadata import (
 )
 from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
-from ovxai.options import AUTO, InsertOptions, as_values, refuse_unread
+from ovxai.options import AUTO, InsertOptions, as_values, given_vector, refuse_unread
 from ovxai.probe import probed, verified_by
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def insert(
     combine: str = "product",
     per: str = "class",
     pixel: str | None = None,
+    toward: Sequence[float] | str | Path | None = None,
     memory_budget: int = 512,
     mean: Iterable[float] | float | None = None,
     scale_values: Iterable[float] | float | None = None,
@@ -149,6 +150,7 @@ def insert(
     combine: how gradients become a map: "product" over several levels, or "hirescam", "layercam" or "gradcam" at one layer.
     per: "class", or "box": a detector's gradients, one map for each of the K best boxes (classes="top:K", default 5).
     pixel: "Y,X", row and column of the input: of semantic segmentation, the scores of one pixel.
+    toward: a vector, or the path of an .npy file with one: what makes an embedding like it (cosine similarity).
     memory_budget: MB that may be used at once where the maps can only be computed densely.
     mean, scale_values, resize_type, pad_value, reverse_input_channels: how pictures are fed, as `ovxai.Explainer` describes
         them; stored in rt_info `model_info`, so that whoever runs the model need not be told.
@@ -179,8 +181,9 @@ def insert(
         input=input, output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed,
         feature_vector=feature_vector, feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset,
         num_classes=num_classes, map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, per=per,
-        pixel=pixel, memory_budget=memory_budget, mean=as_values(mean), scale_values=as_values(scale_values), resize_type=resize_type,
-        pad_value=pad_value, reverse_input_channels=reverse_input_channels, probe=probe, verify=verify, trust=trust,
+        pixel=pixel, toward=given_vector(toward), memory_budget=memory_budget, mean=as_values(mean),
+        scale_values=as_values(scale_values), resize_type=resize_type, pad_value=pad_value,
+        reverse_input_channels=reverse_input_channels, probe=probe, verify=verify, trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 

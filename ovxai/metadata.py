@@ -56,7 +56,7 @@ ACTIVATION_MAP = "activation-map"
 #: The method that derives scores by feature maps.
 GRADIENT = "gradient"
 #: What gradients are of.
-LOGIT, LOG_ODDS, LOG_PROBABILITY = "logit", "log-odds", "log-probability"
+LOGIT, LOG_ODDS, LOG_PROBABILITY, COSINE = "logit", "log-odds", "log-probability", "cosine"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class ExplainedInfo:
     `map_frame`, `map_axes`: see `MapFrame`. `network_size`, `network_frame`: (h, w) to which the graph resizes the
     picture, in whose pixels boxes are counted, and which part of the picture that covers. `box_unit`: of instances, "pixel"
     or "share" of the picture.
-    `target`: what gradients are of: a class's `logit`, `log-odds` or `log-probability`, a box's `log-score`. `pixel`: (y, x) of
+    `target`: what gradients are of: a class's `logit`, `log-odds` or `log-probability`, a box's `log-score`, an
+    embedding's `cosine` with a given vector. `pixel`: (y, x) of
     the input, where the scores of one pixel are explained. `per`: `box` where each map is of
     one box. `held`: whether each target layer counts as a variable of its own. `derivatives`: friendly names of the
     nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.

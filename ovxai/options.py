@@ -6,8 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from ovxai.errors import UsageError
+import numpy as np
+
+from ovxai.errors import OptionError, UsageError
 from ovxai.metadata import (
     ACTIVATION_MAP,
     CLASSIFICATION,
@@ -48,7 +51,10 @@ READS = {
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
     ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, SEMANTIC_SEGMENTATION, FEATURES)),
-    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION), frozenset({"classes", "combine", "per", "pixel"})),
+    GRADIENT: Method(
+        (CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION),
+        frozenset({"classes", "combine", "per", "pixel", "toward"}),
+    ),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
@@ -119,6 +125,7 @@ class InsertOptions:
     combine: str = PRODUCT
     per: str = PER_CLASS
     pixel: str | None = None
+    toward: tuple[float, ...] | None = None
     memory_budget: int = 512
     mean: tuple[float, ...] | None = None
     scale_values: tuple[float, ...] | None = None
@@ -278,6 +285,25 @@ def parse_size(text: str) -> tuple[int, int]:
     if size is None:
         raise UsageError(f"map size: {text!r} is not HxW, such as 40x40")
     return size
+
+
+def given_vector(toward: Sequence[float] | np.ndarray | str | Path | None) -> tuple[float, ...] | None:
+    """A vector itself, or the one in the .npy file whose path is given; None where nothing is.
+
+    Raises:
+        OptionError: the file can't be read, or there is no vector of finite numbers that has a length.
+    """
+    if toward is None:
+        return None
+    try:
+        values = np.load(toward, allow_pickle=False) if isinstance(toward, (str, Path)) else np.asarray(toward)
+        vector = np.asarray(values, np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        what = toward if isinstance(toward, (str, Path)) else "the vector"
+        raise OptionError(f"toward: {what} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    if sum(size > 1 for size in vector.shape) > 1 or not np.isfinite(vector).all() or not vector.any():
+        raise OptionError(f"toward: an array of shape {list(vector.shape)} is no vector of finite numbers that has a length")
+    return tuple(float(value) for value in vector.reshape(-1))
 
 
 def parse_pixel(text: str) -> tuple[int, int]:

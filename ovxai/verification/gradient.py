@@ -16,13 +16,15 @@ import openvino as ov
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import SALIENCY_INDEX, ExplainedInfo
 from ovxai.verification.classification import Positions, positions_of
-from ovxai.verification.engine import Feeds, is_quantised, values_of
+from ovxai.verification.engine import Feeds, constant_value, is_quantised, values_of
 from ovxai.verification.head import Head, cut_head
 from ovxai.verification.maps import NO_EVIDENCE, Definition, bilinear
 from ovxai.verification.plain import logits_port, port_named
 from ovxai.verification.report import Check
 
-LOGIT, LOG_ODDS = "logit", "log-odds"
+LOGIT, LOG_ODDS, COSINE = "logit", "log-odds", "cosine"
+#: The constant that holds the vector which an embedding is compared with.
+TOWARD = "toward"
 #: Directions that are tried per layer, and the shorter of the two steps along them, in deviations of the features.
 DIRECTIONS, STEP = 8, 2.0**-9
 #: What differences may be off by: a part of what a random sum of the derivative's entries comes to, and their own doubt.
@@ -47,6 +49,8 @@ def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: F
         TargetLayerError, UnsupportedModelError: rt_info names what the model does not have.
     """
     layers, scores, index = _read(explained, info, feeds)
+    if info.target == COSINE:
+        return _similarity(explained, plain, info, feeds, layers, scores)
     classes = _classes(index, scores)
     found = maps_of(layers, info)
     maps = np.zeros((*scores.shape, *found.shape[2:]))
@@ -57,7 +61,35 @@ def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: F
         maps=maps,
         features=positions_of(info, first).to_nchw(first),
         ranking=scores.astype(np.float64),
-        checks=_differences(plain, info, feeds, layers, classes),
+        checks=checked(plain, info, feeds, layers, lambda head: _at(head, info.target, classes)),
+    )
+
+
+def _similarity(
+    explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: list[Layer], scores: np.ndarray
+) -> Definition:
+    """Of an embedding [N, C]: its cosine with the vector that the explained model holds."""
+    vector = constant_value(port_named(explained, TOWARD))
+    if vector is None or vector.size != scores.shape[1]:
+        raise UnsupportedModelError(f"the explained model holds no vector of {scores.shape[1]} numbers called {TOWARD!r}")
+    unit = vector.reshape(-1).astype(np.float64) / np.linalg.norm(vector)
+
+    def similar(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values @ unit / np.maximum(np.linalg.norm(values, axis=1), 1e-6))[:, None]
+
+    def at_of(head: Head) -> At:
+        def at(change: np.ndarray) -> tuple[np.ndarray, float]:
+            values = head([(head.gated[0] + change).astype(np.float32)]).astype(np.float64)
+            return similar(values), 1.0
+
+        return at
+
+    first = layers[0].features
+    return Definition(
+        maps=maps_of(layers, info),
+        features=positions_of(info, first).to_nchw(first),
+        ranking=similar(scores.astype(np.float64)),
+        checks=checked(plain, info, feeds, layers, at_of),
     )
 
 
@@ -171,18 +203,17 @@ def _blurred(maps: np.ndarray) -> np.ndarray:
 # The derivatives, against differences of the scores.
 
 
-def _differences(
-    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: Sequence[Layer], classes: np.ndarray
+def checked(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: Sequence[Layer], at_of: Callable[[Head], At]
 ) -> tuple[Check, ...]:
-    """One check per layer: along random directions the scores change as the derivative says."""
+    """One check per layer: along random directions the targets change as the derivative says. at_of: the targets of a head."""
     checks = []
     for layer in layers:
         name = f"derivative by {layer.name}"
         if is_quantised(plain):
             checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
             continue
-        head = cut_head(plain, [layer.name], info.explained_output, feeds)
-        checks.append(along_directions(name, _at(head, info.target, classes), layer))
+        checks.append(along_directions(name, at_of(cut_head(plain, [layer.name], info.explained_output, feeds)), layer))
     return tuple(checks)
 
 

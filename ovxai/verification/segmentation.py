@@ -14,9 +14,9 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import SALIENCY_INDEX, ExplainedInfo
 from ovxai.verification.classification import positions_of
-from ovxai.verification.engine import Feeds, is_quantised
-from ovxai.verification.gradient import At, along_directions, maps_of, read_layers
-from ovxai.verification.head import Head, cut_head
+from ovxai.verification.engine import Feeds
+from ovxai.verification.gradient import At, checked, maps_of, read_layers
+from ovxai.verification.head import Head
 from ovxai.verification.maps import Definition
 from ovxai.verification.plain import BEHIND, logits_port
 from ovxai.verification.report import Check
@@ -105,14 +105,7 @@ def segmentation(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feed
     pixels = reading.pixels(scores)
     ranking = scores[:, :, reading.cell[0], reading.cell[1]] if reading.cell else pixels.mean(axis=(2, 3))
     chosen, check = _chosen(index[0][:, 0] if index else None, ranking, info, reading.cell is not None)
-    checks = [check] if index else []
-    for layer in layers:
-        name = f"derivative by {layer.name}"
-        if is_quantised(plain):
-            checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
-            continue
-        head = cut_head(plain, [layer.name], info.explained_output, feeds)
-        checks.append(along_directions(name, _at(head, reading, pixels, chosen), layer))
+    checks = checked(plain, info, feeds, layers, lambda head: _at(head, reading, pixels, chosen))
     maps = maps_of(layers, info)
     first = layers[0].features
     return Definition(
@@ -120,7 +113,7 @@ def segmentation(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feed
         features=positions_of(info, first).to_nchw(first),
         ranking=np.take_along_axis(ranking, chosen, axis=1),
         doubtful=np.zeros(maps.shape, bool),
-        checks=tuple(checks),
+        checks=(*([check] if index else []), *checks),
     )
 
 

@@ -47,6 +47,15 @@ def test_values_as_they_are_hold() -> None:
         assert report.ok, report
 
 
+@pytest.mark.parametrize("batch", [1, -1])
+def test_the_similarity_of_an_embedding_holds(batch: int) -> None:
+    explained = ovxai.insert(toys.cnn(batch), method="gradient", toward=[1.0, -2.0, 0.5, 3.0], embed="overlay")
+    assert info_of(explained).target == "cosine"
+    report = verify(explained, samples=2)
+    assert report.ok, report
+    assert any(check.name.startswith("derivative by") and check.ok for check in report.checks)
+
+
 def tampered(place: str) -> ov.Model:
     """A model whose derivative, or whose map, is not what it was."""
     model = ovxai.insert(toys.cnn(), method="gradient", combine="hirescam")
