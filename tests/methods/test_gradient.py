@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -262,7 +263,12 @@ def test_what_makes_an_embedding_like_a_vector(scaled: bool, tmp_path) -> None:
 def test_the_vector_has_to_fit(tmp_path) -> None:
     with pytest.raises(OptionError, match="4 numbers, output scores has 5"):
         ovxai.insert(values(5), method="gradient", toward=[1, 2, 3, 4])
-    for odd, words in (([0.0, 0.0], "has a length"), (np.eye(2).tolist(), "no vector"), (tmp_path / "none.npy", "can't be read")):
+    odds: list[tuple[Any, str]] = [
+        ([0.0, 0.0], "has a length"),
+        (np.eye(2).tolist(), "no vector"),
+        (tmp_path / "none.npy", "can't be read"),
+    ]
+    for odd, words in odds:
         with pytest.raises(OptionError, match=words):
             ovxai.insert(values(2), method="gradient", toward=odd)
     for options, words in (({"classes": "top:1"}, "one value"), ({"task": "detection"}, "an embedding")):
