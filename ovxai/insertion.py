@@ -11,11 +11,12 @@ import openvino as ov
 
 from ovxai.child import Child
 from ovxai.errors import AlreadyExplainedError, OptionError
+from ovxai.find.asked import settled
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
 from ovxai.graph.beside import Adopted, adopt_what_is_told
 from ovxai.graph.graph import Graph
-from ovxai.graph.names import name_in_order, name_of, output_element, unique_names
+from ovxai.graph.names import name_in_order, name_of, unique_names
 from ovxai.graph.picture import pixel_values
 from ovxai.graph.read import convert_module, read_model
 from ovxai.graph.surgery import attach_outputs, fold_parameters
@@ -39,7 +40,7 @@ from ovxai.metadata import (
 )
 from ovxai.methods.outputs import Branch, as_float, embed, largest_cells, to_grey
 from ovxai.methods.registry import build_branch
-from ovxai.options import AUTO, InsertOptions, as_values, refuse_unread
+from ovxai.options import AUTO, InsertOptions, as_values, given_vector, refuse_unread
 from ovxai.probe import probed, verified_by
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def insert(
     levels: str = "mean",
     combine: str = "product",
     per: str = "class",
+    pixel: str | None = None,
+    toward: Sequence[float] | str | Path | None = None,
     memory_budget: int = 512,
     mean: Iterable[float] | float | None = None,
     scale_values: Iterable[float] | float | None = None,
@@ -121,7 +124,7 @@ def insert(
 
     model: path of anything OpenVINO reads, an `ov.Model` (which is not changed), or a PyTorch module or
         exported program, which is converted, without hooks.
-    task: "auto", "classification", "detection" or "instance-segmentation".
+    task: "auto", "classification", "regression", "detection", "instance-segmentation", "semantic-segmentation" or "features".
     method: "auto", "reciprocam", "vit-reciprocam", "det-class-probability-map", "inst-seg",
         "activation-map" or "gradient".
     target_layer: which tensors are gated, or hold a detector's class logits: friendly node names or tensor
@@ -146,6 +149,8 @@ def insert(
     levels: "mean" or "max" over a detector's pyramid levels.
     combine: how gradients become a map: "product" over several levels, or "hirescam", "layercam" or "gradcam" at one layer.
     per: "class", or "box": a detector's gradients, one map for each of the K best boxes (classes="top:K", default 5).
+    pixel: "Y,X", row and column of the input: of semantic segmentation, the scores of one pixel.
+    toward: a vector, or the path of an .npy file with one: what makes an embedding like it (cosine similarity).
     memory_budget: MB that may be used at once where the maps can only be computed densely.
     mean, scale_values, resize_type, pad_value, reverse_input_channels: how pictures are fed, as `ovxai.Explainer` describes
         them; stored in rt_info `model_info`, so that whoever runs the model need not be told.
@@ -176,8 +181,9 @@ def insert(
         input=input, output=output, mask=mask, blocks=blocks, scale=scale, classes=classes, embed=embed,
         feature_vector=feature_vector, feature_map=feature_map, labels=given_labels(labels), labels_offset=labels_offset,
         num_classes=num_classes, map_size=map_size, class_activation=class_activation, levels=levels, combine=combine, per=per,
-        memory_budget=memory_budget, mean=as_values(mean), scale_values=as_values(scale_values), resize_type=resize_type,
-        pad_value=pad_value, reverse_input_channels=reverse_input_channels, probe=probe, verify=verify, trust=trust,
+        pixel=pixel, toward=given_vector(toward), memory_budget=memory_budget, mean=as_values(mean),
+        scale_values=as_values(scale_values), resize_type=resize_type, pad_value=pad_value,
+        reverse_input_channels=reverse_input_channels, probe=probe, verify=verify, trust=trust,
     )  # fmt: skip
     return insert_with_report(model, options, example_input=example_input).model
 
@@ -210,7 +216,7 @@ def insert_with_report(
     store_feeding(working, wishes.feeding)
     adopted = adopt_what_is_told(working, beside or (Path(model) if isinstance(model, (str, Path)) else None))
     graph = Graph(working)
-    wishes = _with_element(wishes, working)
+    wishes = settled(wishes, working)
     plan, model_info, adopted = _planned(graph, wishes, adopted, name)
     _check_feeding(plan, model_info, wishes)
     refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
@@ -241,22 +247,6 @@ def _planned(graph: Graph, wishes: InsertOptions, adopted: Adopted, name: str) -
     if isinstance(plan, No):
         raise plan.error(f"{name}: {plan.reason}")
     return plan, model_info, adopted
-
-
-def _with_element(options: InsertOptions, model: ov.Model) -> InsertOptions:
-    """`output` NAME:INDEX means one value of an output: the class of that number.
-
-    Raises:
-        OptionError: classes were named as well.
-    """
-    if options.output is None:
-        return options
-    index, element = output_element(model, options.output)
-    if element is None:
-        return options
-    if options.classes not in (None, "all"):
-        raise OptionError(f"classes: output {options.output} names a value already; give one of the two")
-    return replace(options, output=index, classes=str(element))
 
 
 def as_model(

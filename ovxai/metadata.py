@@ -48,12 +48,15 @@ PLAIN_PART, HEAD = "plain", "head"
 #: No outputs are explained: all that is shown is where features are.
 FEATURES = "features"
 REGRESSION = "regression"
+SEMANTIC_SEGMENTATION = "semantic-segmentation"
 #: Tasks whose answer is one vector per picture: scores, or values as they are.
 VECTOR_TASKS = (CLASSIFICATION, REGRESSION)
 #: The method whose one map stands for no class.
 ACTIVATION_MAP = "activation-map"
 #: The method that derives scores by feature maps.
 GRADIENT = "gradient"
+#: What gradients are of.
+LOGIT, LOG_ODDS, LOG_PROBABILITY, COSINE = "logit", "log-odds", "log-probability", "cosine"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class ExplainedInfo:
     `map_frame`, `map_axes`: see `MapFrame`. `network_size`, `network_frame`: (h, w) to which the graph resizes the
     picture, in whose pixels boxes are counted, and which part of the picture that covers. `box_unit`: of instances, "pixel"
     or "share" of the picture.
-    `target`: what gradients are of: a class's `logit` or `log-odds`, a box's `log-score`. `per`: `box` where each map is of
+    `target`: what gradients are of: a class's `logit`, `log-odds` or `log-probability`, a box's `log-score`, an
+    embedding's `cosine` with a given vector. `pixel`: (y, x) of
+    the input, where the scores of one pixel are explained. `per`: `box` where each map is of
     one box. `held`: whether each target layer counts as a variable of its own. `derivatives`: friendly names of the
     nodes that hold its derivative by each target layer. `level_layouts`, `level_grids`: of each target layer or level.
     `extra_outputs`: the outputs that insertion added, in order.
@@ -123,6 +128,7 @@ class ExplainedInfo:
     combine: str = ""
     target: str = ""
     per: str = ""
+    pixel: tuple[int, int] | None = None
     held: bool = False
     derivatives: tuple[str, ...] = ()
     level_layouts: str = ""
@@ -150,6 +156,11 @@ class ExplainedInfo:
     @property
     def frame(self) -> MapFrame:
         return MapFrame(self.map_frame, self.map_axes)
+
+    @property
+    def of_found(self) -> bool:
+        """Whether maps are of what each picture holds (boxes, classes of pixels), with -1 in `saliency_index` for no more."""
+        return self.per == PER_BOX or self.task == SEMANTIC_SEGMENTATION
 
     def write(self, model: ov.Model) -> None:
         """Store every non-empty field under `["ovxai", field]` of `model`."""

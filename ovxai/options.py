@@ -6,8 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from ovxai.errors import UsageError
+import numpy as np
+
+from ovxai.errors import OptionError, UsageError
 from ovxai.metadata import (
     ACTIVATION_MAP,
     CLASSIFICATION,
@@ -17,6 +20,7 @@ from ovxai.metadata import (
     INSTANCE_SEGMENTATION,
     PER_BOX,
     REGRESSION,
+    SEMANTIC_SEGMENTATION,
     Feeding,
 )
 
@@ -27,6 +31,7 @@ SEARCHES = {
     REGRESSION: frozenset({"target_layer", "output"}),
     DETECTION: frozenset({"target_layer", "output", "num_classes"}),
     INSTANCE_SEGMENTATION: frozenset({"num_classes"}),
+    SEMANTIC_SEGMENTATION: frozenset({"target_layer", "output", "num_classes"}),
     FEATURES: frozenset({"target_layer", "output"}),
 }
 
@@ -45,8 +50,11 @@ READS = {
     "vit-reciprocam": Method((CLASSIFICATION, REGRESSION), frozenset({"mask", "classes", "memory_budget", "blocks"})),
     "det-class-probability-map": Method((DETECTION,), frozenset({"classes", "map_size", "class_activation", "levels"})),
     "inst-seg": Method((INSTANCE_SEGMENTATION,), frozenset({"classes", "map_size"})),
-    ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, FEATURES)),
-    GRADIENT: Method((CLASSIFICATION, REGRESSION, DETECTION), frozenset({"classes", "combine", "per"})),
+    ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, SEMANTIC_SEGMENTATION, FEATURES)),
+    GRADIENT: Method(
+        (CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION),
+        frozenset({"classes", "combine", "per", "pixel", "toward"}),
+    ),
 }
 #: Methods that nothing but their name asks for.
 ON_REQUEST = (ACTIVATION_MAP, GRADIENT)
@@ -116,6 +124,8 @@ class InsertOptions:
     levels: str = "mean"
     combine: str = PRODUCT
     per: str = PER_CLASS
+    pixel: str | None = None
+    toward: tuple[float, ...] | None = None
     memory_budget: int = 512
     mean: tuple[float, ...] | None = None
     scale_values: tuple[float, ...] | None = None
@@ -145,6 +155,8 @@ class InsertOptions:
             raise UsageError(f"memory budget: {self.memory_budget} MB is below 1")
         if self.map_size is not None:
             parse_size(self.map_size)
+        if self.pixel is not None:
+            parse_pixel(self.pixel)
         if self.classes is not None:
             parse_classes(self.classes)
         if self.blocks > 1 and self.target_layer:
@@ -273,6 +285,37 @@ def parse_size(text: str) -> tuple[int, int]:
     if size is None:
         raise UsageError(f"map size: {text!r} is not HxW, such as 40x40")
     return size
+
+
+def given_vector(toward: Sequence[float] | np.ndarray | str | Path | None) -> tuple[float, ...] | None:
+    """A vector itself, or the one in the .npy file whose path is given; None where nothing is.
+
+    Raises:
+        OptionError: the file can't be read, or there is no vector of finite numbers that has a length.
+    """
+    if toward is None:
+        return None
+    try:
+        values = np.load(toward, allow_pickle=False) if isinstance(toward, (str, Path)) else np.asarray(toward)
+        vector = np.asarray(values, np.float64)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        what = toward if isinstance(toward, (str, Path)) else "the vector"
+        raise OptionError(f"toward: {what} can't be read: {getattr(error, 'strerror', None) or error}") from error
+    if sum(size > 1 for size in vector.shape) > 1 or not np.isfinite(vector).all() or not vector.any():
+        raise OptionError(f"toward: an array of shape {list(vector.shape)} is no vector of finite numbers that has a length")
+    return tuple(float(value) for value in vector.reshape(-1))
+
+
+def parse_pixel(text: str) -> tuple[int, int]:
+    """A pixel of the input, "Y,X" -> (Y, X), both from 0.
+
+    Raises:
+        UsageError: not two whole numbers with a comma between them.
+    """
+    match = re.fullmatch(r"(\d+),(\d+)", text)
+    if match is None:
+        raise UsageError(f"pixel: {text!r} is not Y,X, such as 120,64: row and column of the input, from 0")
+    return int(match[1]), int(match[2])
 
 
 def parse_classes(text: str) -> int | tuple[int, ...] | None:

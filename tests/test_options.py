@@ -21,7 +21,9 @@ from ovxai.options import ALWAYS_READ, METHODS, ON_REQUEST, READS, SEARCHES, TAS
 #: Of each option that not every method reads, a value away from its default.
 SET: dict[str, Any] = {
     "target_layer": ("features",), "output": 0, "num_classes": 3, "mask": "gaussian", "blocks": 2, "classes": "top:2",
-    "map_size": "8x8", "class_activation": "softmax", "levels": "max", "combine": "gradcam", "per": "box", "memory_budget": 64,
+    "map_size": "8x8", "class_activation": "softmax", "levels": "max", "combine": "gradcam", "per": "box",
+    "pixel": "1,2", "toward": (1.0, 2.0),
+    "memory_budget": 64,
 }  # fmt: skip
 PAIRS = [(task, method) for method, facts in READS.items() for task in facts.tasks]
 

@@ -10,19 +10,27 @@ from openvino import opset13 as op
 from ovxai.backward.step import Negated, Refusal, Step
 from ovxai.backward.table import RULES
 from ovxai.backward.targets import Targets
+from ovxai.backward.windows import Region, regions, through
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import Graph, Port
 
 
 def derivatives(
-    graph: Graph, seeds: Mapping[Port, ov.Output], taps: Sequence[ov.Output], targets: Targets, *, held: bool = False
+    graph: Graph,
+    seeds: Mapping[Port, ov.Output],
+    taps: Sequence[ov.Output],
+    targets: Targets,
+    *,
+    held: bool = False,
+    heads: Sequence[ov.Output] = (),
 ) -> list[ov.Output | None]:
     """The derivative of every target by each tap, as new operations that read the model's own forward tensors.
 
     seeds: port -> its adjoint, the derivative of the targets by it: [K, ...shape], or the port's own shape where K is 1.
     taps: output ports of the graph. Returns one adjoint per tap, in the tap's layout behind the axis of targets; None
     where no target depends on the tap in a way that has a derivative. held: each tap is a variable of its own, and what
-    changes in one does not change the others; else a tap's derivative holds what goes on through others.
+    changes in one does not change the others; else a tap's derivative holds what goes on through others. heads: maps below
+    which each target stands on one cell, so that windows around it may do.
 
     Reverse-mode differentiation, as in JAX's vjp rules, with the graph itself as the tape.
 
@@ -30,7 +38,9 @@ def derivatives(
         UnsupportedModelError: an operation on the way has no rule, or its rule refuses; names it.
     """
     ends = {graph.port_of(tap)[0] for tap in taps} if held else set()
-    walk = _Walk(graph, targets, dict(seeds), _carriers(graph, taps), ends)
+    tapped = [graph.port_of(tap) for tap in taps]
+    below = regions(graph, [graph.port_of(head) for head in heads], seeds, tapped) if targets.lead else {}
+    walk = _Walk(graph, targets, dict(seeds), _carriers(graph, taps), ends, below)
     walk.back()
     return [walk.adjoint(graph.port_of(tap)) for tap in taps]
 
@@ -47,10 +57,17 @@ def _carriers(graph: Graph, taps: Sequence[ov.Output]) -> set[Port]:
 
 class _Walk:
     """adjoints: what is known so far of the derivative by each port; of those in `negated` with the wrong sign. carriers: the
-    ports that it is worth knowing of. ends: operations behind which it stops."""
+    ports that it is worth knowing of. ends: operations behind which it stops. below: regions that are walked as
+    windows, by their first operation, which is the last that is visited; left: all their operations."""
 
     def __init__(
-        self, graph: Graph, targets: Targets, adjoints: dict[Port, ov.Output], carriers: set[Port], ends: set[int]
+        self,
+        graph: Graph,
+        targets: Targets,
+        adjoints: dict[Port, ov.Output],
+        carriers: set[Port],
+        ends: set[int],
+        below: dict[int, Region],
     ) -> None:
         self.graph = graph
         self.targets = targets
@@ -58,6 +75,8 @@ class _Walk:
         self.negated: set[Port] = set()
         self.carriers = carriers
         self.ends = ends
+        self.below = below
+        self.left = {node for region in below.values() for node in region.nodes}
 
     def adjoint(self, port: Port) -> ov.Output | None:
         """The derivative by a port, as far as it is known."""
@@ -69,12 +88,23 @@ class _Walk:
         for node in reversed(range(len(self.graph.ops))):
             ports = [(node, number) for number in range(self.graph.ops[node].get_output_size())]
             known = {port for port in ports if port in self.adjoints}
-            if not known or node in self.ends:
+            if node in self.below:
+                self._through(self.below[node])
+            if not known or node in self.ends or node in self.left:
                 continue
             if known <= self.negated:  # rules are linear: the sign passes through
                 self._visit(node, tuple(self.adjoints.get(port) for port in ports), negated=True)
             else:
                 self._visit(node, tuple(self.adjoint(port) for port in ports), negated=False)
+
+    def _through(self, region: Region) -> None:
+        """All of a region at once: every reader of its exits has been visited."""
+        given = {port: adjoint for port in region.exits if (adjoint := self.adjoint(port)) is not None}
+        if not given or region.entry not in self.carriers:
+            return
+        found = through(self.graph, region, given, lambda graph, seeds, tap: derivatives(graph, seeds, [tap], Targets(1))[0])
+        if found is not None:
+            self._add(region.entry, found, False)
 
     def _visit(self, node: int, given: tuple[ov.Output | None, ...], *, negated: bool) -> None:
         feeds = self.graph.inputs[node]

@@ -22,6 +22,7 @@ from ovxai.options import (
     PRODUCT,
     TASKS,
     InsertOptions,
+    given_vector,
     height_width,
 )
 
@@ -121,6 +122,10 @@ INSERTING = (
                  help="Gradients: the product over several levels of the trunk, or the map at one layer."),
     click.option("--per", type=click.Choice(PERS), default=PER_CLASS, show_default=True,
                  help="Gradients of detectors: one map for each of the best boxes (--classes top:K, default 5)."),
+    click.option("--pixel", metavar="Y,X",
+                 help="Semantic segmentation: explain the scores of this pixel of the input."),
+    click.option("--toward", type=click.Path(path_type=Path), metavar="FILE.npy",
+                 help="Embeddings: explain the cosine similarity to this vector."),
     click.option("--memory-budget", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
                  help="Classifiers: memory for what can only be computed densely."),
     *_FED,
@@ -147,7 +152,7 @@ def insert_options(values: Mapping[str, Any]) -> InsertOptions:
     Raises:
         OptionError: the labels file can't be read. UsageError: options that do not go together.
     """
-    return InsertOptions(**{**values, "labels": given_labels(values["labels"])})
+    return InsertOptions(**{**values, "labels": given_labels(values["labels"]), "toward": given_vector(values["toward"])})
 
 
 def preprocess_options(values: Mapping[str, Any]) -> PreprocessOptions:

@@ -13,7 +13,7 @@ from ovxai.graph.dims import CHANNELS_FIRST, Grid, MapAxes, Tap
 from ovxai.graph.graph import Graph
 from ovxai.graph.names import chosen_picture, output_index, port_named
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
-from ovxai.metadata import ACTIVATION_MAP, WHOLE, MapFrame, ModelInfo
+from ovxai.metadata import ACTIVATION_MAP, GRADIENT, WHOLE, MapFrame, ModelInfo
 from ovxai.options import InsertOptions
 
 RECIPRO_CAM = "reciprocam"
@@ -142,6 +142,32 @@ class ClassifierSite:
     frame: MapFrame = WHOLE
     exclusive: bool = True
     number_output: str = ""
+
+
+@dataclass(frozen=True)
+class SegmentationSite:
+    """Where a semantic segmentation model can be explained.
+
+    scores: [N, C, h, w] or [N, h, w, C], before a final activation; axis: that of the classes. taps: coarse to fine.
+    exclusive: whether each pixel has one class (softmax). probable: whether scores are probabilities already. cell: (row,
+    column) in the scores of the one pixel that is explained.
+    """
+
+    scores: ov.Output
+    axis: int
+    classes: int
+    taps: tuple[Tap, ...]
+    output: int
+    score_output: str
+    score_activation: str
+    exclusive: bool
+    probable: bool
+    cell: tuple[int, int] | None
+    why: str
+    candidates: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    frame: MapFrame = WHOLE
+    method: str = GRADIENT
 
 
 @dataclass(frozen=True)

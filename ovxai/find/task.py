@@ -12,6 +12,7 @@ from ovxai.find.detector.search import find_detection
 from ovxai.find.features import find_features
 from ovxai.find.instances.search import find_instances
 from ovxai.find.network import NetworkInput, network_input
+from ovxai.find.segmentation import find_segmentation
 from ovxai.find.site import DetectionSite, InstanceSite, No, Request, Site
 from ovxai.graph.graph import Graph, only_vectors
 from ovxai.graph.picture import PictureInput
@@ -24,6 +25,7 @@ from ovxai.metadata import (
     INSTANCE_SEGMENTATION,
     PER_BOX,
     REGRESSION,
+    SEMANTIC_SEGMENTATION,
     VECTOR_TASKS,
     MapFrame,
     ModelInfo,
@@ -48,6 +50,7 @@ TASKS = {
     REGRESSION: Task(find_classifier),
     DETECTION: Task(find_detection),
     INSTANCE_SEGMENTATION: Task(find_instances, shows_features=False),
+    SEMANTIC_SEGMENTATION: Task(find_segmentation),
     FEATURES: Task(find_features),
 }
 
@@ -148,13 +151,15 @@ def _framed(site: DetectionSite, traced: Trace) -> DetectionSite:
 
 
 def _fitting(task: str, options: InsertOptions) -> None:
-    """Boxes are of detectors, and gradients of detectors are of boxes.
+    """Boxes are of detectors, and gradients of detectors are of boxes; pixels have scores in semantic segmentation.
 
     Raises:
         OptionError: else.
     """
     if options.method == GRADIENT and task == DETECTION and options.per != PER_BOX:
         raise OptionError("method: gradient explains a detector box by box; give --per box")
+    if options.pixel is not None and task != SEMANTIC_SEGMENTATION:
+        raise OptionError(f"pixel: {task} has no scores of pixels; leave out --pixel")
     if options.per == PER_BOX and task != DETECTION:
         raise OptionError(f"per: {task} has no boxes; leave out --per box")
 
@@ -193,6 +198,8 @@ def _asked(options: InsertOptions) -> str | None:
         return options.task
     if options.blocks > 1:
         return CLASSIFICATION
+    if options.pixel is not None:
+        return SEMANTIC_SEGMENTATION
     if options.method == GRADIENT:
         return DETECTION if options.per == PER_BOX else CLASSIFICATION
     tasks = READS[options.method].tasks if options.method != AUTO else ()

@@ -32,9 +32,16 @@ def build(graph: Graph, site: Site, options: InsertOptions, info: ExplainedInfo)
         saliency=activation_map(features),
         feature_map=features,
         feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
-        info=replace(info, method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason=""),
+        info=_without_derivatives(replace(info, method=ACTIVATION_MAP, classes="all", collapse="exact", collapse_reason="")),
         notes=site.notes,
     )
+
+
+def _without_derivatives(info: ExplainedInfo) -> ExplainedInfo:
+    """Without what only gradients say of themselves."""
+    if not info.derivatives:
+        return info
+    return replace(info, combine="", target="", derivatives=(), level_layouts="", level_grids="")
 
 
 def of_features(graph: Graph, site: FeatureSite, options: InsertOptions) -> Branch:

@@ -37,7 +37,8 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
     best = best_boxes(rows, count)
     targets = Targets(min(count, rows.count))
     seeds = seeds_of(rows, best, targets)
-    adjoints = derivatives(graph, seeds, [tap.port for tap in site.taps], targets, held=site.held)
+    heads = [level.feature for level in site.levels if level.feature is not None]
+    adjoints = derivatives(graph, seeds, [tap.port for tap in site.taps], targets, held=site.held, heads=heads)
     derived = []
     for tap, adjoint in zip(site.taps, adjoints, strict=True):
         if adjoint is None:

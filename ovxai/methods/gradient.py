@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.backward.interpreter import derivatives
 from ovxai.backward.targets import Targets
 from ovxai.collapse.head.classes import Selection, picked, select_classes
-from ovxai.errors import TargetLayerError
+from ovxai.errors import OptionError, TargetLayerError
 from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
-from ovxai.graph.dims import Dim, dims_of, ints, whole_number
+from ovxai.graph.dims import Dim, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph
-from ovxai.metadata import CLASSIFICATION, GRADIENT, REGRESSION, ExplainedInfo
+from ovxai.metadata import CLASSIFICATION, COSINE, GRADIENT, LOG_ODDS, LOGIT, REGRESSION, ExplainedInfo
 from ovxai.methods.gradient_maps import Derived, combined
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
 from ovxai.version import __version__
-
-#: What is derived, as rt_info says it.
-LOGIT, LOG_ODDS = "logit", "log-odds"
 
 
 def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
@@ -30,6 +30,8 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
         UnsupportedModelError: an operation between the scores and the layers has no derivative here; names it.
         TargetLayerError: the scores do not depend on a layer. OptionError: a class that the model does not have.
     """
+    if options.toward is not None:
+        return _toward(graph, site, options, np.array(options.toward))
     dims = dims_of(site.logits, graph.known_shape(site.logits))
     flat = emit.reshape(site.logits, [dims[0], Dim(site.classes)])
     chosen = select_classes(options.asked_classes, site.logits, dims, site.classes)
@@ -49,6 +51,37 @@ def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
     )
 
 
+def _toward(graph: Graph, site: ClassifierSite, options: InsertOptions, vector: np.ndarray) -> Branch:
+    """The branch of an embedding: one map, of its cosine similarity to a vector.
+
+    Raises:
+        OptionError: the vector has another length than the embedding.
+    """
+    if len(vector) != site.classes:
+        raise OptionError(f"toward: the vector has {len(vector)} numbers, output {site.score_output} has {site.classes}")
+    dims = dims_of(site.logits, graph.known_shape(site.logits))
+    values = as_float(emit.reshape(site.logits, [dims[0], Dim(site.classes)]))
+    unit = op.constant((vector / np.linalg.norm(vector)).astype(np.float32)[None])
+    unit.set_friendly_name(TOWARD)
+    length = op.maximum(op.reduce_l2(values, ints([1]), True), number(_SHORTEST))
+    own = op.divide(values, length)
+    cosine = op.reduce_sum(op.multiply(own, unit), ints([1]), True)
+    seed = op.divide(op.subtract(unit, op.multiply(cosine, own)), length).output(0)
+    targets = Targets(1)
+    seed = emit.as_type(targets.reshaped(seed, dims), site.logits.get_element_type())
+    derived = derived_at(graph, site, seed, targets)
+    features = feature_map(graph, site)
+    info = information(site, options)
+    return Branch(
+        saliency=combined(graph, derived, targets, options.combine),
+        feature_map=features,
+        feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
+        strength=cosine.output(0),
+        info=replace(info, target=COSINE, classes="all", num_classes=1, score_output="", prediction_format=""),
+        notes=(*site.notes, "one map, of the embedding's cosine similarity to the vector given"),
+    )
+
+
 def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Targets) -> list[Derived]:
     """The derivative by each layer of the site. seed: the derivative by its logits."""
     ports = [tap.port for tap in site.taps]
@@ -61,6 +94,8 @@ def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Tar
     return found
 
 
+#: The node with the vector that an embedding is compared with, of length 1, is called so; and no embedding counts as shorter.
+TOWARD, _SHORTEST = "toward", 1e-6
 #: The derivatives' nodes are called so, with the layer's name behind: `verify` asks for them.
 PREFIX = "derivative/"
 

@@ -13,7 +13,7 @@ from openvino import opset13 as op
 
 from ovxai.collapse.gate import grid_dims
 from ovxai.collapse.head.classes import picked, select_classes
-from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
+from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, SegmentationSite, Site
 from ovxai.graph import emit
 from ovxai.graph.dims import CHANNEL_AXIS, NCP, NHWC, POSITION_AXES, MapAxes, Tap, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph, source
@@ -64,7 +64,7 @@ def feature_map(graph: Graph, site: Site) -> ov.Output | None:
     A classifier's first tap, a detector's neck at the level whose size the map has, the middle of a pyramid; None
     where the site has no such tensor.
     """
-    if isinstance(site, ClassifierSite):
+    if isinstance(site, (ClassifierSite, SegmentationSite)):
         return _tap_as_map(site.taps[0], graph)
     if isinstance(site, FeatureSite):
         return _tap_as_map(site.tap, graph)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ovxai.errors import OvxaiError, UnsupportedModelError
-from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, Site
+from ovxai.find.site import ClassifierSite, DetectionSite, FeatureSite, InstanceSite, SegmentationSite, Site
 from ovxai.find.task import Plan
 from ovxai.graph.graph import Graph
 from ovxai.graph.natives import first_reason
@@ -19,9 +19,18 @@ from ovxai.metadata import (
     GRADIENT,
     INSTANCE_SEGMENTATION,
     REGRESSION,
+    SEMANTIC_SEGMENTATION,
     ExplainedInfo,
 )
-from ovxai.methods import activation_map, box_gradient, class_probability_map, gradient, instance_masks, recipro_cam
+from ovxai.methods import (
+    activation_map,
+    box_gradient,
+    class_probability_map,
+    gradient,
+    instance_masks,
+    recipro_cam,
+    segmentation_gradient,
+)
 from ovxai.methods.outputs import Branch
 from ovxai.options import InsertOptions
 
@@ -54,6 +63,7 @@ METHODS: dict[str, Method[Any]] = {
     REGRESSION: Method(ClassifierSite, recipro_cam.build, recipro_cam.information),
     DETECTION: Method(DetectionSite, class_probability_map.build, class_probability_map.information),
     INSTANCE_SEGMENTATION: Method(InstanceSite, instance_masks.build, instance_masks.information),
+    SEMANTIC_SEGMENTATION: Method(SegmentationSite, segmentation_gradient.build, segmentation_gradient.information),
     FEATURES: Method(FeatureSite, activation_map.of_features, activation_map.information),
 }
 

@@ -19,7 +19,6 @@ from ovxai.metadata import (  # fmt: skip
     EMBEDDED_OVERLAY,
     FEATURE_MAP,
     FEATURE_VECTOR,
-    PER_BOX,
     SALIENCY_INDEX,
     SALIENCY_MAP,
     VECTOR_TASKS,
@@ -46,7 +45,7 @@ def check_beside(
     """One check for each extra output but the map. found: outputs by name. classes: per picture those that its maps are of."""
     maps = found[SALIENCY_MAP]
     checks = []
-    if SALIENCY_INDEX in found and case.info.per != PER_BOX:  # of boxes its definition has seen to it
+    if SALIENCY_INDEX in found and not case.info.of_found:  # else its definition has seen to it
         checks.append(check_index(case.info.classes, found[SALIENCY_INDEX], wanted.ranking, wanted.maps.shape[1]))
     if FEATURE_MAP in found:
         checks.append(check_feature_map(found[FEATURE_MAP], wanted.features))

@@ -16,15 +16,18 @@ import openvino as ov
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import SALIENCY_INDEX, ExplainedInfo
 from ovxai.verification.classification import Positions, positions_of
-from ovxai.verification.engine import Feeds, is_quantised, values_of
+from ovxai.verification.engine import Feeds, constant_value, is_quantised, values_of
 from ovxai.verification.head import Head, cut_head
 from ovxai.verification.maps import NO_EVIDENCE, Definition, bilinear
 from ovxai.verification.plain import logits_port, port_named
 from ovxai.verification.report import Check
 
-LOGIT, LOG_ODDS = "logit", "log-odds"
-#: Directions that are tried per layer, and the shorter of the two steps along them, in deviations of the features.
-DIRECTIONS, STEP = 8, 2.0**-9
+LOGIT, LOG_ODDS, COSINE = "logit", "log-odds", "cosine"
+#: The constant that holds the vector which an embedding is compared with.
+TOWARD = "toward"
+#: Directions that are tried per layer, and the shorter of the two steps along them, in deviations of the features; where
+#: bends of the head (ReLU) lie so close that those cross them, once more with shorter ones, which rounding disturbs more.
+DIRECTIONS, STEPS = 8, (2.0**-9, 2.0**-13)
 #: What differences may be off by: a part of what a random sum of the derivative's entries comes to, and their own doubt.
 OF_SIZE, OF_DOUBT = 0.1, 1.0
 #: How far rounding in f32 moves a score, as a part of the largest.
@@ -33,11 +36,13 @@ OF_SCORE = 4e-7
 
 @dataclass(frozen=True)
 class Layer:
-    """One target layer. features: as the plain model has it, [N, ...]. derivative: [K, N, ...] of the K targets by it."""
+    """One target layer. features: as the plain model has it, [N, ...]. derivative: [K, N, ...] of the K targets by it.
+    moved: [N, ...] bool, which entries differences are taken of; None: all."""
 
     name: str
     features: np.ndarray
     derivative: np.ndarray
+    moved: np.ndarray | None = None
 
 
 def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
@@ -47,6 +52,8 @@ def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: F
         TargetLayerError, UnsupportedModelError: rt_info names what the model does not have.
     """
     layers, scores, index = _read(explained, info, feeds)
+    if info.target == COSINE:
+        return _similarity(explained, plain, info, feeds, layers, scores)
     classes = _classes(index, scores)
     found = maps_of(layers, info)
     maps = np.zeros((*scores.shape, *found.shape[2:]))
@@ -57,7 +64,35 @@ def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: F
         maps=maps,
         features=positions_of(info, first).to_nchw(first),
         ranking=scores.astype(np.float64),
-        checks=_differences(plain, info, feeds, layers, classes),
+        checks=checked(plain, info, feeds, layers, lambda head: _at(head, info.target, classes)),
+    )
+
+
+def _similarity(
+    explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: list[Layer], scores: np.ndarray
+) -> Definition:
+    """Of an embedding [N, C]: its cosine with the vector that the explained model holds."""
+    vector = constant_value(port_named(explained, TOWARD))
+    if vector is None or vector.size != scores.shape[1]:
+        raise UnsupportedModelError(f"the explained model holds no vector of {scores.shape[1]} numbers called {TOWARD!r}")
+    unit = vector.reshape(-1).astype(np.float64) / np.linalg.norm(vector)
+
+    def similar(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values @ unit / np.maximum(np.linalg.norm(values, axis=1), 1e-6))[:, None]
+
+    def at_of(head: Head) -> At:
+        def at(change: np.ndarray) -> tuple[np.ndarray, float]:
+            values = head([(head.gated[0] + change).astype(np.float32)]).astype(np.float64)
+            return similar(values), 1.0
+
+        return at
+
+    first = layers[0].features
+    return Definition(
+        maps=maps_of(layers, info),
+        features=positions_of(info, first).to_nchw(first),
+        ranking=similar(scores.astype(np.float64)),
+        checks=checked(plain, info, feeds, layers, at_of),
     )
 
 
@@ -171,18 +206,17 @@ def _blurred(maps: np.ndarray) -> np.ndarray:
 # The derivatives, against differences of the scores.
 
 
-def _differences(
-    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: Sequence[Layer], classes: np.ndarray
+def checked(
+    plain: ov.Model, info: ExplainedInfo, feeds: Feeds, layers: Sequence[Layer], at_of: Callable[[Head], At]
 ) -> tuple[Check, ...]:
-    """One check per layer: along random directions the scores change as the derivative says."""
+    """One check per layer: along random directions the targets change as the derivative says. at_of: the targets of a head."""
     checks = []
     for layer in layers:
         name = f"derivative by {layer.name}"
         if is_quantised(plain):
             checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
             continue
-        head = cut_head(plain, [layer.name], info.explained_output, feeds)
-        checks.append(along_directions(name, _at(head, info.target, classes), layer))
+        checks.append(along_directions(name, at_of(cut_head(plain, [layer.name], info.explained_output, feeds)), layer))
     return tuple(checks)
 
 
@@ -199,12 +233,25 @@ def _at(head: Head, target: str, classes: np.ndarray) -> At:
 
 
 def along_directions(name: str, at: At, layer: Layer) -> Check:
-    """The mean square of what all directions are off by; bends of the head (ReLU) move single ones."""
+    """Whether differences agree with the derivative, at one length of steps or another."""
+    first = _along(name, at, layer, STEPS[0])
+    if first.ok is not False:
+        return first
+    # Where a ReLU has cut to 0 and a MaxPool finds nothing but that, the features lie on a bend themselves. A map is nothing
+    # there, whatever the derivative.
+    uncut = Layer(layer.name, layer.features, layer.derivative * (layer.features != 0), moved=layer.features != 0)
+    others = (_along(name, at, each, step) for each, step in ((layer, STEPS[1]), (uncut, STEPS[0]), (uncut, STEPS[1])))
+    return next((other for other in others if other.ok), first)
+
+
+def _along(name: str, at: At, layer: Layer, step: float) -> Check:
+    """The mean square of what all directions are off by; bends of the head move single ones."""
     random = np.random.default_rng(0)
     off, size, doubt = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(3))
     for _ in range(DIRECTIONS):
         direction = layer.features.std() * random.standard_normal(layer.features.shape)
-        difference, unsure = _change(at, direction)
+        direction = direction if layer.moved is None else direction * layer.moved
+        difference, unsure = _change(at, direction, step)
         parts = layer.derivative * direction
         axes = tuple(range(2, parts.ndim))
         off += np.square(parts.sum(axis=axes).T - difference)
@@ -220,15 +267,15 @@ def along_directions(name: str, at: At, layer: Layer) -> Check:
     return Check(name, worst <= 1, f"{words}, {worst:.2g} of what is allowed")
 
 
-def _change(at: At, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _change(at: At, direction: np.ndarray, shorter: float) -> tuple[np.ndarray, np.ndarray]:
     """[N, K]: how fast the targets change along a direction, and how far that is in doubt: by another step, by rounding."""
     slopes, largest = [], 0.0
-    for step in (STEP, 2 * STEP):
+    for step in (shorter, 2 * shorter):
         (up, size), (down, _) = at(step * direction), at(-step * direction)
         slopes.append((up - down) / (2 * step))
         largest = max(largest, size)
     near, far = slopes
-    return near, np.abs(near - far) + OF_SCORE * largest / STEP
+    return near, np.abs(near - far) + OF_SCORE * largest / shorter
 
 
 def _targets(scores: np.ndarray, target: str, classes: np.ndarray) -> np.ndarray:

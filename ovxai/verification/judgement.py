@@ -12,7 +12,16 @@ import openvino as ov
 from ovxai.errors import OvxaiError, UnsupportedModelError
 from ovxai.graph.read import read_model
 from ovxai.graph.split import read_whole
-from ovxai.metadata import DETECTION, GRADIENT, INSTANCE_SEGMENTATION, PER_BOX, SALIENCY_INDEX, SALIENCY_MAP, VECTOR_TASKS
+from ovxai.metadata import (
+    DETECTION,
+    GRADIENT,
+    INSTANCE_SEGMENTATION,
+    PER_BOX,
+    SALIENCY_INDEX,
+    SALIENCY_MAP,
+    SEMANTIC_SEGMENTATION,
+    VECTOR_TASKS,
+)
 from ovxai.verification.beside import check_beside, classes_of
 from ovxai.verification.boxes import per_box
 from ovxai.verification.classification import Progress, activation_map, classification
@@ -38,6 +47,7 @@ from ovxai.verification.places import check_places
 from ovxai.verification.plain import Case, take_apart
 from ovxai.verification.precision import PrecisionReport, measure_precision
 from ovxai.verification.report import Check, PictureRow, VerifyReport, make_report
+from ovxai.verification.segmentation import segmentation
 from ovxai.verification.statements import check_statements
 
 ACTIVATION_MAP = "activation-map"
@@ -140,6 +150,8 @@ def _definition(case: Case, feeds: Feeds, progress: Progress | None) -> Definiti
         return activation_map(plain, info, feeds)
     if info.method == GRADIENT and info.per == PER_BOX:
         return per_box(case.explained, plain, info, feeds)
+    if info.method == GRADIENT and info.task == SEMANTIC_SEGMENTATION:
+        return segmentation(case.explained, plain, info, feeds)
     if info.method == GRADIENT:
         return gradient(case.explained, plain, info, feeds)
     if info.task in VECTOR_TASKS:
@@ -261,7 +273,7 @@ def _check_pictures(
     shown = []
     for row, picture in enumerate(batch.ids):
         try:
-            said = "all" if case.info.per == PER_BOX else case.info.classes
+            said = "all" if case.info.of_found else case.info.classes
             classes = classes_of(said, None if index is None else index[row], wanted.maps.shape[1])
             result = _compare(maps[row], wanted, row, classes, case.info.scaled)
             shown.append(classes)

@@ -19,6 +19,7 @@ from ovxai.metadata import (  # fmt: skip
     INSTANCE_SEGMENTATION,
     REGRESSION,
     SALIENCY_MAP,
+    SEMANTIC_SEGMENTATION,
     VECTOR_TASKS,
     WHOLE,
     ExplainedInfo,
@@ -33,6 +34,7 @@ _CAMS = ("reciprocam", "vit-reciprocam", GRADIENT, ACTIVATION_MAP)
 METHODS = {
     CLASSIFICATION: _CAMS, REGRESSION: _CAMS, DETECTION: ("det-class-probability-map", GRADIENT, ACTIVATION_MAP),
     INSTANCE_SEGMENTATION: ("inst-seg", ACTIVATION_MAP), FEATURES: (ACTIVATION_MAP,),
+    SEMANTIC_SEGMENTATION: (GRADIENT, ACTIVATION_MAP),
 }  # fmt: skip
 #: Methods with the one mask that each of them has.
 MASKS = {"reciprocam": "point", "vit-reciprocam": "gaussian"}
@@ -43,7 +45,10 @@ EXACT, REASONED = "exact", ("partial", "dense")
 #: Scores leave 0..1 by no more than rounding.
 SLACK = 1e-3
 #: Activations that the scores of a task may still need; of a finished list of instances none.
-WORDS = {INSTANCE_SEGMENTATION: ("none",), **dict.fromkeys(VECTOR_TASKS, ("none", "sigmoid", "softmax"))}
+WORDS = {
+    INSTANCE_SEGMENTATION: ("none",),
+    **dict.fromkeys((*VECTOR_TASKS, SEMANTIC_SEGMENTATION), ("none", "sigmoid", "softmax")),
+}
 #: Centres of boxes that spread by more pixels than this are no offsets in a cell.
 MANY_CELLS = 8
 #: Operations behind which rows are finished instances, no longer one for each position.
@@ -131,6 +136,7 @@ FORMS: dict[str, Callable[[Outputs], bool]] = {
     "fastestdet": lambda o: o.is_score(5 + o.classes, ANY, ANY),
     "east": lambda o: o.is_score(1, ANY, ANY) and o.has(5, ANY, ANY),
     "heatmap": lambda o: o.is_score(o.classes, ANY, ANY),
+    "class-maps": lambda o: o.is_score(o.classes, ANY, ANY) or o.is_score(ANY, ANY, o.classes),
 }
 DENSE = (
     "yolo-v8",
@@ -149,7 +155,7 @@ WITH_MASKS = ("boxes-labels-masks", "boxes-table-masks", "boxes-labels-prototype
 SCORES: dict[str, Callable[[Outputs], np.ndarray]] = {
     "boxes-labels": lambda o: o.score[..., 4], "boxes-scores": lambda o: o.score, "queries": lambda o: o.score,
     "yolox": lambda o: o.score[..., 4:], "yolo-v5": lambda o: o.score[..., 4:], "heatmap": lambda o: o.score,
-    "scores": lambda o: o.score,
+    "scores": lambda o: o.score, "class-maps": lambda o: o.score,
 }  # fmt: skip
 
 
@@ -203,7 +209,7 @@ def _features(case: Case) -> str:
     if not name:
         shown = FEATURE_MAP in info.extra_outputs and info.task not in (*VECTOR_TASKS, FEATURES)
         return "there is a feature_map, but no feature_layer" if shown else ""
-    if info.task in (*VECTOR_TASKS, FEATURES):
+    if info.task in (*VECTOR_TASKS, SEMANTIC_SEGMENTATION, FEATURES):
         first = info.target_layers[0] if info.target_layers else ""
         return "" if name == first else f"feature_layer is {name!r}, the first target layer {first!r}"
     port = port_named(case.plain, name)
@@ -276,13 +282,16 @@ def _activation(case: Case, outputs: Outputs, index: int) -> str:
         if finite.size and (finite.min() < -SLACK or finite.max() > 1 + SLACK):
             return f"score_activation is 'none', but scores lie between {finite.min():.3g} and {finite.max():.3g}"
         return ""
-    return f"score_activation is {said!r}, but {done} stands in the graph" if (done := _activated(case, index)) else ""
+    done = _activated(case, index)
+    # The softmax of a logarithm of probabilities is the probabilities.
+    twice = done and not (info.task == SEMANTIC_SEGMENTATION and done == "LogSoftmax" and said == "softmax")
+    return f"score_activation is {said!r}, but {done} stands in the graph" if twice else ""
 
 
 def _activated(case: Case, index: int) -> str:
     """The activation between the target layers and output `index`; empty where there is none."""
     goal = case.plain.get_results()[index].input(0).get_source_output()
-    if case.info.task in VECTOR_TASKS:
+    if case.info.task in (*VECTOR_TASKS, SEMANTIC_SEGMENTATION):
         logits = logits_port(case.plain, index)
         nodes = [reader.get_node() for reader in logits.get_target_inputs()] if logits != goal else []
     else:

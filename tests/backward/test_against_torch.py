@@ -53,6 +53,39 @@ def test_the_map_is_that_of_autograd(exported, combine):
         assert np.abs(ours.ravel() - wanted.ravel()).max() <= 1e-2 * wanted.max()
 
 
+SEGMENTERS = ("lraspp_mobilenet_v3_large", "fcn_resnet50", "deeplabv3_mobilenet_v3_large")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_the_map_of_a_class_of_pixels_is_that_of_autograd(name):
+    """Semantic segmentation, at every layer that the product over levels reads; `verify` says so too."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
+    from helpers.autograd import pixels_map
+    from ovxai.verification import verify
+    from zoo_models import jittered
+
+    network, _ = jittered(f"torchvision:{name}", weights_backbone=None)
+    forward = network.forward
+    network.forward = lambda x: forward(x)["out"]
+    picture = np.random.default_rng(0).standard_normal((1, 3, 128, 160)).astype(np.float32)
+    model = ov.convert_model(network, example_input=torch.from_numpy(picture), input=[1, 3, 128, 160])
+    whole = ovxai.insert(model, task="semantic-segmentation", probe=False)
+    assert verify(whole).ok
+    for layer in info_of(whole).target_layers:
+        for combine in ("hirescam", "layercam"):
+            explained = ovxai.insert(
+                model, task="semantic-segmentation", combine=combine, target_layer=layer, scale=False, probe=False
+            )
+            found = run(explained, picture)
+            chosen, wanted = pixels_map(network, picture, value_of(model, layer, picture), combine)
+            assert found["saliency_index"].tolist() == [[[chosen]]]
+            ours = np.array(found["saliency_map"])[0, 0]
+            assert np.corrcoef(ours.ravel(), wanted.ravel())[0, 1] >= 0.9999
+            assert np.abs(ours - wanted[0]).max() <= 1e-2 * wanted.max()
+
+
 def value_of(model, layer, picture):
     twin = model.clone()
     twin.add_outputs(port_named(twin, layer))

@@ -27,6 +27,26 @@ def class_map(network: Any, picture: np.ndarray, layer: np.ndarray, axis: int, c
     return (slope * tensor).sum(axis).clamp(min=0).detach().numpy()
 
 
+def pixels_map(network: Any, picture: np.ndarray, layer: np.ndarray, combine: str) -> tuple[int, np.ndarray]:
+    """(class, [N, h, w]) of the class with the most pixels: of the mean over these of its log-probability, negatives cut.
+
+    network: [N, 3, H, W] -> logits [N, C, H, W]. layer: as for `class_map`.
+
+    Raises:
+        LookupError: no tensor of the network has these values.
+    """
+    import torch
+
+    recorded = _recorded(network, torch.from_numpy(picture))
+    scores = recorded.pop()
+    tensor = _alike(recorded, layer)
+    best = scores.argmax(1)
+    chosen = int(best.flatten().bincount().argmax())
+    (slope,) = torch.autograd.grad(torch.log_softmax(scores, 1)[:, chosen][best == chosen].mean(), tensor)
+    slope = slope.clamp(min=0) if combine == "layercam" else slope
+    return chosen, (slope * tensor).sum(1).clamp(min=0).detach().numpy()
+
+
 def _recorded(network: Any, picture: Any) -> list[Any]:
     """Every tensor that a function of torch hands out during a forward pass; the scores last."""
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from helpers import classifiers as toys
 from helpers.explained import info_of
 from helpers.values import numbers
 from ovxai.cli.main import main
-from ovxai.errors import UnsupportedModelError, UsageError
+from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.graph.names import port_named
 from ovxai.graph.surgery import strip_model
 
@@ -231,6 +232,50 @@ def test_one_value_of_an_embedding() -> None:
 def test_an_embedding_whose_values_are_classes() -> None:
     explained = ovxai.insert(values(5, scaled=True), method="gradient", num_classes=5)
     assert info_of(explained).target == "log-odds"
+
+
+def cosine(values: np.ndarray, vector: np.ndarray) -> float:
+    return float(values.ravel() @ vector / np.linalg.norm(values) / np.linalg.norm(vector))
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_what_makes_an_embedding_like_a_vector(scaled: bool, tmp_path) -> None:
+    """HiResCAM by differences: how the cosine changes with the strength of each cell."""
+    model, vector = values(5, scaled), numbers(5, seed=77)
+    np.save(tmp_path / "v.npy", vector)
+    explained = ovxai.insert(model, method="gradient", toward=tmp_path / "v.npy", combine="hirescam", scale=False)
+    info = info_of(explained)
+    assert (info.target, info.num_classes, info.score_output) == ("cosine", 1, "")
+    found = run(explained, feed())
+    value = found["feature_map"].astype(np.float64)
+    slopes = []
+    for cell in range(12):
+        gate = np.zeros(12)
+        gate[cell] = 0.01
+        up, down = (
+            cosine(moved_scores(model, "features", value * (1 + sign * gate.reshape(1, 1, 3, 4))), vector) for sign in (1, -1)
+        )
+        slopes.append((up - down) / 0.02)
+    wanted = np.maximum(np.array(slopes), 0)
+    assert np.abs(found["saliency_map"].ravel() - wanted).max() < 1e-2 * wanted.max() and wanted.max() > 0
+
+
+def test_the_vector_has_to_fit(tmp_path) -> None:
+    with pytest.raises(OptionError, match="4 numbers, output scores has 5"):
+        ovxai.insert(values(5), method="gradient", toward=[1, 2, 3, 4])
+    odds: list[tuple[Any, str]] = [
+        ([0.0, 0.0], "has a length"),
+        (np.eye(2).tolist(), "no vector"),
+        (tmp_path / "none.npy", "can't be read"),
+    ]
+    for odd, words in odds:
+        with pytest.raises(OptionError, match=words):
+            ovxai.insert(values(2), method="gradient", toward=odd)
+    for options, words in (({"classes": "top:1"}, "one value"), ({"task": "detection"}, "an embedding")):
+        with pytest.raises(OptionError, match=words):
+            ovxai.insert(values(2), method="gradient", toward=[1, 2], **options)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="names one value"):
+        ovxai.insert(values(2), method="gradient", toward=[1, 2], output="scores:1")
 
 
 # Around the map.

@@ -12,6 +12,8 @@ from helpers import classifiers as toys
 from helpers.explained import info_of
 from ovxai.graph.names import port_named
 from ovxai.verification import verify
+from ovxai.verification.gradient import Layer, along_directions
+from ovxai.verification.report import Check
 
 MODELS = {
     "cnn": toys.cnn, "open batch": lambda: toys.cnn(-1), "nhwc": toys.nhwc, "vit": toys.vit,
@@ -47,6 +49,15 @@ def test_values_as_they_are_hold() -> None:
         assert report.ok, report
 
 
+@pytest.mark.parametrize("batch", [1, -1])
+def test_the_similarity_of_an_embedding_holds(batch: int) -> None:
+    explained = ovxai.insert(toys.cnn(batch), method="gradient", toward=[1.0, -2.0, 0.5, 3.0], embed="overlay")
+    assert info_of(explained).target == "cosine"
+    report = verify(explained, samples=2)
+    assert report.ok, report
+    assert any(check.name.startswith("derivative by") and check.ok for check in report.checks)
+
+
 def tampered(place: str) -> ov.Model:
     """A model whose derivative, or whose map, is not what it was."""
     model = ovxai.insert(toys.cnn(), method="gradient", combine="hirescam")
@@ -72,3 +83,34 @@ def test_a_wrong_derivative_is_seen_by_differences() -> None:
 def test_a_wrong_map_is_seen() -> None:
     report = verify(tampered("map"))
     assert not report.ok and not all(row.ok for row in report.rows)
+
+
+def bent(layer: Layer, size: float) -> Check:
+    """A target that is linear near the features and bends a little way off; the derivative times `size`."""
+    slope, across = layer.derivative[0], np.random.default_rng(1).standard_normal(layer.features.shape)
+    across /= np.linalg.norm(across)
+
+    def at(change: np.ndarray) -> tuple[np.ndarray, float]:
+        bend = max(0.0, float((change * across).sum()) - 2.0**-11)
+        return np.array([[float((slope * change).sum()) + 40 * bend]]), 0.1
+
+    return along_directions("bent", at, Layer(layer.name, layer.features, size * layer.derivative))
+
+
+def test_bends_close_to_the_features_are_stepped_over() -> None:
+    random = np.random.default_rng(0)
+    features = random.standard_normal((1, 3, 4, 4))
+    layer = Layer("layer", features, random.standard_normal((1, *features.shape)))
+    assert bent(layer, 1.0).ok
+    assert bent(layer, 1.5).ok is False
+
+
+def test_a_pool_of_zeros_is_stepped_over() -> None:
+    """Behind a ReLU a MaxPool of nothing but zeros has no derivative to compare with."""
+    image = toys.picture()
+    x = op.relu(op.subtract(toys.conv(image, 6, 4, 4), np.float32(0.8)))
+    x.set_friendly_name("cut")
+    pooled = op.abs(op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0))
+    model = toys.finished(toys.linear(toys.flat(op.sigmoid(toys.conv(pooled, 6, 3, 1, seed=4)))), image)
+    report = verify(ovxai.insert(model, method="gradient", combine="hirescam", target_layer="cut"))
+    assert report.ok, report

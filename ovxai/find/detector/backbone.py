@@ -31,7 +31,7 @@ def backbone_layers(traced: Trace, site: DetectionSite) -> Layers:
     """
     graph = traced.graph
     ends = [graph.port_of(level.port if level.feature is None else level.feature) for level in site.levels]
-    whole = _not_enlarged(traced, graph.above(ends))
+    whole = not_enlarged(traced, graph.above(ends))
     if not whole:
         return Layers(())
     least = min(_cells(found.grid) for found in whole.values())
@@ -62,7 +62,7 @@ def layers_named(traced: Trace, request: Request) -> Layers:
     return Layers(tuple(sorted(taps, key=lambda tap: _cells(tap.grid))))
 
 
-def _not_enlarged(traced: Trace, among: set[int]) -> dict[Port, Place]:
+def not_enlarged(traced: Trace, among: set[int]) -> dict[Port, Place]:
     """Feature maps above which no smaller one stands."""
     graph = traced.graph
     least: dict[int, int] = {}

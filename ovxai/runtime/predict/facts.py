@@ -9,6 +9,7 @@ import openvino as ov
 from ovxai.errors import NotExplainedError
 from ovxai.metadata import (
     CLASSIFICATION,
+    COSINE,
     DETECTION,
     EXTRA_OUTPUTS,
     FEATURE_MAP,
@@ -47,7 +48,7 @@ class ModelFacts:
     @property
     def classless(self) -> bool:
         """Whether the one map it gives stands for no class."""
-        return self.explained.method == "activation-map"
+        return self.explained.method == "activation-map" or self.explained.target == COSINE
 
     @property
     def has_feature_map(self) -> bool:

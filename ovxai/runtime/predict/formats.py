@@ -14,7 +14,7 @@ import numpy as np
 
 from ovxai.metadata import MapFrame
 from ovxai.runtime.feed.geometry import Geometry
-from ovxai.runtime.predict import boxes, dense
+from ovxai.runtime.predict import boxes, dense, pixels
 from ovxai.runtime.predict.boxes import Instances, Outputs, Raw, sigmoid
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.labels import Hierarchy
@@ -64,6 +64,7 @@ FORMATS = MappingProxyType({one.name: one for one in (
     Format("nanodet", "per level, fine to coarse: class scores [P, K] and box-side distributions [P, 4 * bins]", dense.nanodet),
     Format("fastestdet", "one map [1 + 4 + K, h, w]: objectness, box against its cell, class probabilities", dense.fastestdet),
     Format("east", "a map of scores [1, h, w] and one of distances to four sides and an angle [5, h, w] (EAST)", dense.east),
+    Format("class-maps", "class scores of pixels [K, h, w] or [h, w, K] (semantic segmentation)", pixels.class_maps),
     Format("heatmap", "class heat maps [K, h, w]: how sure each class is anywhere; no boxes are read (CenterNet)", dense.heatmap),
 )})  # fmt: skip
 
