@@ -130,7 +130,7 @@ def test_an_activation_applied_twice():
 
 def test_second_insert_is_refused_naming_strip():
     model = ovxai.insert(toys.cnn(), probe=False)
-    with pytest.raises(ovxai.AlreadyExplainedError, match="ovxai strip"):
+    with pytest.raises(ovxai.AlreadyExplainedError, match=r"ovxai\.strip"):
         ovxai.insert(model)
 
 

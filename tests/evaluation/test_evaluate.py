@@ -267,7 +267,7 @@ def test_files_of_an_evaluation(world, tmp_path):
     assert [float(line["insertion"]) for line in lines] == pytest.approx(shown, rel=1e-4)
     page = (tmp_path / "report.html").read_text()
     assert page.count("<polyline") == 8 and "data:image/jpeg" in page and "http://" not in page and "https://" not in page
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="resume=True"):
         Ledger.begin(tmp_path, wanted.settings(), resume=False, force=False)
     with pytest.raises(OptionError, match="measuring"):
         Ledger.begin(tmp_path, replace(wanted, measuring=Measuring(steps=7)).settings(), resume=True, force=False)
