@@ -15,7 +15,8 @@ from helpers import classifiers as toys
 from helpers.cli import call
 from ovxai.child import Child
 from ovxai.errors import COMMAND_LINE_ONLY, OptionError, advice, on_command_line
-from ovxai.evaluation.session import Ledger, evaluate
+from ovxai.evaluation.evaluate import evaluate
+from ovxai.evaluation.session import Ledger
 from ovxai.labels import given_labels
 from ovxai.quantization.quantize import quantize
 

@@ -241,7 +241,7 @@ def test_gradients_of_a_detector_are_asked_box_by_box(tmp_path):
     predicted = {(one.class_index, tuple(map(round, one.box or ()))) for one in bench.judge.predictions(view, 0.05)}
     assert {(one.class_index, tuple(map(round, one.box))) for one in boxes} <= predicted
     without = open_bench(subject, wishes, DeviceOptions(), PreprocessOptions(), FEW)
-    assert len(without.columns) == 1 and "give --per box" in "".join(without.notes)
+    assert len(without.columns) == 1 and 'give per="box"' in "".join(without.notes)
 
 
 def test_files_of_an_evaluation(world, tmp_path):
