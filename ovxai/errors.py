@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 #: Options that are of no use to a caller in Python, and stay as they are.
 COMMAND_LINE_ONLY = frozenset({
-    "advise", "data", "debug", "format", "image", "limit", "max-pixels", "metrics", "names", "recursive", "report", "video-format",
+    "advise", "data", "debug", "format", "image", "limit", "max-pixels", "metrics", "names", "recursive", "report",
+    "video-format",
 })  # fmt: skip
 #: Options without a value, and the keyword that says the same.
 _SAID_ALONE = {"raw": "scale=False", **{name: f"{name.replace('-', '_')}=True" for name in (

@@ -65,6 +65,12 @@ def test_no_test_edits_where_python_looks_for_modules():
     assert not edits, "\n".join(edits)
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """Since folders of tests are no packages, pytest would refuse the second."""
+    names = [path.name for path in _files("tests", suffix=".py") if path.name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_no_file_names_a_place_on_one_machine():
     places = re.compile(r"(?<![\w.}])/(?:home|root|Users|work|opt|mnt)/\w")
     named = []
