@@ -16,12 +16,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Generic, ParamSpec, TypeVar
 
-from ovxai.errors import CrashError
+from ovxai.errors import CrashError, is_command_line, on_command_line
 
 P = ParamSpec("P")
 R = TypeVar("R")
 #: Before anything is imported it gets its parent's path, so that nothing in the working directory is taken for a module.
-_SCRIPT = "import sys; sys.path[:] = {path!r}; from ovxai.child import serve; serve({first!r})"
+_SCRIPT = "import sys; sys.path[:] = {path!r}; from ovxai.child import serve; serve({first!r}, {command!r})"
 
 
 class Child:
@@ -31,7 +31,7 @@ class Child:
     """
 
     def __init__(self, first: str = "openvino") -> None:
-        script = _SCRIPT.format(path=sys.path, first=first)
+        script = _SCRIPT.format(path=sys.path, first=first, command=is_command_line())
         self._process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Child:
@@ -74,8 +74,16 @@ class _Answer(Generic[R]):
         self.value, self.error = value, error
 
 
-def serve(first: str) -> None:
-    """What a `Child` runs: orders from standard input until it ends, answers on standard output."""
+def serve(first: str, command: bool = False) -> None:
+    """What a `Child` runs: orders from standard input until it ends, answers on standard output.
+
+    command: whether messages are for a command's user, and not for a caller in Python.
+    """
+    with on_command_line(command):
+        _serve(first)
+
+
+def _serve(first: str) -> None:
     import importlib
     import os
 

@@ -1,10 +1,75 @@
-"""What can go wrong, one class per kind. Every message is one line: what is wrong, where, and what to do."""
+"""What can go wrong, one class per kind. Every message is one line: what is wrong, where, and what to do.
+
+Messages name options as the command line has them; whoever works in Python reads keywords instead (`advice`).
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Options that are of no use to a caller in Python, and stay as they are.
+COMMAND_LINE_ONLY = frozenset({
+    "advise", "data", "debug", "format", "image", "limit", "max-pixels", "metrics", "names", "recursive", "report",
+    "video-format",
+})  # fmt: skip
+#: Options without a value, and the keyword that says the same.
+_SAID_ALONE = {"raw": "scale=False", **{name: f"{name.replace('-', '_')}=True" for name in (
+    "force", "trust", "resume", "feature-map", "feature-vector", "probe", "verify", "self-check")}}  # fmt: skip
+_OTHERWISE = {"class": "classes", "output-model": "path"}
+#: `--name`, with a value behind `=` or, where it can't be taken for the sentence's next word, behind a space.
+_OPTION = re.compile(
+    r"(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*[a-z])"
+    r"(?:=(?P<value>[^\s,;)]+)| (?P<word>\d+(?:,\d+)*|top:\w+|[A-Z]+|activation-map|gradient|regression|product|box)(?![\w-]))?"
+)
+_in_python = True
+
+
+@contextmanager
+def on_command_line(yes: bool = True) -> Iterator[None]:
+    """Inside, messages are shown as they are written, with the options of the command line."""
+    global _in_python  # of the process, since errors become text in its threads
+    before, _in_python = _in_python, not yes
+    try:
+        yield
+    finally:
+        _in_python = before
+
+
+def is_command_line() -> bool:
+    """Whether a command is at work, and no caller in Python."""
+    return not _in_python
+
+
+def advice(message: str) -> str:
+    """A message for whoever reads it: `--num-classes 5` is `num_classes=5` in Python, `-o` a path."""
+    if not _in_python:
+        return message
+    message = re.sub(r"(?<![\w-])--input (\S+)=FILE", r'inputs={"\1": FILE}', message)
+    message = re.sub(r"\bovxai (insert|strip|verify)\b", r"ovxai.\1", message)
+    return re.sub(r"(?<![\w-])-o\b", "path", _OPTION.sub(_keyword, message))
+
+
+def _keyword(option: re.Match[str]) -> str:
+    name, value = option["name"], option["value"] or option["word"]
+    if name in COMMAND_LINE_ONLY:
+        return option[0]
+    keyword = _OTHERWISE.get(name, name).replace("-", "_")
+    if option["no"]:
+        return f"{keyword}=False"
+    if value is None:
+        listed = option.string[option.end() :].startswith(":")  # what it may be given follows
+        return _SAID_ALONE.get(name, keyword if listed else f"{keyword}=")
+    bare = value.isupper() or (value.isdigit() and keyword != "classes")
+    return f"{keyword}={value}" if bare else f'{keyword}="{value}"'
 
 
 class OvxaiError(Exception):
     """Base of everything this package raises on purpose."""
+
+    def __str__(self) -> str:
+        return advice(Exception.__str__(self))
 
 
 class ModelReadError(OvxaiError, RuntimeError):
@@ -37,9 +102,6 @@ class UsageError(OptionError):
 
 class UnknownClassError(OptionError, KeyError):
     """A class that the model does not have; the message holds the nearest names."""
-
-    def __str__(self) -> str:
-        return Exception.__str__(self)  # KeyError would put the line into quotes
 
 
 class VerificationError(OvxaiError, RuntimeError):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from ovxai.errors import SourceError, UsageError
+from ovxai.errors import SourceError, UsageError, advice
 from ovxai.graph.picture import find_picture_input
 from ovxai.labels import given_labels
 from ovxai.metadata import EMBEDDED_MAP, EMBEDDED_OVERLAY, FEATURE_MAP, FEATURE_VECTOR, VECTOR_TASKS, is_explained
@@ -115,7 +115,7 @@ class Explainer:
         self._prepare, more = make_preprocessor(opened.runs, target, self.facts.info, preprocessing)
         self._notes = (*opened.notes, *self.facts.notes, *more, *wanted.notes)
         for note in self._notes:
-            log.info(note)
+            log.info(advice(note))
         self._interpret = Interpreter(self.facts, self.config, wanted)
         outputs = self.facts.named_outputs(skip=_unused(self.facts, wanted.target))
         self._options = options
@@ -126,7 +126,7 @@ class Explainer:
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the person who runs it; the first picture may add one."""
-        return (*self._notes, *self._engine.notes)
+        return tuple(map(advice, (*self._notes, *self._engine.notes)))
 
     def __repr__(self) -> str:
         explained, count = self.facts.explained, self.facts.explained.num_classes or len(self.facts.names)

@@ -278,7 +278,7 @@ def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
         fitted_names(options.labels, count, plan.task, options.labels_offset)
     if plan.task in VECTOR_TASKS and options.num_classes not in (None, count):
         raise OptionError(
-            f"num classes: {options.num_classes}, but the output that is explained has {count}; --output names another"
+            f"num classes: {options.num_classes}, but the output that is explained has {count}; name another by --output"
         )
 
 

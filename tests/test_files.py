@@ -125,7 +125,7 @@ def test_all_of_several_files_or_none(tmp_path):
 def test_what_appeared_meanwhile_is_not_overwritten(tmp_path):
     (tmp_path / "inner").mkdir()
     (tmp_path / "m.xml").write_text("old")
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="force=True"):
         publish(pair(tmp_path / "inner", "new"), [tmp_path / "m.bin", tmp_path / "m.xml"], force=False)
     assert (tmp_path / "m.xml").read_text() == "old" and not (tmp_path / "m.bin").exists()
 

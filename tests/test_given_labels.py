@@ -42,7 +42,7 @@ def test_an_offset_says_where_the_names_begin() -> None:
     assert fit_names(("a", "b"), 3, CLS, 1) == ("background", "a", "b")
     assert fit_names(("a", "b"), 3, DET, 1) == ("background", "a", "b")
     assert fit_names(("a", "b"), 3, DET, 0) is None and fit_names(("a", "b"), 2, CLS, 0) == ("a", "b")
-    with pytest.raises(OptionError, match="2 names for a model with 3 classes: one is missing; or give --labels-offset 1"):
+    with pytest.raises(OptionError, match="2 names for a model with 3 classes: one is missing; or give labels_offset=1"):
         fitted_names(("a", "b"), 3, CLS)
     with pytest.raises(OptionError, match="do not fit behind 2"):
         fitted_names(("a", "b"), 3, CLS, 2)

@@ -105,7 +105,7 @@ def test_an_input_that_the_scores_do_not_depend_on():
 def test_metadata_beside_the_picture(length):
     explained = ovxai.insert(with_metadata(length), scale=False)
     assert verify(explained).ok
-    with pytest.raises(UnsupportedModelError, match="--input metadata=FILE"):
+    with pytest.raises(UnsupportedModelError, match=r'inputs={"metadata": FILE}'):
         ovxai.Explainer(explained)
     given = np.linspace(0, 1, length)
     found = ovxai.Explainer(explained, inputs={"metadata": given})(pixels())

@@ -130,7 +130,7 @@ def test_an_activation_applied_twice():
 
 def test_second_insert_is_refused_naming_strip():
     model = ovxai.insert(toys.cnn(), probe=False)
-    with pytest.raises(ovxai.AlreadyExplainedError, match="ovxai strip"):
+    with pytest.raises(ovxai.AlreadyExplainedError, match=r"ovxai\.strip"):
         ovxai.insert(model)
 
 
@@ -275,7 +275,7 @@ def test_verified_where_asked_for():
 @pytest.mark.parametrize("scale, unit", [(True, "grey levels"), (False, "in raw maps")])
 def test_maps_that_are_not_what_the_definition_says(scale, unit):
     assert ovxai.insert(toys.cnn(), scale=scale, probe=False)
-    with pytest.raises(ovxai.VerificationError, match=rf"the model: .*map \d, cell \(\d, \d\) is .* {unit} off.*ovxai verify"):
+    with pytest.raises(ovxai.VerificationError, match=rf"the model: .*map \d, cell \(\d, \d\) is .* {unit} off.*ovxai.verify"):
         ovxai.insert(toys.cnn(), scale=scale, probe=False, verify=True)
 
 

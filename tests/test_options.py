@@ -71,7 +71,7 @@ def test_a_method_of_another_task() -> None:
 
 
 def test_blocks_beside_named_layers() -> None:
-    with pytest.raises(UsageError, match="blocks: --target-layer names the gated tensors already"):
+    with pytest.raises(UsageError, match="blocks: target_layer= names the gated tensors already"):
         InsertOptions(blocks=2, target_layer=("features",))
 
 

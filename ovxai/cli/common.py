@@ -11,7 +11,7 @@ from typing import Protocol, TextIO
 
 import click
 
-from ovxai.errors import OvxaiError, UsageError
+from ovxai.errors import OvxaiError, UsageError, on_command_line
 from ovxai.text import printable, to_json
 
 #: What --json prints: plain JSON values by name. A key "ok" that is False makes the exit code 1.
@@ -39,6 +39,7 @@ def command_options(function: Callable[..., Document]) -> Callable[..., None]:
     @click.option("--debug", is_flag=True, help="Show log lines, and the traceback when something fails.")
     @click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
     @functools.wraps(function)
+    @on_command_line()
     def wrapped(*args: object, as_json: bool, debug: bool, quiet: bool, **kwargs: object) -> None:
         _log_to_stderr(logging.DEBUG if debug else logging.WARNING)
         say: Say = _silent if as_json or quiet else _say

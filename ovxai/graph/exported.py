@@ -164,7 +164,7 @@ def _text_carries(key: str, value: str) -> str:
 def _refusal(path: Path, what: str) -> ModelReadError:
     return ModelReadError(
         f"{path}: carries more than weights and a graph: {what}, which would run as code; "
-        "--trust (trust=True) reads it all the same, if you know where it is from"
+        "--trust reads it all the same, if you know where it is from"
     )
 
 

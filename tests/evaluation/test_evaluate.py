@@ -254,7 +254,7 @@ def test_gradients_of_a_detector_are_asked_box_by_box(tmp_path):
     predicted = {(one.class_index, tuple(map(round, one.box or ()))) for one in bench.judge.predictions(view, 0.05)}
     assert {(one.class_index, tuple(map(round, one.box))) for one in boxes} <= predicted
     without = open_bench(subject, wishes, DeviceOptions(), PreprocessOptions(), FEW)
-    assert len(without.columns) == 1 and "give --per box" in "".join(without.notes)
+    assert len(without.columns) == 1 and 'give per="box"' in "".join(without.notes)
 
 
 def test_files_of_an_evaluation(world, tmp_path):
@@ -280,7 +280,7 @@ def test_files_of_an_evaluation(world, tmp_path):
     assert [float(line["insertion"]) for line in lines] == pytest.approx(shown, rel=1e-4)
     page = (tmp_path / "report.html").read_text()
     assert page.count("<polyline") == 8 and "data:image/jpeg" in page and "http://" not in page and "https://" not in page
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="resume=True"):
         Ledger.begin(tmp_path, wanted.settings(), resume=False, force=False)
     with pytest.raises(OptionError, match="measuring"):
         Ledger.begin(tmp_path, replace(wanted, measuring=Measuring(steps=7)).settings(), resume=True, force=False)

@@ -42,7 +42,7 @@ def depth():
 
 @pytest.mark.parametrize(("build", "name", "grid"), [(segmentation, "features", (3, 4)), (depth, "enlarged", (6, 8))])
 def test_a_model_without_classes(build, name, grid):
-    with pytest.raises(UnsupportedModelError, match=r"feature maps, for --target-layer or --method activation-map"):
+    with pytest.raises(UnsupportedModelError, match=r'feature maps, for target_layer= or method="activation-map"'):
         ovxai.insert(build())
     done = insert_with_report(build(), InsertOptions(method="activation-map", scale=False))
     assert (done.info.task, done.info.target_layers, done.info.feature_layer) == (FEATURES, (name,), name)
@@ -62,7 +62,7 @@ def test_a_layer_that_is_asked_for():
     assert verify(done.model).ok
     other = embedding()
     vector = other.get_results()[0].input_value(0).get_node().get_friendly_name()
-    with pytest.raises(TargetLayerError, match=r"has no positions of the picture; feature maps, for --target-layer: features"):
+    with pytest.raises(TargetLayerError, match=r"has no positions of the picture; feature maps, for target_layer: features"):
         ovxai.insert(other, method="activation-map", task="features", target_layer=vector)
 
 
@@ -100,7 +100,7 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_every_refusal_names_what_could_be_looked_at(kind):
     with pytest.raises(
-        UnsupportedModelError, match=r"feature maps, for --target-layer or --method activation-map: \w+ \(\d+x\d+\)"
+        UnsupportedModelError, match=r'feature maps, for target_layer= or method="activation-map": \w+ \(\d+x\d+\)'
     ):
         ovxai.insert(REFUSED[kind]())
     assert isinstance(REFUSED[kind](), ov.Model)

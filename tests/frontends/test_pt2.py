@@ -100,7 +100,7 @@ def test_trust_reads_it_all_the_same(good, tmp_path):
 
 
 def refuse(path):
-    with pytest.raises(ModelReadError, match="--trust") as caught:
+    with pytest.raises(ModelReadError, match="trust=True") as caught:
         insert(path)
     assert "\n" not in str(caught.value)
 

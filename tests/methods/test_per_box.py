@@ -82,7 +82,7 @@ def test_a_named_layer() -> None:
     [
         ({"classes": "0,1"}, "top:K"),
         ({"task": "classification"}, "has no boxes"),
-        ({"task": "detection", "per": "class"}, "--per box"),
+        ({"task": "detection", "per": "class"}, 'per="box"'),
         ({"per": "pixel"}, "per"),
     ],
 )

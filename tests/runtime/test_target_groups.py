@@ -118,5 +118,5 @@ def test_real_models_of_every_task():
 
 def test_instances_have_a_map_of_the_picture_only_with_the_feature_map():
     model = ovxai.insert(SHAPES / "instances.xml")
-    with pytest.raises(ovxai.OvxaiError, match="--feature-map"):
+    with pytest.raises(ovxai.OvxaiError, match="feature_map=True"):
         Explainer(model, ExplainConfig(target="image"))

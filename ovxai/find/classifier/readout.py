@@ -92,7 +92,7 @@ def readout_of(graph: Graph, index: int, *, single: bool = False) -> Readout | N
     if classes == 1 and activation != "sigmoid" and not single:
         return No(
             f"output {index} is a single number, not class scores; if what raises it is to be explained: --task {REGRESSION}, "
-            f"or --output {output_name(graph.model, index)}"
+            f"or --output={output_name(graph.model, index)}"
         )
     return Readout(index, logits, classes, activation, index if best and best.get_index() == 1 else None)
 
@@ -172,7 +172,7 @@ def _no_classes(readout: Readout, request: Request) -> str | None:
         return None
     return (
         f"output {name} is scaled to unit length: an embedding, no class scores; to explain one of its values: "
-        f"--output {name}:INDEX; if they are classes: --num-classes {readout.classes}"
+        f"--output={name}:INDEX; if they are classes: --num-classes {readout.classes}"
     )
 
 
