@@ -302,7 +302,7 @@ def test_one_label_short(plain, tmp_path):
     assert ov.Core().read_model(explained).get_rt_info(["model_info", "labels"]).astype(str) == "background a b c"
     assert Explainer(explained).facts.names == ("background", "a", "b", "c")
     assert is_one_line(call("insert", plain, "--labels-offset", "2", "--force"), "do not fit behind 2")
-    with pytest.raises(OptionError, match="--labels-offset 1"):
+    with pytest.raises(OptionError, match="labels_offset=1"):
         Explainer(explained, labels=["a", "b", "c"])
     assert Explainer(explained, labels=["a", "b", "c"], labels_offset=1).facts.names[1] == "a"
 
