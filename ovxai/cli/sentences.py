@@ -17,6 +17,7 @@ _A = {
     "regression": "a regression model",
     "detection": "a detector",
     "instance-segmentation": "an instance segmentation model",
+    "semantic-segmentation": "a segmentation model",
     "features": "a model with a feature map and no class scores that could be explained",
 }
 _COLLAPSE = {

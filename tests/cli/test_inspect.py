@@ -13,7 +13,9 @@ from openvino import opset13 as op
 from helpers import classifiers as toys
 from helpers import detectors, instances
 from helpers.cli import call, is_one_line
+from ovxai.cli import sentences
 from ovxai.insertion import insert
+from ovxai.options import SEARCHES
 
 
 def saved(model: ov.Model, folder: Path) -> Path:
@@ -55,6 +57,10 @@ def test_each_line_is_a_sentence_or_belongs_to_the_list_behind_one(tmp_path: Pat
     for model in (toys.vit(), detectors.anchored(classes=5), instances.yolo_seg()):
         for line in said(saved(model, tmp_path)).splitlines()[1:]:
             assert line.startswith("  ") or (line[0].isupper() and line[-1] in ".:"), line
+
+
+def test_every_task_has_its_words() -> None:
+    assert set(sentences._A) == set(SEARCHES)
 
 
 def test_a_detector(tmp_path: Path) -> None:
