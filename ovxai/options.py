@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ovxai.errors import OptionError, UsageError
 from ovxai.metadata import (
@@ -23,6 +22,9 @@ from ovxai.metadata import (
     SEMANTIC_SEGMENTATION,
     Feeding,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 AUTO = "auto"
 #: What the search for the place to explain reads, by task.
@@ -295,6 +297,8 @@ def given_vector(toward: Sequence[float] | np.ndarray | str | Path | None) -> tu
     """
     if toward is None:
         return None
+    import numpy as np  # here, so that --help waits for no library
+
     try:
         values = np.load(toward, allow_pickle=False) if isinstance(toward, (str, Path)) else np.asarray(toward)
         vector = np.asarray(values, np.float64)

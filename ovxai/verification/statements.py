@@ -36,8 +36,8 @@ METHODS = {
     INSTANCE_SEGMENTATION: ("inst-seg", ACTIVATION_MAP), FEATURES: (ACTIVATION_MAP,),
     SEMANTIC_SEGMENTATION: (GRADIENT, ACTIVATION_MAP),
 }  # fmt: skip
-#: Methods with the one mask that each of them has.
-MASKS = {"reciprocam": "point", "vit-reciprocam": "gaussian"}
+#: Masks of methods that have some.
+MASKS = {"reciprocam": ("point", "gaussian"), "vit-reciprocam": ("point", "gaussian")}
 #: Methods whose maps are laid out by themselves, so that the target layers' layout is none of theirs, and what they say.
 OWN_LAYOUT, USUAL_LAYOUT = ("det-class-probability-map", "inst-seg"), "NCHW"
 #: Words of `collapse`; the first needs no reason, the others have one.
@@ -181,8 +181,8 @@ def _method(info: ExplainedInfo) -> str:
     known = METHODS.get(info.task)
     if known is not None and info.method not in known:
         return f"method is {info.method!r}, which is none for {info.task}: {', '.join(known)}"
-    if info.method in MASKS and info.mask != MASKS[info.method]:
-        return f"method is {info.method!r} with the mask {info.mask!r}; it has {MASKS[info.method]!r}"
+    if info.method in MASKS and info.mask not in MASKS[info.method]:
+        return f"mask is {info.mask!r}; {info.method} has {' and '.join(MASKS[info.method])}"
     if info.method in OWN_LAYOUT and info.layout not in ("", USUAL_LAYOUT):
         return f"layout is {info.layout!r}; maps of {info.method} are {USUAL_LAYOUT}"
     if info.network_size is None and info.network_frame != WHOLE.box:
