@@ -28,6 +28,8 @@ TOWARD = "toward"
 #: Directions that are tried per layer, and the shorter of the two steps along them, in deviations of the features; where
 #: bends of the head (ReLU) lie so close that those cross them, once more with shorter ones, which rounding disturbs more.
 DIRECTIONS, STEPS = 8, (2.0**-9, 2.0**-13)
+#: A second look has to be this sure, as a part of the size: in doubt anything would pass.
+SURE = 0.25
 #: What differences may be off by: a part of what a random sum of the derivative's entries comes to, and their own doubt.
 OF_SIZE, OF_DOUBT = 0.1, 1.0
 #: How far rounding in f32 moves a score, as a part of the largest.
@@ -240,12 +242,13 @@ def along_directions(name: str, at: At, layer: Layer) -> Check:
     # Where a ReLU has cut to 0 and a MaxPool finds nothing but that, the features lie on a bend themselves. A map is nothing
     # there, whatever the derivative.
     uncut = Layer(layer.name, layer.features, layer.derivative * (layer.features != 0), moved=layer.features != 0)
-    others = (_along(name, at, each, step) for each, step in ((layer, STEPS[1]), (uncut, STEPS[0]), (uncut, STEPS[1])))
+    others = (_along(name, at, each, step, SURE) for each, step in ((layer, STEPS[1]), (uncut, STEPS[0]), (uncut, STEPS[1])))
     return next((other for other in others if other.ok), first)
 
 
-def _along(name: str, at: At, layer: Layer, step: float) -> Check:
-    """The mean square of what all directions are off by; bends of the head move single ones."""
+def _along(name: str, at: At, layer: Layer, step: float, sure: float = 1.0) -> Check:
+    """The mean square of what all directions are off by; bends of the head move single ones. sure: a doubt of this part of the
+    size leaves it open."""
     random = np.random.default_rng(0)
     off, size, doubt = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(3))
     for _ in range(DIRECTIONS):
@@ -258,7 +261,7 @@ def _along(name: str, at: At, layer: Layer, step: float) -> Check:
         size += np.square(parts).sum(axis=axes).T
         doubt += np.square(unsure)
     off, size, doubt = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt))
-    if (doubt > size).all():
+    if (doubt > sure * size).all() or (sure < 1 and (doubt > sure * size).any()):
         return Check(name, None, "could not tell: the scores hardly depend on it, rounding hides it")
     allowed = OF_SIZE * size + OF_DOUBT * doubt
     worst = float((off / np.maximum(allowed, np.finfo(np.float64).tiny)).max())

@@ -264,7 +264,7 @@ def _check_pictures(
     """One row per picture, and the checks of the outputs beside the map. together: how many went through at once."""
     maps, index = found[SALIENCY_MAP], found.get(SALIENCY_INDEX)
     findings.shape = maps.shape[1:]
-    if case.info.method != ACTIVATION_MAP and case.info.per != PER_BOX and case.info.num_classes is not None:
+    if case.info.method != ACTIVATION_MAP and not case.info.of_found and case.info.num_classes is not None:
         counted = wanted.maps.shape[1]
         if counted != case.info.num_classes:
             findings.checks.append(Check("rt_info", False, f"num_classes is {case.info.num_classes}, there are {counted}"))
