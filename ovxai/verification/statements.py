@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,10 @@ METHODS = {
     SEMANTIC_SEGMENTATION: (GRADIENT, ACTIVATION_MAP),
 }  # fmt: skip
 #: Masks of methods that have some.
-MASKS = {"reciprocam": ("point", "gaussian"), "vit-reciprocam": ("point", "gaussian")}
+VIT_RECIPRO_CAM = "vit-reciprocam"
+MASKS = {"reciprocam": ("point", "gaussian"), VIT_RECIPRO_CAM: ("point", "gaussian")}
+#: Operations in which tokens meet.
+PRODUCTS = ("MatMul", "Einsum", "ScaledDotProductAttention")
 #: Methods whose maps are laid out by themselves, so that the target layers' layout is none of theirs, and what they say.
 OWN_LAYOUT, USUAL_LAYOUT = ("det-class-probability-map", "inst-seg"), "NCHW"
 #: Words of `collapse`; the first needs no reason, the others have one.
@@ -164,6 +168,7 @@ def check_statements(case: Case, outputs: Sequence[np.ndarray], batch: int) -> C
     problem = (
         _constant(case.explained)
         or _method(case.info)
+        or _attention(case)
         or _collapse(case.info)
         or _features(case)
         or _scores(case, outputs, batch)
@@ -190,6 +195,24 @@ def _method(info: ExplainedInfo) -> str:
     if info.method == "inst-seg" and info.network_size is None and not info.frame.plain:
         return "map_frame and map_axes are not those of the picture, on which masks of instances are laid"
     return ""
+
+
+def _attention(case: Case) -> str:
+    """ViT Recipro-CAM said of a head in which no tokens meet. (The other name may be said of any head.)"""
+    if case.info.method != VIT_RECIPRO_CAM:
+        return ""
+    taps = [port_named(case.plain, name) for name in case.info.target_layers]
+    ends = [result.input_value(0) for result in case.plain.get_results()]
+    behind = set()
+    for end in ends:
+        with suppress(TargetLayerError):  # an output that does not come from there
+            behind |= set(nodes_between(taps, end))
+    tapped = {tap.get_node().get_name() for tap in taps}
+    products = [node for node in case.plain.get_ops() if node.get_name() in behind and node.get_type_name() in PRODUCTS]
+    sources = ([port.get_node().get_name() for port in node.input_values()] for node in products)
+    if any(sum(name in behind or name in tapped for name in names) > 1 for names in sources):
+        return ""
+    return f"method is {VIT_RECIPRO_CAM!r}, but behind the target layers no tokens attend to each other"
 
 
 def _collapse(info: ExplainedInfo) -> str:

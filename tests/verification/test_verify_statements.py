@@ -166,7 +166,7 @@ def test_the_formats_of_heads_hold(toy, seeded):
 
 
 @pytest.mark.parametrize(("key", "text"), [
-    ("method", "vit-reciprocam"), ("mask", "gaussian"), ("num_classes", "5"), ("network_frame", "0,0,0.5,1"),
+    ("method", "vit-reciprocam"), ("mask", "gaussian"), ("mask", "round"), ("num_classes", "5"), ("network_frame", "0,0,0.5,1"),
     ("version", ""), ("classes", ""), ("collapse", ""), ("feature_layer", ""), ("score_activation", "sigmoid"),
 ])  # fmt: skip
 def test_entries_that_no_classifier_of_ours_has(classifier, key, text):
