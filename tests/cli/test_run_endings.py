@@ -23,7 +23,9 @@ from ovxai.runtime.feed.sources import frame_count
 from ovxai.runtime.write.video import VideoFile
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-START = [sys.executable, "-c", "from ovxai.cli.main import main; main()"]
+#: As a terminal starts it: what runs the tests in the background may have told its children to ignore Ctrl-C.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+START = [sys.executable, "-c", HEARS + "from ovxai.cli.main import main; main()"]
 
 
 @pytest.fixture
