@@ -46,7 +46,8 @@ _WHAT = (
                  help="What the maps are computed in, one column each; repeatable.  [default: as the device likes]"),
     click.option("--baseline", "baselines", multiple=True, type=click.Choice([*BASELINES, "all"]),
                  help="Also maps of this way; repeatable."),
-    click.option("--metrics", default="default", show_default=True, metavar="NAMES", help="all, default, or names with commas."),
+    click.option("--metrics", multiple=True, default=("default",), show_default=True, metavar="NAMES",
+                 help="all, default, or names with commas; repeatable."),
     click.option("--advise", is_flag=True,
                  help="Try methods, layers, masks and precisions on a few pictures, and say which to insert."),
 )  # fmt: skip
@@ -189,7 +190,7 @@ def _request(models: tuple[Path, ...], data: AnnotationSet, values: dict[str, An
     from ovxai.runtime.feed.engine import DeviceOptions
 
     fill = None if values["fill"] == "published" else values["fill"]
-    words = [word for word in values["metrics"].replace(",", " ").split() if word]
+    words = [word for word in " ".join(values["metrics"]).replace(",", " ").split() if word]
     labels = given_labels(values["labels"])
     names = BASELINES if "all" in values["baselines"] else values["baselines"]
     feeding = {name: values[name] for name in (

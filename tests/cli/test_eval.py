@@ -119,6 +119,12 @@ def test_a_table_on_the_screen_and_progress_beside_it(world, tmp_path):
     assert float(box[0]) > float(centre[0]) or float(box[1]) > 3 * float(centre[1])
 
 
+def test_metrics_may_be_named_one_by_one(world, tmp_path):
+    model, forms = world
+    row = evaluated(model, forms["text"], tmp_path, "--limit", 2, "--metrics", "energy", "--metrics", "pointing")["rows"][0]
+    assert row["energy"] is not None and row["pointing"] is not None
+
+
 def test_names_of_the_data_are_matched_by_a_file(world, tmp_path):
     model, forms = world
     other = tmp_path / "data"
