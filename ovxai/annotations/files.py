@@ -114,6 +114,20 @@ def _jpeg(head: bytes) -> tuple[int, int] | None:
     return None
 
 
+def read_bytes(path: Path) -> bytes:
+    """A file.
+
+    Raises:
+        AnnotationError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise AnnotationError(f"{path}: no such file") from None
+    except OSError as error:
+        raise AnnotationError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
 def read_text(path: Path) -> str:
     """A text file.
 
@@ -121,11 +135,7 @@ def read_text(path: Path) -> str:
         AnnotationError: it can't be read, or is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise AnnotationError(f"{path}: no such file") from None
-    except OSError as error:
-        raise AnnotationError(f"{path}: can't be read: {error.strerror or error}") from error
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise AnnotationError(f"{path}: is no UTF-8 text, so no annotations that are known here") from None
 

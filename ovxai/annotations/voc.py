@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, Tally, TrueObject, clipped
-from ovxai.annotations.files import Finder, picture_size
+from ovxai.annotations.files import Finder, picture_size, read_bytes
 from ovxai.errors import AnnotationError
 
 
@@ -84,13 +84,10 @@ def parse(path: Path) -> Element:
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
+    content = read_bytes(path)
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(content, True)
         return builder.close()
-    except FileNotFoundError:
-        raise AnnotationError(f"{path}: no such file") from None
-    except OSError as error:
-        raise AnnotationError(f"{path}: can't be read: {error.strerror or error}") from error
     except _Forbidden:
         raise AnnotationError(f"{path}: declares a document type, which annotations don't need; take that line out") from None
     except (expat.ExpatError, AssertionError, ValueError, LookupError) as error:

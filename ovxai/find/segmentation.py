@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import openvino as ov
 
-from ovxai.errors import OptionError, TargetLayerError
+from ovxai.errors import OptionError
 from ovxai.find.detector.backbone import not_enlarged
 from ovxai.find.site import No, Request, SegmentationSite
 from ovxai.graph.dims import Tap
@@ -15,7 +15,7 @@ from ovxai.graph.names import output_name
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
 from ovxai.metadata import GRADIENT
 from ovxai.options import PRODUCT, parse_pixel
-from ovxai.trace.candidates import named_maps
+from ovxai.trace.candidates import named_layers, named_maps
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace, trace
 
@@ -97,7 +97,7 @@ def _activated_before(port: ov.Output) -> str:
 def _site(request: Request, traced: Trace, picture: PictureInput, readout: _Readout) -> SegmentationSite | No:
     graph, options = request.graph, request.options
     classes = readout.classes(graph)
-    levels = _named(request, traced) if request.layers else _levels(traced, readout.scores)
+    levels = named_layers(traced, options.target_layer, request.layers) or _levels(traced, readout.scores)
     taps = tuple(tap for tap, _ in (levels if options.combine == PRODUCT and options.method == GRADIENT else levels[:1]))
     if not taps:
         return No(f"no map of an encoder leads to output {readout.index}; {named_maps(traced, graph.ops)}")
@@ -112,21 +112,6 @@ def _site(request: Request, traced: Trace, picture: PictureInput, readout: _Read
         cell=_cell(request, traced, picture, readout), method=options.method, why=why, candidates=lines, frame=frame,
         notes=levels[len(taps) - 1][1].notes,
     )  # fmt: skip
-
-
-def _named(request: Request, traced: Trace) -> list[tuple[Tap, Place]]:
-    """The layers of `--target-layer`, coarse to fine.
-
-    Raises:
-        TargetLayerError: one is no feature map.
-    """
-    found = []
-    for name, port in zip(request.options.target_layer, request.layers, strict=True):
-        where = place(traced, traced.graph.port_of(port))
-        if isinstance(where, str):
-            raise TargetLayerError(f"target layer: {name!r} of shape {port.get_partial_shape()} {where}")
-        found.append((Tap(port, where.layout, where.grid, where.prefix), where))
-    return sorted(found, key=lambda each: each[0].grid[0] * each[0].grid[1])
 
 
 def _levels(traced: Trace, scores: ov.Output) -> list[tuple[Tap, Place]]:

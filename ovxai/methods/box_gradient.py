@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ovxai.backward.interpreter import derivatives
 from ovxai.backward.targets import Targets
-from ovxai.errors import OptionError, TargetLayerError, UnsupportedModelError
+from ovxai.errors import OptionError, UnsupportedModelError
 from ovxai.find.site import DetectionSite
 from ovxai.graph.graph import Graph
 from ovxai.graph.names import name_of
-from ovxai.metadata import DETECTION, GRADIENT, ExplainedInfo
+from ovxai.metadata import DETECTION, ExplainedInfo
 from ovxai.methods.box_forms import rows_of
 from ovxai.methods.box_rows import best_boxes, seeds_of
-from ovxai.methods.gradient import PREFIX, named
-from ovxai.methods.gradient_maps import Derived, combined
+from ovxai.methods.gradient_maps import combined, derived_by, stated
 from ovxai.methods.outputs import Branch, feature_map, feature_vector
 from ovxai.options import InsertOptions, parse_classes
-from ovxai.version import __version__
 
 #: What is derived, as rt_info says it: the logarithm of a box's score.
 LOG_SCORE = "log-score"
@@ -39,11 +39,7 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
     seeds = seeds_of(rows, best, targets)
     heads = [level.feature for level in site.levels if level.feature is not None]
     adjoints = derivatives(graph, seeds, [tap.port for tap in site.taps], targets, held=site.held, heads=heads)
-    derived = []
-    for tap, adjoint in zip(site.taps, adjoints, strict=True):
-        if adjoint is None:
-            raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
-        derived.append(Derived(tap, named(adjoint, f"{PREFIX}{tap.name}")))
+    derived = derived_by(site.taps, adjoints)
     features = feature_map(graph, site)
     return Branch(
         saliency=combined(graph, derived, targets, options.combine),
@@ -61,24 +57,10 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
 def information(site: DetectionSite, options: InsertOptions) -> ExplainedInfo:
     """What rt_info will say."""
     feature = site.levels[site.size_level].feature
-    return ExplainedInfo(
-        version=__version__,
-        task=DETECTION,
-        method=GRADIENT,
-        target_layers=tuple(each.name for each in site.taps),
+    return replace(
+        stated(site, options, DETECTION, LOG_SCORE),
         feature_layer=name_of(feature) if feature is not None else "",
-        layout=site.taps[0].layout,
-        combine=options.combine,
-        target=LOG_SCORE,
         per=options.per,
         held=site.held,
-        derivatives=tuple(f"{PREFIX}{each.name}" for each in site.taps),
-        level_layouts=",".join(each.layout for each in site.taps),
-        level_grids=",".join(f"{each.grid[0]}x{each.grid[1]}" for each in site.taps),
-        classes=options.asked_classes,
-        num_classes=site.classes,
-        score_output=site.score_output,
-        score_activation=site.score_activation,
         prediction_format=site.prediction_format,
-        explained_output=site.output,
     )

@@ -11,16 +11,15 @@ from openvino import opset13 as op
 from ovxai.backward.interpreter import derivatives
 from ovxai.backward.targets import Targets
 from ovxai.collapse.head.classes import Selection, picked, select_classes
-from ovxai.errors import OptionError, TargetLayerError
+from ovxai.errors import OptionError
 from ovxai.find.site import ClassifierSite
 from ovxai.graph import emit
 from ovxai.graph.dims import Dim, dims_of, ints, number, whole_number
 from ovxai.graph.graph import Graph
-from ovxai.metadata import CLASSIFICATION, COSINE, GRADIENT, LOG_ODDS, LOGIT, REGRESSION, ExplainedInfo
-from ovxai.methods.gradient_maps import Derived, combined
+from ovxai.metadata import CLASSIFICATION, COSINE, LOG_ODDS, LOGIT, REGRESSION, ExplainedInfo
+from ovxai.methods.gradient_maps import Derived, combined, derived_by, of_first, stated
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions
-from ovxai.version import __version__
 
 
 def build(graph: Graph, site: ClassifierSite, options: InsertOptions) -> Branch:
@@ -86,25 +85,11 @@ def derived_at(graph: Graph, site: ClassifierSite, seed: ov.Output, targets: Tar
     """The derivative by each layer of the site. seed: the derivative by its logits."""
     ports = [tap.port for tap in site.taps]
     adjoints = derivatives(graph, {graph.port_of(site.logits): seed}, ports, targets)
-    found = []
-    for tap, adjoint in zip(site.taps, adjoints, strict=True):
-        if adjoint is None:
-            raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
-        found.append(Derived(tap, named(adjoint, f"{PREFIX}{tap.name}")))
-    return found
+    return derived_by(site.taps, adjoints)
 
 
 #: The node with the vector that an embedding is compared with, of length 1, is called so; and no embedding counts as shorter.
 TOWARD, _SHORTEST = "toward", 1e-6
-#: The derivatives' nodes are called so, with the layer's name behind: `verify` asks for them.
-PREFIX = "derivative/"
-
-
-def named(adjoint: ov.Output, name: str) -> ov.Output:
-    """The adjoint as a node of its own, which plugins drop: other nodes may go by another form of the same numbers."""
-    own = op.convert(adjoint, adjoint.get_element_type())
-    own.set_friendly_name(name)
-    return own.output(0)
 
 
 def _seed(logits: ov.Output, rows: ov.Output, site: ClassifierSite, batch: Dim, targets: Targets) -> ov.Output:
@@ -145,25 +130,6 @@ def _strength(flat: ov.Output, chosen: Selection | None) -> ov.Output:
 
 def information(site: ClassifierSite, options: InsertOptions) -> ExplainedInfo:
     """What rt_info will say."""
-    tap = site.taps[0]
-    return ExplainedInfo(
-        version=__version__,
-        task=REGRESSION if options.task == REGRESSION else CLASSIFICATION,
-        method=GRADIENT,
-        target_layers=tuple(each.name for each in site.taps),
-        feature_layer=tap.name,
-        layout=tap.layout,
-        grid=tap.grid if tap.is_tokens else None,
-        prefix_tokens=tap.prefix if tap.is_tokens else None,
-        combine=options.combine,
-        target=LOG_ODDS if site.exclusive else LOGIT,
-        derivatives=tuple(f"{PREFIX}{each.name}" for each in site.taps),
-        level_layouts=",".join(each.layout for each in site.taps),
-        level_grids=",".join(f"{each.grid[0]}x{each.grid[1]}" for each in site.taps),
-        classes=options.asked_classes,
-        num_classes=site.classes,
-        score_output=site.score_output,
-        score_activation=site.score_activation,
-        prediction_format="scores",
-        explained_output=site.output,
-    )
+    task = REGRESSION if options.task == REGRESSION else CLASSIFICATION
+    info = stated(site, options, task, LOG_ODDS if site.exclusive else LOGIT)
+    return replace(of_first(site.taps[0], info), prediction_format="scores")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import openvino as ov
@@ -13,11 +13,15 @@ from openvino import opset13 as op
 
 from ovxai.backward.targets import Targets
 from ovxai.collapse.gate import grid_dims
+from ovxai.errors import TargetLayerError
+from ovxai.find.site import ClassifierSite, DetectionSite, SegmentationSite
 from ovxai.graph import emit
 from ovxai.graph.dims import CHANNEL_AXIS, POSITION_AXES, Tap, dims_of, ints, number
 from ovxai.graph.graph import Graph
+from ovxai.metadata import GRADIENT, ExplainedInfo
 from ovxai.methods.outputs import EVIDENCE, as_float, resized, sides_of
-from ovxai.options import GRAD_CAM, LAYER_CAM, PRODUCT
+from ovxai.options import GRAD_CAM, LAYER_CAM, PRODUCT, InsertOptions
+from ovxai.version import __version__
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,56 @@ class Derived:
 
     tap: Tap
     adjoint: ov.Output
+
+
+#: The derivatives' nodes are called so, with the layer's name behind: `verify` asks for them.
+PREFIX = "derivative/"
+
+
+def derived_by(taps: Sequence[Tap], adjoints: Sequence[ov.Output | None]) -> list[Derived]:
+    """Layers and the derivatives by them, each as a node of its own, which plugins drop: other nodes may go by another form of
+    the same numbers.
+
+    Raises:
+        TargetLayerError: the scores do not depend on a layer.
+    """
+    found = []
+    for tap, adjoint in zip(taps, adjoints, strict=True):
+        if adjoint is None:
+            raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
+        own = op.convert(adjoint, adjoint.get_element_type())
+        own.set_friendly_name(f"{PREFIX}{tap.name}")
+        found.append(Derived(tap, own.output(0)))
+    return found
+
+
+def stated(
+    site: ClassifierSite | DetectionSite | SegmentationSite, options: InsertOptions, task: str, target: str
+) -> ExplainedInfo:
+    """What rt_info says of gradient maps, whatever the task. target: of which function of the scores the derivative is."""
+    return ExplainedInfo(
+        version=__version__,
+        task=task,
+        method=GRADIENT,
+        target_layers=tuple(each.name for each in site.taps),
+        layout=site.taps[0].layout,
+        combine=options.combine,
+        target=target,
+        derivatives=tuple(f"{PREFIX}{each.name}" for each in site.taps),
+        level_layouts=",".join(each.layout for each in site.taps),
+        level_grids=",".join(f"{each.grid[0]}x{each.grid[1]}" for each in site.taps),
+        classes=options.asked_classes,
+        num_classes=site.classes,
+        score_output=site.score_output,
+        score_activation=site.score_activation,
+        explained_output=site.output,
+    )
+
+
+def of_first(tap: Tap, info: ExplainedInfo) -> ExplainedInfo:
+    """`info` of a model whose feature map is the first tensor that gradients are asked of."""
+    grid, prefix = (tap.grid, tap.prefix) if tap.is_tokens else (None, None)
+    return replace(info, feature_layer=tap.name, grid=grid, prefix_tokens=prefix)
 
 
 def combined(graph: Graph, derived: Sequence[Derived], targets: Targets, combine: str) -> ov.Output:

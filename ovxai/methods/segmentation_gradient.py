@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import openvino as ov
 from openvino import opset13 as op
@@ -10,17 +11,14 @@ from openvino import opset13 as op
 from ovxai.backward.interpreter import derivatives
 from ovxai.backward.targets import Targets
 from ovxai.collapse.head.classes import Selection, picked, select_classes
-from ovxai.errors import TargetLayerError
 from ovxai.find.site import SegmentationSite
 from ovxai.graph import emit
 from ovxai.graph.dims import CHANNELS_FIRST, CHANNELS_LAST, Dim, Dims, dims_of, ints, number, product, whole_number
 from ovxai.graph.graph import Graph
-from ovxai.metadata import GRADIENT, LOG_PROBABILITY, LOGIT, SEMANTIC_SEGMENTATION, ExplainedInfo
-from ovxai.methods.gradient import PREFIX, named
-from ovxai.methods.gradient_maps import Derived, combined
+from ovxai.metadata import LOG_PROBABILITY, LOGIT, SEMANTIC_SEGMENTATION, ExplainedInfo
+from ovxai.methods.gradient_maps import combined, derived_by, of_first, stated
 from ovxai.methods.outputs import Branch, as_float, feature_map, feature_vector
 from ovxai.options import InsertOptions, parse_pixel
-from ovxai.version import __version__
 
 #: The least probability of which a logarithm is derived, and the least share of pixels that is one.
 _LEAST, _NONE = 1e-4, 1e-9
@@ -49,11 +47,7 @@ def build(graph: Graph, site: SegmentationSite, options: InsertOptions) -> Branc
     back = [axes.index(axis) for axis in range(4)]
     seed = emit.as_type(emit.transpose(seed, targets.order(back)), site.scores.get_element_type())
     adjoints = derivatives(graph, {graph.port_of(site.scores): seed}, [tap.port for tap in site.taps], targets)
-    derived = []
-    for tap, adjoint in zip(site.taps, adjoints, strict=True):
-        if adjoint is None:
-            raise TargetLayerError(f"the scores have no derivative by {tap.name}; choose another --target-layer")
-        derived.append(Derived(tap, named(adjoint, f"{PREFIX}{tap.name}")))
+    derived = derived_by(site.taps, adjoints)
     features = feature_map(graph, site)
     strength = ranking if chosen is None else picked(ranking, chosen)
     return Branch(
@@ -123,26 +117,6 @@ def _index(chosen: Selection, strength: ov.Output, site: SegmentationSite) -> ov
 
 def information(site: SegmentationSite, options: InsertOptions) -> ExplainedInfo:
     """What rt_info will say."""
-    tap = site.taps[0]
-    return ExplainedInfo(
-        version=__version__,
-        task=SEMANTIC_SEGMENTATION,
-        method=GRADIENT,
-        target_layers=tuple(each.name for each in site.taps),
-        feature_layer=tap.name,
-        layout=tap.layout,
-        grid=tap.grid if tap.is_tokens else None,
-        prefix_tokens=tap.prefix if tap.is_tokens else None,
-        combine=options.combine,
-        target=LOG_PROBABILITY if site.exclusive or site.probable else LOGIT,
-        pixel=None if options.pixel is None else parse_pixel(options.pixel),
-        derivatives=tuple(f"{PREFIX}{each.name}" for each in site.taps),
-        level_layouts=",".join(each.layout for each in site.taps),
-        level_grids=",".join(f"{each.grid[0]}x{each.grid[1]}" for each in site.taps),
-        classes=options.asked_classes,
-        num_classes=site.classes,
-        score_output=site.score_output,
-        score_activation=site.score_activation,
-        prediction_format="class-maps",
-        explained_output=site.output,
-    )
+    target = LOG_PROBABILITY if site.exclusive or site.probable else LOGIT
+    info = of_first(site.taps[0], stated(site, options, SEMANTIC_SEGMENTATION, target))
+    return replace(info, pixel=None if options.pixel is None else parse_pixel(options.pixel), prediction_format="class-maps")

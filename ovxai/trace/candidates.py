@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import openvino as ov
 
+from ovxai.errors import TargetLayerError
+from ovxai.graph.dims import Tap
 from ovxai.graph.names import name_of
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace
@@ -34,6 +36,21 @@ def feature_maps(trace: Trace, among: Iterable[ov.Node]) -> Iterator[tuple[ov.Ou
         found = place(trace, trace.graph.port_of(node.output(0))) if node.get_output_size() else ""
         if not isinstance(found, str) and found.whole:
             yield node.output(0), found
+
+
+def named_layers(traced: Trace, names: Sequence[str], ports: Sequence[ov.Output]) -> list[tuple[Tap, Place]]:
+    """The layers of `--target-layer` as tensors to explain at, coarse to fine.
+
+    Raises:
+        TargetLayerError: one is no feature map.
+    """
+    found = []
+    for name, port in zip(names, ports, strict=True):
+        spot = place(traced, traced.graph.port_of(port))
+        if isinstance(spot, str):
+            raise TargetLayerError(f"target layer: {name!r} of shape {port.get_partial_shape()} {spot}")
+        found.append((Tap(port, spot.layout, spot.grid, spot.prefix), spot))
+    return sorted(found, key=lambda each: each[0].grid[0] * each[0].grid[1])
 
 
 def named_maps(trace: Trace, among: Iterable[ov.Node], use: str = "--target-layer") -> str:

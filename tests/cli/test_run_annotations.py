@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import pytest
 
-from helpers.cli import call, is_one_line
+from helpers.cli import call, cards, is_one_line
 from helpers.data_sets import write_coco
 from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.runtime.feed.images import read_image
@@ -43,13 +42,6 @@ def manifest(folder: str = "out") -> dict:
     return json.loads(Path(folder, "manifest.json").read_text(encoding="utf-8"))
 
 
-def cards(folder: str = "out") -> list[dict]:
-    page = Path(folder, "report.html").read_text(encoding="utf-8")
-    found = re.search(r'<script type="application/json" id="cards">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
-
-
 def test_a_data_root_is_a_source():
     done = call("run", "m.xml", "data", "-o", "out")
     assert done.exit_code == 0, done.output
@@ -67,7 +59,7 @@ def test_a_data_root_is_a_source():
 
 def test_the_report_knows_the_truth():
     call("run", "m.xml", "data", "-o", "out")
-    found = {card["name"]: card["truth"] for card in cards()}
+    found = {card["name"]: card["truth"] for card in cards("out/report.html")}
     assert found["more"] is None
     assert (found["right"]["outcome"], found["missed_none"]["outcome"]) == ("right", "wrong")
     assert found["right"]["things"] == [{"class": 0, "label": "red", "outcome": "right", "box": [0, 0, 0.5, 0.5], "outline": []}]
@@ -135,5 +127,5 @@ def test_what_is_wrong_is_one_line(words, message):
 def test_without_annotations_nothing_is_said_of_them():
     done = call("run", "m.xml", "data/images", "-o", "out", "--json")
     assert "truth" not in json.loads(done.stdout) and "truth" not in manifest()
-    assert all(card["truth"] is None for card in cards())
+    assert all(card["truth"] is None for card in cards("out/report.html"))
     assert np.all([entry["true"] is None for entry in manifest()["files"]])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovxai.errors import TargetLayerError
 from ovxai.find.site import DetectionSite, Request
 from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import Port
+from ovxai.trace.candidates import named_layers
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace
 
@@ -48,18 +48,9 @@ def backbone_layers(traced: Trace, site: DetectionSite) -> Layers:
 
 
 def layers_named(traced: Trace, request: Request) -> Layers:
-    """The layers of `--target-layer`, coarse to fine.
-
-    Raises:
-        TargetLayerError: one is no feature map.
-    """
-    taps = []
-    for name, port in zip(request.options.target_layer, request.layers, strict=True):
-        found = place(traced, traced.graph.port_of(port))
-        if isinstance(found, str):
-            raise TargetLayerError(f"target layer: {name!r} of shape {port.get_partial_shape()} {found}")
-        taps.append(Tap(port, found.layout, found.grid, found.prefix))
-    return Layers(tuple(sorted(taps, key=lambda tap: _cells(tap.grid))))
+    """The layers of `--target-layer`, coarse to fine."""
+    found = named_layers(traced, request.options.target_layer, request.layers)
+    return Layers(tuple(tap for tap, _ in found))
 
 
 def not_enlarged(traced: Trace, among: set[int]) -> dict[Port, Place]:
