@@ -114,15 +114,8 @@ def _explain(
     complain([item.reason for item in result.broken], "manifest.json" if result.explained else "--json")
     for line in [*explainer.notes[len(known) :], *result.notes]:
         note(line)
-    for path, usual in ((manifest, "manifest.json"), (page, "report.html")):
-        if path is not None and path.name != usual:
-            note(f"{out / usual} is not of this run and stays; see {path}")
     told_truth = tell_truth(truth, say)
-    for source, name in result.videos:
-        say(f"{source}: {out / name}")
-    say(_summary(result, out))
-    if page is not None:
-        say(f"report: {page}")
+    _tell_files(result, out, manifest, page, say)
     return {
         "ok": not result.broken and not result.interrupted,
         "model": model_facts(str(model), explainer.facts),
@@ -232,6 +225,18 @@ def _tell(said: Said, told: list[Said], say: Say) -> None:
     say(said.line)
     if asked("as_json"):  # of a long run a long list
         told.append(said)
+
+
+def _tell_files(result: RunResult, out: Path, manifest: Path | None, page: Path | None, say: Say) -> None:
+    """What was written, and where."""
+    for path, usual in ((manifest, "manifest.json"), (page, "report.html")):
+        if path is not None and path.name != usual:
+            note(f"{out / usual} is not of this run and stays; see {path}")
+    for source, name in result.videos:
+        say(f"{source}: {out / name}")
+    say(_summary(result, out))
+    if page is not None:
+        say(f"report: {page}")
 
 
 def _failures(broken: Sequence[Broken]) -> list[dict[str, str]]:
