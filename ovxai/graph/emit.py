@@ -12,7 +12,7 @@ from openvino import opset13 as op
 from openvino.utils.node_factory import NodeFactory
 
 from ovxai.graph.dims import ONE, Dim, Dims, ints, shape_node, sizes, whole_number
-from ovxai.graph.graph import concrete_twin, source, sources
+from ovxai.graph.graph import concrete_twin, numbers_of, source, sources
 
 _factories: dict[str, NodeFactory] = {}
 
@@ -270,7 +270,7 @@ def _above(port: ov.Output, *, past_shapes: bool = True) -> Iterator[ov.Node]:
 def worked_out(port: ov.Output) -> np.ndarray:
     """The value of a port that no input's values reach: a constant, or what is computed from constants and shapes, in f32."""
     if port.get_node().get_type_name() == "Constant":
-        return port.get_node().get_data()
+        return numbers_of(port.get_node())
     entries = [node for node in _above(port) if node.get_type_name() == "Parameter"]
     model = concrete_twin(ov.Model([op.result(op.convert(port, "f32"))], entries, "constant"), 1)
     feeds = [np.zeros(entry.get_shape(), entry.get_element_type().to_dtype()) for entry in model.inputs]

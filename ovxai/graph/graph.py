@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import openvino as ov
+from openvino import opset13 as op
 
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import PictureInput, picture_inputs
@@ -47,7 +48,16 @@ def constant_value(output: ov.Output) -> np.ndarray | None:
     node = output.get_node()
     while node.get_type_name() == "Convert":
         node = source(node, 0).get_node()
-    return node.get_data() if node.get_type_name() == "Constant" else None
+    return numbers_of(node) if node.get_type_name() == "Constant" else None
+
+
+def numbers_of(constant: ov.Node) -> np.ndarray:
+    """A constant's values; in f32 where NumPy has no such numbers (bf16, f8, four bits) and would misread their bits."""
+    return constant.get_data() if _in_numpy(constant.get_element_type()) else constant.get_data(dtype=np.float32)
+
+
+def _in_numpy(kind: ov.Type) -> bool:
+    return bool(ov.Type(kind.to_dtype()) == kind)
 
 
 class Graph:
@@ -128,7 +138,7 @@ class Graph:
         index, number = port
         kind, node, shape = self.kinds[index], self._twins[index], self.shape(port)
         if kind == "Constant":
-            return node.get_data() if shape is not None and _count(shape) <= limit else None
+            return numbers_of(node) if shape is not None and _count(shape) <= limit else None
         if kind == "ShapeOf":
             asked = self.shape(self.inputs[index][0])
             return None if asked is None else np.array(asked, np.int64)
@@ -143,7 +153,7 @@ class Graph:
             done = node.evaluate([result], [_tensor(value, node.get_input_element_type(i)) for i, value in enumerate(values)])
         except RuntimeError:
             return None
-        return result.data.copy() if done else None
+        return numbers_of(ov.op.Constant(result)).copy() if done else None
 
     def seen_at(self, port: Port) -> list[np.ndarray]:
         """What stands at a port for two pictures of noise, by an inference; [] where the model does not run."""
@@ -241,6 +251,10 @@ def _count(shape: Shape) -> int:
 
 
 def _tensor(value: np.ndarray, kind: ov.Type) -> ov.Tensor:
+    if not _in_numpy(kind):
+        tensor, made = ov.Tensor(kind, ov.Shape(list(value.shape))), op.constant(value, dtype=kind)
+        made.get_tensor_view().copy_to(tensor)
+        return tensor
     return ov.Tensor(np.ascontiguousarray(value, dtype=kind.to_dtype()).reshape(value.shape))  # a scalar stays one
 
 

@@ -7,7 +7,7 @@ from openvino import opset13 as op
 
 from helpers import classifiers, detectors
 from ovxai.errors import UnsupportedModelError
-from ovxai.graph.graph import Graph, without_constant
+from ovxai.graph.graph import Graph, constant_value, without_constant
 
 
 def node(model, name):
@@ -110,3 +110,18 @@ def test_a_bias_is_told_from_its_scores():
     rest, bias = without_constant(graph, with_bias.output(0))
     assert rest.get_node().get_name() == scores.get_name() and bias is not None and list(bias.get_shape()) == [1, 5]
     assert without_constant(graph, with_batch.output(0)) == (with_batch.output(0), None)
+
+
+@pytest.mark.parametrize("kind", ["f64", "f16", "bf16", "f8e4m3", "i4", "u4"])
+def test_constants_of_types_that_numpy_lacks_are_read_by_value(kind):
+    """NumPy has no bf16: its bits taken for f16 would make 2.125 of 3."""
+    image = classifiers.picture()
+    constant = op.constant(np.array([3, 1, 3, 2], np.float32), dtype=getattr(ov.Type, kind))
+    shifted = op.add(classifiers.linear(classifiers.mean(classifiers.trunk(image)), 4), op.convert(constant, "f32"))
+    graph = Graph(ov.Model([op.result(shifted)], [image], "model"))
+    at = next(one for one in graph.ops if one.get_element_type() == getattr(ov.Type, kind))
+    told = constant_value(at.output(0))
+    assert told is not None and told.tolist() == [3, 1, 3, 2]
+    after = next(iter(at.output(0).get_target_inputs())).get_node()
+    seen = graph.value(graph.port_of(after.output(0)))
+    assert seen is not None and seen.tolist() == [3, 1, 3, 2]
