@@ -6,6 +6,7 @@ Messages name options as the command line has them; whoever works in Python read
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,35 +21,42 @@ _SAID_ALONE = {"raw": "scale=False", **{name: f"{name.replace('-', '_')}=True" f
 _OTHERWISE = {"class": "classes", "output-model": "path"}
 #: `--name`, with a value behind `=` or, where it can't be taken for the sentence's next word, behind a space.
 _OPTION = re.compile(
-    r"(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*[a-z])"
+    r"(?<![\w/\\-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*[a-z])"
     r"(?:=(?P<value>[^\s,;)]+)| (?P<word>\d+(?:,\d+)*|top:\w+|[A-Z]+|activation-map|gradient|regression|product|box)(?![\w-]))?"
+    r"(?![\w/\\-]|\.\w)"  # not a part of a path
 )
-_in_python = True
+#: How many commands are at work, in threads or one within the other.
+_commands, _counting = 0, threading.Lock()
 
 
 @contextmanager
 def on_command_line(yes: bool = True) -> Iterator[None]:
     """Inside, messages are shown as they are written, with the options of the command line."""
-    global _in_python  # of the process, since errors become text in its threads
-    before, _in_python = _in_python, not yes
+    _count(1 if yes else 0)
     try:
         yield
     finally:
-        _in_python = before
+        _count(-1 if yes else 0)
+
+
+def _count(more: int) -> None:
+    global _commands  # of the process, since errors become text in its threads
+    with _counting:
+        _commands += more
 
 
 def is_command_line() -> bool:
     """Whether a command is at work, and no caller in Python."""
-    return not _in_python
+    return _commands > 0
 
 
 def advice(message: str) -> str:
     """A message for whoever reads it: `--num-classes 5` is `num_classes=5` in Python, `-o` a path."""
-    if not _in_python:
+    if is_command_line():
         return message
     message = re.sub(r"(?<![\w-])--input (\S+)=FILE", r'inputs={"\1": FILE}', message)
     message = re.sub(r"\bovxai (insert|strip|verify)\b", r"ovxai.\1", message)
-    return re.sub(r"(?<![\w-])-o\b", "path", _OPTION.sub(_keyword, message))
+    return re.sub(r"(?<![\w/\\-])-o(?![\w/\\-]|\.\w)", "path", _OPTION.sub(_keyword, message))
 
 
 def _keyword(option: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,10 @@ TAKEN = (ovxai.insert, ovxai.Explainer.__init__, ovxai.ExplainConfig.__init__, o
         ("give another -o, or --force to", "give another path, or force=True to"),
         ("take them off with: ovxai strip", "take them off with: ovxai.strip"),
         ("(--debug shows where)", "(--debug shows where)"),
+        (
+            "my pics/-o/a.png: no such file; out/--force/b.png, -o.png",
+            "my pics/-o/a.png: no such file; out/--force/b.png, -o.png",
+        ),
         ("a well-kept --, a - and non-options", "a well-kept --, a - and non-options"),
     ],
 )
@@ -115,3 +120,22 @@ def test_threads_and_processes_of_a_command_speak_as_it_does() -> None:
         assert "no-such-file.txt" in str(caught.value)
     with Child("ovxai.labels") as child:
         assert child.call("advice", advice, "--labels") == "labels="
+
+
+def test_commands_in_threads_do_not_change_each_others_words() -> None:
+    """The first to begin is the first to end, so that nobody puts back what another has found."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with on_command_line():
+            begun.set()
+            ended.wait(30)
+
+    thread = threading.Thread(target=other)
+    with on_command_line():
+        thread.start()
+        assert begun.wait(30)
+    assert advice("--labels") == "--labels"
+    ended.set()
+    thread.join()
+    assert advice("--labels") == "labels="
