@@ -14,12 +14,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from ovxai.errors import OutputError, TakenError
+from ovxai.errors import OutputError, SourceError, TakenError
 
 if sys.platform != "win32":
     import fcntl
+if TYPE_CHECKING:
+    import numpy as np
 
 #: What the name of every draft begins with; sixteen random hexadecimal digits follow.
 MARK = ".ovxai-"
@@ -275,3 +277,22 @@ def _second_name(path: Path, spare: Path) -> Path | None:
     except (OSError, NotImplementedError):
         return None
     return spare
+
+
+def load_array(path: str | Path) -> np.ndarray:
+    """The array in a .npy file, of which only what is used is read; one of Python objects, which could run code, is refused.
+
+    Raises:
+        SourceError: no such file, or no array of numbers.
+    """
+    import numpy as np  # here, so that --help waits for no library
+
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise SourceError(f"{path}: not an array that NumPy has saved (numpy.save), or damaged") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise SourceError(f"{path}: holds no numbers, but {getattr(array, 'dtype', 'several arrays')}")
+    return array

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ovxai.errors import OptionError, UsageError
+from ovxai.errors import OptionError, SourceError, UsageError
+from ovxai.files import load_array
 from ovxai.metadata import (
     ACTIVATION_MAP,
     CLASSIFICATION,
@@ -300,11 +301,12 @@ def given_vector(toward: Sequence[float] | np.ndarray | str | Path | None) -> tu
     import numpy as np  # here, so that --help waits for no library
 
     try:
-        values = np.load(toward, allow_pickle=False) if isinstance(toward, (str, Path)) else np.asarray(toward)
-        vector = np.asarray(values, np.float64)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        what = toward if isinstance(toward, (str, Path)) else "the vector"
-        raise OptionError(f"toward: {what} can't be read: {getattr(error, 'strerror', None) or error}") from error
+        given = np.asarray(load_array(toward) if isinstance(toward, (str, Path)) else toward)
+        vector = given.astype(np.float64, casting="same_kind" if given.dtype.kind == "f" else "safe")
+    except SourceError as error:
+        raise OptionError(f"toward: {Exception.__str__(error)}") from error
+    except (ValueError, TypeError) as error:
+        raise OptionError(f"toward: the vector can't be read: {error}") from error
     if sum(size > 1 for size in vector.shape) > 1 or not np.isfinite(vector).all() or not vector.any():
         raise OptionError(f"toward: an array of shape {list(vector.shape)} is no vector of finite numbers that has a length")
     return tuple(float(value) for value in vector.reshape(-1))

@@ -13,11 +13,14 @@ from openvino import opset13 as op
 import ovxai
 from helpers.cli import call
 from helpers.values import named, numbers
-from ovxai.errors import OptionError, UnsupportedModelError
-from ovxai.graph.picture import picture_inputs
+from ovxai.errors import OptionError, SourceError, UnsupportedModelError
+from ovxai.files import load_array
+from ovxai.graph.picture import find_picture_input, picture_inputs
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import SALIENCY_MAP
-from ovxai.options import InsertOptions
+from ovxai.metadata import SALIENCY_MAP, ModelInfo
+from ovxai.options import InsertOptions, given_vector
+from ovxai.runtime.feed.beside import given_inputs
+from ovxai.runtime.feed.preprocess import PreprocessOptions
 from ovxai.verification import verify
 
 MEAN = np.array([2, 3])
@@ -205,3 +208,44 @@ def test_run_feeds_the_other_picture(words, code, said, tmp_path, monkeypatch):
     done = call("run", "m.xml", "a.png", "-o", "out", "--no-report", *(x for word in words for x in ("--input", word)))
     assert done.exit_code == code and said in done.stderr
     assert Path("out").exists() == (code == 0)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (30, 40)])
+def test_pixels_of_another_picture_are_prepared_whatever_their_size(size):
+    """u8 of the input's own shape is a picture too, to which mean and scale apply as to one of another size."""
+    left, right = entry("left", 1, 24, 32, 3), entry("right", 1, 24, 32, 3)
+    first, second = (pooled(op.transpose(one, np.array([0, 3, 1, 2]))) for one in (left, right))
+    model = model_of(op.matmul(op.subtract(first, second), numbers(6, 4), False, False), left, right)
+    info = ModelInfo(mean=(100.0,), scale=(50.0,))
+    given = {"right": cv2.resize(pixels(), size[::-1])}
+    (fed,) = given_inputs(model, find_picture_input(model), given, info, PreprocessOptions()).values()
+    assert fed.shape == (1, 24, 32, 3) and fed.min() < -1.5
+
+
+@pytest.mark.parametrize("name", ["words.npy", "several.npz", "complex.npy", "huge.npy", "cut.npy"])
+def test_files_that_hold_no_numbers_are_told_of_in_one_line(name, tmp_path):
+    path = tmp_path / name
+    kinds = {"words.npy": np.array(["a"]), "complex.npy": np.array([1 + 2j])}
+    if name in kinds:
+        np.save(path, kinds[name])
+    elif name == "several.npz":
+        np.savez(path, a=np.zeros(2))
+    else:
+        shape = (1 << 40, 3) if name == "huge.npy" else (5,)
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+            file.write(b"12345678")
+    for read, error in ((load_array, SourceError), (given_vector, OptionError)):
+        with pytest.raises(error, match=f"{name}: (holds no numbers|not an array)") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("vector", [[1 + 2j, 3], ["a", "b"], [[1, 2], [3, 4]], [0, 0], [float("nan"), 1]])
+def test_numbers_that_are_no_vector(vector):
+    with pytest.raises(OptionError, match="toward: "):
+        given_vector(vector)
+
+
+def test_a_vector_of_truth_values():
+    assert given_vector([True, 2]) == (1.0, 2.0)

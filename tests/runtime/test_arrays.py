@@ -104,3 +104,12 @@ def test_one_picture_where_several_are_wanted(explainer, one):
 def test_an_unknown_order_is_wrong_usage_also_of_several(explainer):
     with pytest.raises(UsageError, match="channel order"):
         list(explainer.explain_many([picture()], channel_order="hsv"))
+
+
+def test_pixels_of_which_none_is_a_number(explainer):
+    """Some may be none, as where a raster has no data."""
+    nothing = np.full((24, 32, 3), np.nan, np.float32)
+    with pytest.raises(SourceError, match="all NaN"):
+        explainer(nothing)
+    nothing[4:] = 0.5
+    assert maps(explainer(nothing))

@@ -66,10 +66,12 @@ def check_range(array: np.ndarray, name: str) -> None:
     """Refuse numbers whose black and white nobody knows: floats are 0..1.
 
     Raises:
-        SourceError: floats beyond that; says how far they go.
+        SourceError: floats beyond that, says how far they go; or none that is a number.
     """
     if not np.issubdtype(array.dtype, np.floating) or not array.size:
         return
+    if np.isnan(array).all():
+        raise SourceError(f"{name}: not one pixel is a number (all NaN)")
     low, high = float(np.nanmin(array)), float(np.nanmax(array))
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
         raise SourceError(

@@ -11,11 +11,12 @@ import numpy as np
 import openvino as ov
 
 from ovxai.errors import OptionError, SourceError, UnsupportedModelError, UsageError
+from ovxai.files import load_array
 from ovxai.graph.picture import PictureInput, described, input_index, input_name
 from ovxai.metadata import ModelInfo
 from ovxai.runtime.feed.arrays import check_range
 from ovxai.runtime.feed.geometry import Size
-from ovxai.runtime.feed.images import ARRAY_SUFFIX, load_array, read_image, to_pixels
+from ovxai.runtime.feed.images import ARRAY_SUFFIX, read_image, to_pixels
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 
 #: What is given for an input: the path of a picture or of a .npy file, or an array.
@@ -104,7 +105,8 @@ def given_inputs(
     """What the user gives for inputs beside the picture, by their index, as the model takes it.
 
     given: by name or number of the input: the path of a picture, prepared as `info` and `options` say, or of a .npy file,
-    fed as it is; or an array, taken for a picture only where it is u8 and of another shape than the input.
+    fed as it is; or an array: u8 [H, W] or [H, W, C] for an input of floats that takes a picture is one, others are fed as
+    they are.
 
     Raises:
         OptionError: no such input, the one that takes the pictures, or numbers that it does not take.
@@ -127,7 +129,9 @@ def _numbers(
     is_file = isinstance(value, (str, Path)) and Path(value).suffix.lower() != ARRAY_SUFFIX
     if not is_file:
         array = load_array(value) if isinstance(value, (str, Path)) else np.asarray(value)
-        shaped = _shaped(array, port, target)
+        loaded = isinstance(value, (str, Path))
+        pixels_given = own is not None and not loaded and array.dtype == np.uint8 and port.get_element_type().is_real()
+        shaped = None if pixels_given and array.ndim in (2, 3) else _shaped(array, port, target)
         if shaped is not None:
             return _typed(shaped, port, name)
         if own is None or array.ndim not in (2, 3) or array.dtype != np.uint8:

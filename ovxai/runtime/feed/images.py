@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ovxai.errors import SourceError
+from ovxai.files import load_array
 from ovxai.runtime.config import MOST_PIXELS
 from ovxai.runtime.feed.arrays import check_range
 from ovxai.runtime.feed.header import is_cut_off, pixels_of
@@ -61,20 +62,6 @@ def read_image(path: str | Path, channels: int = RGB, most_pixels: int | None = 
     except OSError as error:
         raise SourceError(f"{path}: can't be read: {error.strerror or error}") from error
     return decode_image(data, str(path), channels, most_pixels)
-
-
-def load_array(path: str | Path) -> np.ndarray:
-    """The array in a .npy file; one of Python objects, which could run code, is refused.
-
-    Raises:
-        SourceError: no such file, or no array of numbers.
-    """
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except FileNotFoundError:
-        raise SourceError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: not an array that NumPy has saved (numpy.save), or damaged") from error
 
 
 def decode_image(
