@@ -27,7 +27,7 @@ from ovxai.graph.graph import constant_value, source
 #: A function of an anchor and a change: its value at their sum, and what the change makes of it.
 Pair = tuple[ov.Output, ov.Output]
 Curve = Callable[[ov.Output, ov.Output], Pair]
-#: Up to this change, five derivatives of the bell give its integral to some 1e-6.
+#: Up to this change, in standard deviations of the bell, five of its derivatives give its integral to some 1e-6.
 _NEAR = 0.25
 
 
@@ -117,7 +117,7 @@ def _under_the_bell(share: Callable[[ov.Output], ov.Output], base: ov.Output, ch
     near = slopes.pop()
     for slope in reversed(slopes):
         near = emit.add(emit.multiply(near, change), slope)
-    small = op.less_equal(op.abs(change), _number(_NEAR, change))
+    small = op.less_equal(op.abs(change), _number(_NEAR / math.sqrt(2 * width), change))
     return lit, op.select(small, emit.multiply(near, change), emit.subtract(lit, dark)).output(0)
 
 

@@ -15,6 +15,7 @@ from openvino.utils.node_factory import NodeFactory
 from helpers.heads import block, linear, mean
 from helpers.oracle import Case, case, exact, gates
 from helpers.values import numbers
+from ovxai.collapse.functions import _erf, _normal
 from ovxai.collapse.gate import grid_dims, walk
 from ovxai.collapse.masks import Masks
 from ovxai.collapse.values import Mapped
@@ -314,3 +315,21 @@ def test_a_function_keeps_the_digits_of_a_small_change(name):
     assert varies.any() and error(rounded.astype(np.float64)[:, varies], wanted[:, varies]) > 1e-2
     change, _ = values(tiny, parts(tiny))
     assert error(change[:, varies], wanted[:, varies]) < 1e-3
+
+
+def erf(t: Array) -> Array:
+    return np.vectorize(math.erf)(t)
+
+
+@pytest.mark.parametrize(
+    ("change", "formula"), [(_erf, erf), (_normal, lambda t: 0.5 + 0.5 * erf(t / np.sqrt(2)))], ids=["erf", "normal"]
+)
+def test_the_bell_of_either_width_is_followed_as_far_as_its_derivatives_hold(change, formula) -> None:
+    base, step = op.parameter([1, -1], np.float32), op.parameter([-1, 1], np.float32)
+    found = change(base.output(0), step.output(0))[1]
+    model = ov.Core().compile_model(
+        ov.Model([op.result(found)], [base, step], "bell"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    bases, steps = np.linspace(-3, 3, 401, dtype=np.float32)[None], np.linspace(-0.6, 0.6, 241, dtype=np.float32)[:, None]
+    wanted = formula(bases.astype(np.float64) + steps) - formula(bases.astype(np.float64))
+    assert np.abs(model([bases, steps])[0] - wanted).max() < 2e-6
