@@ -218,7 +218,14 @@ def insert_with_report(
     graph = Graph(working)
     wishes = settled(wishes, working)
     plan, model_info, adopted = _planned(graph, wishes, adopted, name)
-    _check_feeding(plan, model_info, wishes)
+    try:
+        _check_feeding(plan, model_info, wishes)
+    except OptionError:
+        if not adopted.normalisation:
+            raise
+        adopted = adopted.without_normalisation(working)
+        model_info = ModelInfo.read(working)
+        _check_feeding(plan, model_info, wishes)
     refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
     branch = build_branch(graph, plan, wishes)
     _check_counts(branch, plan, wishes)

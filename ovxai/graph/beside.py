@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import openvino as ov
@@ -24,6 +26,8 @@ MOST_BYTES = 16 << 20
 _INNER_FOLDERS = ("onnx", "openvino")
 #: What only Ultralytics' metadata has together.
 _ULTRALYTICS = {"names", "stride", "imgsz", "task"}
+#: They belong together.
+_NORMALISING = ("mean_values", "scale_values")
 _LABEL_FILES = ("labels.txt", "labelmap.txt")
 
 
@@ -37,17 +41,28 @@ class Told:
 
 @dataclass(frozen=True)
 class Adopted:
-    """notes: one line for each source that something was taken from. labels: of which one the labels; "" where of none."""
+    """notes: one line for each source that something was taken from. labels, normalisation: of which one the labels, and mean and
+    scale; "" where of none."""
 
     notes: tuple[str, ...] = ()
     labels: str = ""
+    normalisation: str = ""
 
     def without_labels(self, model: ov.Model) -> Adopted:
         """With the labels taken out of `model` again, which they do not fit."""
         count = len(model.get_rt_info([MODEL_INFO, "labels"]).astype(str).split())
         model.set_rt_info("", [MODEL_INFO, "labels"])
         kept = tuple(note for note in self.notes if not note.startswith(f"{count} labels: "))
-        return Adopted((*kept, f"the {count} labels of {self.labels} do not fit the model's classes and are left out"))
+        left = f"the {count} labels of {self.labels} do not fit the model's classes and are left out"
+        return replace(self, notes=(*kept, left), labels="")
+
+    def without_normalisation(self, model: ov.Model) -> Adopted:
+        """With mean and scale taken out of `model` again, which its picture can't have."""
+        for key in _NORMALISING:
+            if model.has_rt_info([MODEL_INFO, key]):
+                model.set_rt_info("", [MODEL_INFO, key])
+        left = f"mean and scale of {self.normalisation} do not fit the model's picture and are left out"
+        return replace(self, notes=(*self.notes, left), normalisation="")
 
 
 def adopt_what_is_told(model: ov.Model, path: Path | None) -> Adopted:
@@ -57,12 +72,12 @@ def adopt_what_is_told(model: ov.Model, path: Path | None) -> Adopted:
     Mean and scale belong together: where the model has one of them, neither is taken. A file that can't be read says nothing.
     """
     adopt_onnx_model_info(model)
-    notes, labels = [], ""
+    notes, labels, normalisation = [], "", ""
     for told in _all_told(model, path):
-        normalised = any(model.has_rt_info([MODEL_INFO, key]) for key in ("mean_values", "scale_values"))
+        normalised = any(model.has_rt_info([MODEL_INFO, key]) for key in _NORMALISING)
         taken = []
         for key, text in told.entries.items():
-            known = normalised if key in ("mean_values", "scale_values") else model.has_rt_info([MODEL_INFO, key])
+            known = normalised if key in _NORMALISING else model.has_rt_info([MODEL_INFO, key])
             if not known and text:
                 model.set_rt_info(text, [MODEL_INFO, key])
                 if key == "labels":
@@ -70,9 +85,10 @@ def adopt_what_is_told(model: ov.Model, path: Path | None) -> Adopted:
                     notes.append(f"{len(text.split())} labels: {_from(told)}")
                 else:
                     taken.append(f"{key} {text}")
+                    normalisation = told.source if key in _NORMALISING else normalisation
         if taken:
             notes.append(f"{', '.join(taken)}: {_from(told)}")
-    return Adopted(tuple(notes), labels)
+    return Adopted(tuple(notes), labels, normalisation)
 
 
 def _from(told: Told) -> str:
@@ -105,15 +121,15 @@ def _framework(model: ov.Model) -> dict[str, object]:
     """Metadata of an ONNX file, as OpenVINO keeps it."""
     if not model.has_rt_info(["framework"]):
         return {}
-    keys = list(model.get_rt_info("framework").value.keys())
-    texts = {key: model.get_rt_info(["framework", key]).astype(str) for key in keys}
-    return {key: _literal(text) for key, text in texts.items()}
+    if not all(model.has_rt_info(["framework", key]) for key in _ULTRALYTICS):
+        return {}
+    return {key: _literal(model.get_rt_info(["framework", key]).astype(str)) for key in _ULTRALYTICS}
 
 
 def _literal(text: str) -> object:
     try:
         value: object = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text
     return value
 
@@ -162,7 +178,7 @@ def _ultralytics(said: Mapping[str, object], source: str) -> Told | None:
 def _labels_of(names: object) -> str:
     """Names by their numbers 0, 1 ..., or in a list; "" where one is missing."""
     if isinstance(names, dict):
-        by_number = {int(key): name for key, name in names.items() if str(key).isdigit()}
+        by_number = {int(key): name for key, name in names.items() if str(key).isdecimal()}
         names = [by_number[index] for index in sorted(by_number)] if sorted(by_number) == list(range(len(names))) else []
     if not isinstance(names, (list, tuple)):
         return ""
@@ -198,7 +214,7 @@ def _packed_labels(path: Path) -> tuple[str, ...]:
         with zipfile.ZipFile(path) as packed:
             files = [info for info in packed.infolist() if info.filename.endswith(".txt") and info.file_size <= MOST_BYTES]
             return _names(packed.read(files[0]).decode("utf-8")) if len(files) == 1 else ()
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError, RuntimeError, NotImplementedError):
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, RuntimeError, NotImplementedError):
         return ()
 
 
@@ -244,10 +260,13 @@ def _normalisation(said: Mapping[str, object]) -> dict[str, str]:
     """(pixel * factor - mean) / std as (pixel - mean / factor) / (std / factor)."""
     factor = said.get("rescale_factor", 1 / 255)
     factor = 1.0 if said.get("do_rescale") is False else factor
-    if not isinstance(factor, (int, float)) or factor <= 0:
+    if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
         return {}
-    mean, std = _numbers(said.get("image_mean")), _numbers(said.get("image_std"))
-    if said.get("do_normalize") is False or not mean or not std or 0 in std:
+    given = [] if said.get("do_normalize") is False else [said[key] for key in ("image_mean", "image_std") if said.get(key)]
+    mean, std = (_numbers(value) for value in given) if len(given) == 2 else ([], [])
+    if given and not (mean and std and all(std)):
+        return {}
+    if not given:
         return {"scale_values": f"{1 / factor:.9g}"} if factor != 1 else {}
     words = {"mean_values": mean, "scale_values": std}
     return {key: " ".join(f"{value / factor:.9g}" for value in values) for key, values in words.items()}
@@ -255,7 +274,7 @@ def _normalisation(said: Mapping[str, object]) -> dict[str, str]:
 
 def _numbers(value: object) -> list[float]:
     values = [value] if isinstance(value, (int, float)) else value if isinstance(value, list) else []
-    return [float(one) for one in values] if all(isinstance(one, (int, float)) for one in values) else []
+    return [float(one) for one in values] if all(isinstance(one, (int, float)) and math.isfinite(one) for one in values) else []
 
 
 def _fitting(said: Mapping[str, object]) -> dict[str, str]:

@@ -198,6 +198,56 @@ def test_a_plain_model_that_runs_is_told_too(tmp_path):
     assert not any("does not say how to normalise" in note for note in explain.notes)
 
 
+def test_a_normalisation_that_does_not_fit_the_picture_is_left_out(tmp_path):
+    """Of grey pictures, say, whose mean a preprocessor for colours does not tell."""
+    path = saved(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.4], "image_std": [0.2, 0.2]}))
+    info, notes = info_of(path)
+    assert (info.mean, info.scale) == (
+        None,
+        None,
+    ) and "mean and scale of preprocessor_config.json beside the model do not fit" in notes
+    with pytest.raises(OptionError, match="mean"):
+        info_of(path, mean=(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("preprocessor_config.json", '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, NaN]}'),
+        ("preprocessor_config.json", '{"image_mean": [0.5, 0.5, Infinity], "image_std": [0.5, 0.5, 0.5]}'),
+        ("preprocessor_config.json", '{"image_mean": 0.5, "image_std": 0.5, "rescale_factor": Infinity}'),
+        ("config.json", '{"id2label": {"\u00b2": "a", "1": "b"}}'),
+    ],
+)
+def test_numbers_that_are_none_are_left_out(file, text, tmp_path):
+    path = saved(tmp_path)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    info, _notes = info_of(path)
+    assert (info.mean, info.scale, info.labels) == (None, None, None)
+
+
+@pytest.mark.parametrize("said", ["{[1]: 2}", "1 + 'a'", "{'a': 1}[", "-'a'"])
+def test_metadata_of_an_onnx_file_that_is_no_literal(said):
+    model = classifier()
+    for key in ("names", "stride", "imgsz", "task"):
+        model.set_rt_info(said, ["framework", key])
+    adopt_what_is_told(model, None)
+    assert ModelInfo.read(model).labels is None
+
+
+def test_a_damaged_label_file_in_a_tflite_model(tmp_path):
+    path = tmp_path / "model.tflite"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("labels.txt", "\n".join(f"name {i}" for i in range(400)))
+    data = bytearray(path.read_bytes())
+    data[60:160] = bytes(100)
+    path.write_bytes(data)
+    model = classifier()
+    adopt_what_is_told(model, path)
+    assert ModelInfo.read(model).labels is None
+
+
 # Options of insertion that say how pictures are fed.
 
 
