@@ -7,11 +7,13 @@ from dataclasses import replace
 import openvino as ov
 
 from ovxai.errors import OptionError, OvxaiError
+from ovxai.graph.graph import constant_value
 from ovxai.graph.picture import find_picture_input
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import FEATURE_MAP, FEATURE_VECTOR, INSTANCE_SEGMENTATION, ExplainedInfo
-from ovxai.options import AUTO, ON_REQUEST, PER_CLASS, PRODUCT, InsertOptions, options_read
+from ovxai.metadata import COSINE, FEATURE_MAP, FEATURE_VECTOR, INSTANCE_SEGMENTATION, ExplainedInfo
+from ovxai.methods.gradient import TOWARD
+from ovxai.options import AUTO, ON_REQUEST, PER_CLASS, PRODUCT, InsertOptions, given_vector, options_read
 from ovxai.runtime.feed.engine import with_batch
 
 
@@ -33,12 +35,12 @@ def for_batch(model: ov.Model, batch: int) -> ov.Model:
         if info is None or info.split:
             raise
     plain = strip_model(model)
-    options = recorded_options(plain, info)
+    options = recorded_options(plain, info, model)
     return insert_with_report(with_batch(plain, target, batch), options).model
 
 
-def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
-    """Options of an insertion, without a probe, that make of `plain` what `info` describes.
+def recorded_options(plain: ov.Model, info: ExplainedInfo, explained: ov.Model) -> InsertOptions:
+    """Options of an insertion, without a probe, that make of `plain` what `info` describes. explained: where it stood.
 
     What insertion would choose by itself stays open, so that on a changed graph it is found anew
     (on a quantised one behind a FakeQuantize, say); only what it would choose otherwise is said.
@@ -49,7 +51,7 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
         method=info.method if info.method in ON_REQUEST else AUTO,
         input=info.picture_input if len(plain.inputs) > 1 and info.picture_input else None,
         output=info.explained_output if "output" in read else None,
-        classes=info.classes,
+        classes=None if info.target == COSINE else info.classes,
         scale=info.scaled,
         embed=info.embed or None,
         feature_map=FEATURE_MAP in info.extra_outputs,
@@ -59,6 +61,8 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
         levels=info.levels if info.levels and "levels" in read else "mean",
         combine=info.combine or PRODUCT,
         per=info.per or PER_CLASS,
+        pixel=None if info.pixel is None else "{},{}".format(*info.pixel),
+        toward=_vector_in(explained) if info.target == COSINE else None,
         probe=False,
     )
     by_itself = _made_with(plain, options)
@@ -71,6 +75,13 @@ def recorded_options(plain: ov.Model, info: ExplainedInfo) -> InsertOptions:
     if info.map_size and "map_size" in read and (by_itself is None or by_itself.map_size != info.map_size):
         options = replace(options, map_size=info.map_size)
     return options
+
+
+def _vector_in(explained: ov.Model) -> tuple[float, ...] | None:
+    """What an embedding is compared with."""
+    nodes = [node for node in explained.get_ops() if node.get_friendly_name() == TOWARD]
+    vector = constant_value(nodes[0].output(0)) if nodes else None
+    return None if vector is None else given_vector(vector)
 
 
 def _made_with(plain: ov.Model, options: InsertOptions) -> ExplainedInfo | None:

@@ -185,7 +185,9 @@ class ExplainedInfo:
                 if not text:
                     where = f"{model.get_friendly_name()}: rt_info {_entry(SECTION, field.name)}"
                     raise ModelReadError(f"{where} is empty; insert the explanation again")
-                found[field.name] = _parsed(SECTION, field.name, text, functools.partial(_from_text, str(field.type)))
+                found[field.name] = _parsed(
+                    SECTION, field.name, text, functools.partial(_from_text, str(field.type), field.name in _PLACES)
+                )
             elif field.name in _NEEDED:
                 raise ModelReadError(
                     f"{model.get_friendly_name()}: rt_info lacks {_entry(SECTION, field.name)}; insert the explanation again"
@@ -221,7 +223,11 @@ def _to_text(value: object) -> str:
     return str(value)
 
 
-def _from_text(kind: str, text: str) -> Any:
+#: Pairs of whole numbers that count from 0; the others are sizes.
+_PLACES = ("pixel",)
+
+
+def _from_text(kind: str, is_place: bool, text: str) -> Any:
     """A field's value; `kind` is its annotation."""
     if kind == "bool":
         return text == "YES"
@@ -231,7 +237,8 @@ def _from_text(kind: str, text: str) -> Any:
         number = int if kind.startswith("tuple[int") else _number
         numbers = tuple(number(item) for item in text.split(","))
         # The sides of a part of the picture, or a pair.
-        if len(numbers) != (len(WHOLE.box) if "..." in kind else 2) or not _has_extent(numbers, kind):
+        whole = len(numbers) == (len(WHOLE.box) if "..." in kind else 2)
+        if not whole or not (min(numbers) >= 0 if is_place else _has_extent(numbers, kind)):
             raise ValueError(text)
         return numbers
     if kind.startswith("tuple"):

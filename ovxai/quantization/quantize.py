@@ -14,7 +14,6 @@ import openvino as ov
 from ovxai.anew import recorded_options
 from ovxai.errors import AlreadyExplainedError, OptionError, UsageError
 from ovxai.evaluation import Fidelity
-from ovxai.graph.beside import adopt_what_is_told
 from ovxai.graph.save import check_destination, save_model
 from ovxai.graph.split import read_whole
 from ovxai.graph.surgery import strip_model
@@ -149,7 +148,7 @@ def _say_nothing(_line: str) -> None:
 
 def _prepare(model: str | Path, data: str | Path | Sequence[str | Path], options: QuantizeOptions, say: Say, quiet: bool) -> Work:
     load_nncf()
-    plain, wanted = _plain_of(read_whole(model, trust=options.trust), str(model))
+    plain, wanted = _plain_of(read_whole(model, trust=options.trust), Path(model), say)
     if is_quantised(plain):
         raise OptionError(f"{model}: is quantised already; give the model in floating point")
     pictures = find_pictures(data, plain, options.preprocessing)
@@ -179,13 +178,16 @@ def _bytes(path: Path) -> int:
     return path.stat().st_size + path.with_suffix(".bin").stat().st_size
 
 
-def _plain_of(given: ov.Model, name: str) -> tuple[ov.Model, InsertOptions]:
+def _plain_of(given: ov.Model, name: Path, say: Say) -> tuple[ov.Model, InsertOptions]:
     """The model without explanation, and the insert options that give it back."""
     if not is_explained(given):
-        adopt_what_is_told(given, Path(name))
-        return given, InsertOptions(probe=False)
+        wanted = InsertOptions(probe=False)
+        done = insert_with_report(given, wanted, beside=name)  # with what stands beside the model, as far as it fits
+        for line in done.told:
+            say(line)
+        return strip_model(done.model), wanted
     info = ExplainedInfo.read(given)
     if info is None:
         raise AlreadyExplainedError(f"{name}: was explained by another tool; quantise the model without explanation")
     plain = strip_model(given)
-    return plain, recorded_options(plain, info)
+    return plain, recorded_options(plain, info, given)

@@ -27,7 +27,7 @@ from ovxai.runtime.feed.preprocess import PreprocessOptions
 def test_what_insertion_would_choose_by_itself_stays_open():
     """So that on the quantised graph the layer behind the quantiser is found."""
     explained = insert_with_report(toys.cnn(), InsertOptions(probe=False))
-    options = recorded_options(strip_model(explained.model), explained.info)
+    options = recorded_options(strip_model(explained.model), explained.info, explained.model)
     assert (options.target_layer, options.method, options.mask) == ((), "auto", "auto")
 
 
