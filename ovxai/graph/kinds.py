@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import openvino as ov
 
 #: With one operand.
@@ -23,6 +25,15 @@ _READING = ("Convolution", "GroupConvolution")
 _WEIGHING = (*_READING, "MatMul")
 
 
+def _channels_read(node: ov.Node) -> int | None:
+    """Of how many channels the weights are, [out, in, ..] or [groups, out, in, ..]; None where that is open."""
+    sides = node.get_input_partial_shape(1)
+    axes = (1,) if node.get_type_name() == "Convolution" else (0, 2)
+    if sides.rank.is_dynamic or any(sides[axis].is_dynamic for axis in axes):
+        return None
+    return math.prod(sides[axis].get_length() for axis in axes)
+
+
 def meets_convolution(port: ov.Output, channels: int) -> bool:
     """Whether a convolution over two sides reads so many channels of what is fed, before anything else weighs it."""
     seen, front = set(), [port]
@@ -30,10 +41,9 @@ def meets_convolution(port: ov.Output, channels: int) -> bool:
         for target in front.pop().get_target_inputs():
             node = target.get_node()
             kind, rank = node.get_type_name(), node.get_input_partial_shape(0).rank
-            if kind in _READING and rank.is_static and rank.get_length() == 4 and target.get_index() == 0:
-                fed = node.get_input_partial_shape(0)[1]
-                if fed.is_dynamic or fed.get_length() == channels:
-                    return True
+            reads = kind in _READING and rank.is_static and rank.get_length() == 4 and target.get_index() == 0
+            if reads and _channels_read(node) == channels:
+                return True
             if kind not in _WEIGHING and node.get_name() not in seen:
                 seen.add(node.get_name())
                 front += node.outputs()

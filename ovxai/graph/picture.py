@@ -188,7 +188,7 @@ def possible_layouts(port: ov.Output) -> tuple[str, ...]:
         return (colours,)
     several = [layout for layout in layouts if len(shape) == 4 and _has_few_channels(shape, layout)]
     free = [layout for layout in layouts if _length(shape, layout, "C") is None]
-    if len(shape) == 3 and shape[0].is_dynamic and meets_convolution(port, 1):
+    if len(shape) == 3 and not stated and shape[0].is_dynamic and meets_convolution(port, 1):
         return ("NHW",)
     if len(shape) == 3 and not stated and not all(dim.is_dynamic for dim in shape):
         free = []  # tokens, say
