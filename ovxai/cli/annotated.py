@@ -84,9 +84,10 @@ def _lying_in(folder: Path, *, needed: bool) -> list[AnnotationSet]:
 
 
 def _below(folder: Path, one: AnnotationSet) -> list[Path]:
-    root = folder.resolve()
+    """The pictures whose names begin with the folder's: a link lies where it stands, wherever it points to."""
+    root = Path(os.path.abspath(folder))
     paths = [*(picture.path for picture in one.pictures), *one.unannotated]
-    return [path for path in paths if root in path.resolve().parents]
+    return [path for path in paths if root in Path(os.path.abspath(path)).parents]
 
 
 def ground_truth(sets: Sequence[AnnotationSet], facts: ModelFacts, names: Path | None) -> GroundTruth | None:

@@ -129,3 +129,20 @@ def test_without_annotations_nothing_is_said_of_them():
     assert "truth" not in json.loads(done.stdout) and "truth" not in manifest()
     assert all(card["truth"] is None for card in cards("out/report.html"))
     assert np.all([entry["true"] is None for entry in manifest()["files"]])
+
+
+@pytest.mark.parametrize("linked", ["a picture", "the folder"])
+def test_links_of_a_data_root_are_pictures_of_it(linked):
+    """They were left out, and nothing was said."""
+    kept = Path("elsewhere")
+    if linked == "the folder":
+        Path("data/images").rename(kept)
+        Path("data/images").symlink_to(kept.absolute(), target_is_directory=True)
+    else:
+        kept.mkdir()
+        Path("data/images/right.png").rename(kept / "other.png")
+        Path("data/images/right.png").symlink_to((kept / "other.png").absolute())
+    done = call("run", "m.xml", "data", "-o", "out")
+    assert done.exit_code == 0, done.output
+    assert {entry["image"] for entry in manifest()["files"]} == {"right", "missed_none", "empty", "more"}
+    assert "by the annotations: 1 right, 2 wrong, 1 not annotated" in done.stdout
