@@ -19,6 +19,9 @@ BINARY = (
     "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalXor",
 )  # fmt: skip
 
+#: What shows the same numbers in another shape or type.
+VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "FakeQuantize")
+
 #: What begins the reading of a picture, whatever stands before it.
 _READING = ("Convolution", "GroupConvolution")
 #: What may not stand before that: it has read its input already.
@@ -32,6 +35,13 @@ def _channels_read(node: ov.Node) -> int | None:
     if sides.rank.is_dynamic or any(sides[axis].is_dynamic for axis in axes):
         return None
     return math.prod(sides[axis].get_length() for axis in axes)
+
+
+def behind_views(port: ov.Output) -> ov.Output:
+    """The tensor whose numbers `port` shows, maybe in another shape or type."""
+    while port.get_node().get_type_name() in VIEWS:
+        port = port.get_node().input_value(0)
+    return port
 
 
 def meets_convolution(port: ov.Output, channels: int) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from openvino import opset13 as op
 
 from helpers.cli import call, is_one_line
+from ovxai.runtime.predict.facts import guessed_classifier
 
 
 @pytest.fixture
@@ -64,3 +65,24 @@ def test_what_does_not_go_together_is_one_line(shapes, tmp_path):
     assert is_one_line(wrong, "d-rise", "rise or occlusion")
     image = call("run", shapes / "cnn.xml", source, "-o", tmp_path, "--method", "rise", "--target", "image")
     assert is_one_line(image, "target image")
+
+
+VIEWS = {
+    "none": lambda port: port,
+    "reshape": lambda port: op.reshape(port, np.array([1, 3, 1, 1]), False),
+    "unsqueeze": lambda port: op.unsqueeze(port, np.array([2])),
+    "squeeze": lambda port: op.squeeze(op.unsqueeze(port, np.array([0])), np.array([0])),
+    "convert": lambda port: op.convert(op.convert(port, "f16"), "f32"),
+    "transpose": lambda port: op.transpose(op.unsqueeze(port, np.array([1])), np.array([0, 2, 1])),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_scores_of_the_graph_stand_as_they_are_behind_views(view):
+    """A second softmax over them would make all classes nearly alike."""
+    done = {"softmax": "none", "log_softmax": "softmax", "sigmoid": "none", "relu": "softmax"}
+    for activation, due in done.items():
+        logits = op.parameter([1, 3], np.float32, name="logits")
+        scores = getattr(op, activation)(logits, *((1,) if "softmax" in activation else ()))
+        facts = guessed_classifier(ov.Model([op.result(VIEWS[view](scores))], [logits], "m"))
+        assert facts is not None and facts.explained.score_activation == due, activation

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import openvino as ov
 
 from ovxai.errors import NotExplainedError
+from ovxai.graph.kinds import behind_views
 from ovxai.metadata import (
     CLASSIFICATION,
     COSINE,
@@ -115,8 +116,8 @@ def guessed_classifier(
     if len(sides) < 2 or sides[1] is None or sides[1] < 2 or any(side != 1 for side in sides[2:]):
         return None
     info, name = ModelInfo.read(model), _output_name(model.outputs[0], 0)
-    maker = model.outputs[0].get_node().input_value(0).get_node().get_type_name()
-    due = "none" if maker in ("Softmax", "Sigmoid") else "sigmoid" if info.multilabel else "softmax"
+    maker = behind_views(model.outputs[0].get_node().input_value(0)).get_node().get_type_name()
+    due = "none" if maker in ("Softmax", "Sigmoid") else "sigmoid" if info.multilabel and maker != "LogSoftmax" else "softmax"
     explained = ExplainedInfo(
         version="", task=CLASSIFICATION, method="", target_layers=(), num_classes=sides[1], score_output=name,
         score_activation=due, prediction_format="scores",
