@@ -66,6 +66,9 @@ def run(model: Path, sources: tuple[str, ...], out: Path, say: Say, **values: An
 
     if options.top is not None and (options.classes or options.target != "predictions"):
         raise UsageError("--top says which classes count as predicted: it goes with --target predictions and without --class")
+    for name, given in (("--input", options.inputs), ("--batch", options.batch)):
+        if options.method is not None and given:
+            raise UsageError(f"{name} is for the model's own maps: it does not go with --method {options.method}; leave one out")
     check_folder(out)
     sources, sets = with_annotations(sources, options.annotations, recursive=options.recursive)
     found = find_sources(sources, recursive=options.recursive, stdin=sys.stdin, own=own_folders(out))
@@ -199,7 +202,7 @@ def _host_explainer(model: Path, method: str, config: ExplainConfig, options: Ru
     )  # fmt: skip
     return HostExplainer(
         Subject(model, given_labels(options.labels), options.labels_offset, options.trust), method, config,
-        DeviceOptions(options.device, hint="throughput", precision=options.precision, cache_dir=options.cache_dir),
+        DeviceOptions(options.device, options.hint or "throughput", options.precision, cache_dir=options.cache_dir),
         feeding, Effort(options.masks, options.seed),
     )  # fmt: skip
 

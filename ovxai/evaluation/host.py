@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -15,8 +15,9 @@ from ovxai.evaluation.baselines import BASELINES, Effort
 from ovxai.evaluation.columns import Subject, open_judge
 from ovxai.evaluation.judge import Target
 from ovxai.evaluation.shapes import unit_map
+from ovxai.metadata import SALIENCY_INDEX, SALIENCY_MAP, WHOLE
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
-from ovxai.runtime.explanation import Explanation
+from ovxai.runtime.explanation import AnyMap, Explanation
 from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.geometry import fit
 from ovxai.runtime.feed.images import to_display
@@ -24,7 +25,7 @@ from ovxai.runtime.feed.preprocess import PreprocessOptions
 from ovxai.runtime.feed.sources import Broken, Frame
 from ovxai.runtime.predict.formats import Prediction
 from ovxai.runtime.predict.labels import find_class
-from ovxai.runtime.predict.select import best_scores
+from ovxai.runtime.predict.select import guess_threshold, threshold_of
 from ovxai.runtime.show.picture_maps import Key
 
 B = TypeVar("B")
@@ -65,13 +66,13 @@ class HostExplainer:
             )
         if config.target == TargetExplainGroup.IMAGE and not config.classes:
             raise OptionError(f"target image: {method} explains classes; choose predictions or all, or --class")
-        explained = replace(self._judge.facts.explained, method=f"{method} (on the host)", target_layers=(), mask="", collapse="")
+        explained = replace(self._judge.facts.explained, method=f"{method} (on the host)", target_layers=(), mask="", collapse="",
+                            map_frame=WHOLE.box, map_axes=WHOLE.axes)  # fmt: skip
         self.facts = replace(self._judge.facts, explained=explained)
         count = explained.num_classes or len(self.facts.names)
         self._classes = tuple(find_class(one, self.facts.names, count) for one in config.classes)
         self._all = tuple(range(count))
-        own = self.facts.info.confidence_threshold
-        self._threshold = config.threshold if config.threshold is not None else own if own is not None else effort.threshold
+        self._threshold = threshold_of(config, self.facts)
         self.notes: tuple[str, ...] = (*notes, *self._judge.notes, self._cost(method))
 
     @property
@@ -99,22 +100,29 @@ class HostExplainer:
     def __call__(self, pixels: np.ndarray, source: str | None = None) -> Explanation:
         """Explain one picture. pixels: [H, W, channels] u8."""
         view = self._judge.view(pixels, source)
-        predictions = self._judge.predictions(view, self._threshold)
-        targets = self._targets(predictions)
-        scores = self._judge.scores_now(view, [Target(t.class_index) for t in targets])
+        scores, predictions = self._judge.said(view, self._threshold, self.config.top)
+        asked = self._targets(predictions)
+        targets = asked + self._beside(asked, scores)
+        now = self._judge.scores_now(view, [Target(t.class_index) for t in targets])
         maps = self._baseline.make(self._judge, view, targets, self._effort) if targets else []
-        raw: dict[Key, np.ndarray] = {t.class_index: _grey(view.on_picture(unit_map(one))) for t, one in zip(targets, maps)}
+        grey = [_grey(view.on_picture(unit_map(one))) for one in maps]
+        classes = [target.class_index for target in targets]
         size = (pixels.shape[0], pixels.shape[1])
+        outputs = {SALIENCY_MAP: np.stack(grey), SALIENCY_INDEX: np.array(classes, np.int64)} if grey else {}
+        raw: dict[Key, np.ndarray] = dict(zip(classes[: len(asked)], grey))
         return Explanation(
             raw_maps=raw,
-            labels={target.class_index: self.facts.label(target.class_index) for target in targets},
-            scores={**{t.class_index: float(s) for t, s in zip(targets, scores)}, **best_scores(predictions)},
+            labels={target.class_index: self.facts.label(target.class_index) for target in asked},
+            scores={**{index: float(score) for index, score in zip(classes, now)}, **scores},
             predictions=predictions,
             target=self.config.target,
             config=self.config,
             picture=to_display(pixels),
             geometry=fit(size, size, "standard"),
             source=source,
+            threshold=guess_threshold(self.facts, self._threshold),
+            beside=tuple(classes[len(asked) :]),
+            any_map=AnyMap(self.facts, outputs),
         )
 
     def _targets(self, predictions: tuple[Prediction, ...]) -> list[Target]:
@@ -125,6 +133,11 @@ class HostExplainer:
         for one in predictions:
             best.setdefault(one.class_index, Target(one.class_index, one.box if self._baseline.boxes else None))
         return list(best.values())
+
+    def _beside(self, asked: Sequence[Target], scores: Mapping[int, float]) -> list[Target]:
+        """The best classes that were not asked for, for a grid to show: further targets of the same questions."""
+        best = sorted(scores, key=lambda index: -scores[index])[: self.config.grid]
+        return [Target(index) for index in best if index not in {target.class_index for target in asked}]
 
     def pipeline(self, finish: Callable[[Frame, Explanation], B]) -> HostPipeline[B]:
         """Picture after picture: the model is busy with each by itself."""

@@ -20,8 +20,8 @@ from ovxai.runtime.feed.geometry import Geometry, fit
 from ovxai.runtime.feed.preprocess import PreprocessOptions, make_preprocessor
 from ovxai.runtime.predict.boxes import Outputs
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.predict.formats import Box, Prediction, candidates, class_scores, decodable, objects
-from ovxai.runtime.predict.select import predicted_classes
+from ovxai.runtime.predict.formats import Box, Prediction, candidates, class_scores, decodable
+from ovxai.runtime.predict.select import predicted
 
 #: Pictures per inference, where the model lets it be chosen. A question about fewer costs as much as one about all of them.
 BATCH = 4
@@ -187,12 +187,11 @@ class Judge:
 
     def predictions(self, view: View, threshold: float) -> tuple[Prediction, ...]:
         """What the model predicts for the picture as it is, best first."""
-        outputs = self._as_it_is(view)
-        if not self.classifies:
-            return objects(outputs, self.facts, view.geometry, threshold)
-        values = class_scores(outputs, self.facts)
-        chosen = predicted_classes(values, self.facts, threshold)
-        return tuple(Prediction(i, self.facts.label(i), float(values[i])) for i in chosen)
+        return self.said(view, threshold)[1]
+
+    def said(self, view: View, threshold: float, top: int | None = None) -> tuple[dict[int, float], tuple[Prediction, ...]]:
+        """Scores by class, and what is predicted: see `predicted`."""
+        return predicted(self._as_it_is(view), self.facts, view.geometry, threshold, top)
 
 
 def _engine(

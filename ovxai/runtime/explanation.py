@@ -12,23 +12,21 @@ import numpy as np
 
 from ovxai.errors import UnknownClassError
 from ovxai.metadata import (
-    CLASSIFICATION,
     FEATURE_MAP,
     PER_BOX,
     SALIENCY_BOX,
     SALIENCY_INDEX,
     SALIENCY_MAP,
     SALIENCY_SCORE,
-    VECTOR_TASKS,
 )
 from ovxai.runtime.config import ExplainConfig, TargetExplainGroup
 from ovxai.runtime.feed.geometry import Geometry, upright
 from ovxai.runtime.feed.late import LateOutputs
 from ovxai.runtime.predict.boxes import Outputs
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.predict.formats import Box, Prediction, class_scores, decodable, objects
+from ovxai.runtime.predict.formats import Box, Prediction
 from ovxai.runtime.predict.labels import find_class
-from ovxai.runtime.predict.select import Wanted, best_scores, predicted_classes
+from ovxai.runtime.predict.select import Wanted, guess_threshold, predicted
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, BoxKey, Key, PictureMaps, class_of
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.write.encode import encode_picture
@@ -258,7 +256,7 @@ class Interpreter:
 
     def __call__(self, outputs: Outputs, picture: np.ndarray, geometry: Geometry, source: str | None) -> Explanation:
         """outputs: name -> array without batch axis. picture: [H, W, 3] u8 RGB."""
-        scores, predictions = self._predictions(outputs, geometry)
+        scores, predictions = predicted(outputs, self.facts, geometry, self.wanted.threshold, self.wanted.top)
         late = isinstance(outputs, LateOutputs)
         any_map = AnyMap(self.facts, outputs if late else {name: outputs[name] for name in _MAPS if name in outputs})
 
@@ -287,23 +285,8 @@ class Interpreter:
             notes=() if late and SALIENCY_INDEX in outputs else self._missing(any_map, predictions),
             any_map=any_map,
             boxes=Late(boxes) if late and any_map.per_box else boxes(),
-            threshold=self.wanted.threshold if self.facts.explained.task == CLASSIFICATION else None,
+            threshold=guess_threshold(self.facts, self.wanted.threshold),
         )
-
-    def _predictions(self, outputs: Outputs, geometry: Geometry) -> tuple[dict[int, float], tuple[Prediction, ...]]:
-        """Scores by class (of every class, for classifiers), and what is predicted."""
-        facts, threshold = self.facts, self.wanted.threshold
-        if not decodable(facts):
-            return {}, ()
-        if facts.explained.task in VECTOR_TASKS:
-            values = class_scores(outputs, facts)
-            scores = dict(enumerate(values.tolist()))
-            chosen = predicted_classes(values, facts, threshold, self.wanted.top)
-            return scores, tuple(Prediction(i, facts.label(i), scores[i]) for i in chosen)
-        found = objects(outputs, facts, geometry, threshold)
-        scores = best_scores(found)
-        kept = set(list(scores)[: self.wanted.top])
-        return scores, tuple(item for item in found if item.class_index in kept)
 
     def _asked(self, predictions: tuple[Prediction, ...]) -> tuple[int, ...] | None:
         """The classes whose maps are wanted; None for all that there are."""

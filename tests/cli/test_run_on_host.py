@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from openvino import opset13 as op
 
 from helpers.cli import call, is_one_line
+from helpers.runtime_graphs import classifier, encoded, picture
 from ovxai.runtime.predict.facts import guessed_classifier
 
 
@@ -65,6 +67,54 @@ def test_what_does_not_go_together_is_one_line(shapes, tmp_path):
     assert is_one_line(wrong, "d-rise", "rise or occlusion")
     image = call("run", shapes / "cnn.xml", source, "-o", tmp_path, "--method", "rise", "--target", "image")
     assert is_one_line(image, "target image")
+
+
+@pytest.fixture
+def weak(tmp_path, monkeypatch):
+    """m.xml, whose classes are all about as likely, and a.png."""
+    monkeypatch.chdir(tmp_path)
+    ov.save_model(classifier(model_info={"labels": "red green blue"}), "m.xml")
+    pixels = picture() // 8 + 100
+    Path("a.png").write_bytes(encoded(pixels))
+    return tmp_path
+
+
+FEW = ("--method", "rise", "--masks", 8)
+
+
+def host_files(folder="out"):
+    return {path.name for path in Path(folder).rglob("*.png")}
+
+
+@pytest.mark.usefixtures("weak")
+def test_the_best_classes_of_the_host_are_as_many_as_asked_for():
+    done = call("run", "m.xml", "a.png", "-o", "out", *FEW, "--top", 2, "--threshold", 0)
+    assert done.exit_code == 0, done.stderr
+    assert len([name for name in host_files() if name.endswith("_overlay.png")]) == 2
+
+
+@pytest.mark.usefixtures("weak")
+def test_what_the_host_explains_below_the_threshold_is_a_guess():
+    done = call("run", "m.xml", "a.png", "-o", "out", *FEW, "--threshold", 0.9)
+    assert "(a guess, not over 0.9)" in done.stdout
+
+
+@pytest.mark.usefixtures("weak")
+def test_a_grid_of_the_host_holds_classes_that_are_not_explained():
+    call("run", "m.xml", "a.png", "-o", "one", *FEW, "--class", "red", "--grid", 1)
+    call("run", "m.xml", "a.png", "-o", "three", *FEW, "--class", "red", "--grid", 3)
+    areas = [cv2.imread(f"{folder}/grid/a_grid.png").size for folder in ("one", "three")]
+    assert areas[1] > 1.5 * areas[0]
+    overlays = [name for name in host_files("three") if name.endswith("_overlay.png")]
+    assert overlays == ["a_class_red_overlay.png"]
+
+
+@pytest.mark.usefixtures("weak")
+@pytest.mark.parametrize("words", [("--batch", 2), ("--input", "other=a.png")])
+def test_what_the_host_can_not_have_is_wrong_usage(words):
+    done = call("run", "m.xml", "a.png", "-o", "out", *FEW, *words)
+    assert done.exit_code == 2 and words[0] in done.stderr and "--method rise" in done.stderr
+    assert not Path("out").exists()
 
 
 VIEWS = {

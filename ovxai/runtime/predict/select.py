@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ovxai.errors import OptionError
-from ovxai.metadata import REGRESSION, VECTOR_TASKS
+from ovxai.metadata import CLASSIFICATION, REGRESSION, VECTOR_TASKS
 from ovxai.runtime.config import DEFAULT_THRESHOLD, ExplainConfig, TargetExplainGroup
+from ovxai.runtime.feed.geometry import Geometry
+from ovxai.runtime.predict.boxes import Outputs
 from ovxai.runtime.predict.facts import ModelFacts
-from ovxai.runtime.predict.formats import Prediction, decodable
+from ovxai.runtime.predict.formats import Prediction, class_scores, decodable, objects
 from ovxai.runtime.predict.labels import Hierarchy, find_class
 
 
@@ -41,7 +43,7 @@ def settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
 
 
 def _settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
-    threshold = _threshold(config, facts)
+    threshold = threshold_of(config, facts)
     notes: tuple[str, ...] = ()
     target = config.target
     if facts.classless:
@@ -63,7 +65,8 @@ def _settle(config: ExplainConfig, facts: ModelFacts) -> Wanted:
     return Wanted(target, (), threshold, notes)
 
 
-def _threshold(config: ExplainConfig, facts: ModelFacts) -> float:
+def threshold_of(config: ExplainConfig, facts: ModelFacts) -> float:
+    """Over which a class counts as predicted, 0..1: the one asked for, the model's own where it has several answers, or 0.3."""
     if config.threshold is not None:
         return config.threshold
     own = facts.info.confidence_threshold
@@ -81,6 +84,31 @@ def _indices(config: ExplainConfig, facts: ModelFacts) -> tuple[int, ...]:
                 f"(inserted with --classes {facts.explained.classes})"
             )
     return indices
+
+
+def guess_threshold(facts: ModelFacts, threshold: float) -> float | None:
+    """Below which a class that is explained is called a guess; None where that is no question."""
+    return threshold if facts.explained.task == CLASSIFICATION else None
+
+
+def predicted(
+    outputs: Outputs, facts: ModelFacts, geometry: Geometry, threshold: float, top: int | None = None
+) -> tuple[dict[int, float], tuple[Prediction, ...]]:
+    """Scores by class (of every class, for classifiers), and what is predicted, best first.
+
+    top: the so many best classes, of detectors those of the classes found. geometry: how the picture lies in the input.
+    """
+    if not decodable(facts):
+        return {}, ()
+    if facts.explained.task in VECTOR_TASKS:
+        values = class_scores(outputs, facts)
+        scores = dict(enumerate(values.tolist()))
+        chosen = predicted_classes(values, facts, threshold, top)
+        return scores, tuple(Prediction(i, facts.label(i), scores[i]) for i in chosen)
+    found = objects(outputs, facts, geometry, threshold)
+    scores = best_scores(found)
+    kept = set(list(scores)[:top])
+    return scores, tuple(item for item in found if item.class_index in kept)
 
 
 def predicted_classes(scores: np.ndarray, facts: ModelFacts, threshold: float, top: int | None = None) -> tuple[int, ...]:
