@@ -15,11 +15,11 @@ from ovxai.runtime.config import MOST_PIXELS, ExplainConfig
 from ovxai.runtime.explanation import Explanation
 from ovxai.runtime.feed.images import ARRAY_SUFFIX, check_file_channels
 from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source, pictures
-from ovxai.runtime.show.picture_maps import IMAGE_KEY, BoxKey, Key, PictureMaps
+from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key, PictureMaps
 from ovxai.runtime.show.said import Said, say
 from ovxai.runtime.show.truth import Verdict
 from ovxai.runtime.write.manifest import Ledger
-from ovxai.runtime.write.maps import Writer, WrittenFile, sanitize
+from ovxai.runtime.write.maps import Writer, WrittenFile
 from ovxai.runtime.write.report import Report
 from ovxai.runtime.write.video import VideoFile
 
@@ -183,15 +183,14 @@ class Run:
     def _overlays(self, explanation: Explanation) -> Iterator[tuple[str, np.ndarray]]:
         """Of a video's frame: one for each class asked for; else one of the best class, or the bare picture."""
         for word, key in self._shown(explanation):
-            bare = key is not None and key not in explanation.raw_maps  # a frame without a box of this class
+            bare = key is not None and key not in explanation.raw_maps  # this frame has no map of the class
             yield word, replace(explanation, raw_maps={}, predictions=()).overlay() if bare else explanation.overlay(key)
 
     def _shown(self, explanation: Explanation) -> Iterator[tuple[str, Key | None]]:
         """What frames show, by its word in names of videos."""
         if self._explainer.config.classes:
-            asked = [explanation.key(wanted) for wanted in self._explainer.config.classes] if explanation.boxes else []
-            for key in asked or [key for key in explanation.raw_maps if not isinstance(key, BoxKey)]:
-                yield f"_class_{sanitize(explanation.label(key) or '')}", key
+            for key in dict.fromkeys(explanation.key(wanted) for wanted in self._explainer.config.classes):
+                yield f"_class_{self._writer.class_word(explanation, key)}", key
         elif IMAGE_KEY in explanation.raw_maps:
             yield "_map_per_image", IMAGE_KEY
         else:

@@ -278,3 +278,31 @@ def test_files_for_a_model_that_takes_other_channels(home):
     done = run("many.xml", "a.png", "sub/b.png", "-o", "out")
     assert done.exit_code == 1 and not Path("out").exists()
     assert done.stderr.strip().splitlines()[-1].startswith("Error: many: the model takes pictures of 13 channels")
+
+
+def _short_clip():
+    video = VideoFile(Path(), "clip", 10, (48, 64))
+    for shade in (40, 90, 200):
+        video.write(np.full((48, 64, 3), (shade, 0, 0), np.uint8))
+    return str(video.close())
+
+
+def test_classes_that_look_alike_in_file_names_have_a_video_each():
+    ov.save_model(classifier(model_info={"labels": "a+b a_b c"}), "alike.xml")
+    done = run("alike.xml", _short_clip(), "-o", "out", "--class", "0", "--class", "1")
+    assert done.exit_code == 0, done.output
+    made = [path for path in Path("out").iterdir() if path.suffix == ".mp4"]
+    assert len(made) == 2 and [frame_count(str(path)) for path in made] == [3, 3]
+
+
+def test_frames_without_a_map_of_the_class_are_in_its_video():
+    """Of a model that maps its best class alone, the others come bare."""
+    ov.save_model(classifier(channels=(0,)), "first.xml")
+    model = ov.Core().read_model("first.xml")
+    index = op.constant(np.array([[0]], np.int64))
+    index.output(0).set_names({"saliency_index"})
+    model.add_results([op.result(index)])
+    ov.save_model(model, "top.xml")
+    done = run("top.xml", _short_clip(), "-o", "out", "--class", "green")
+    assert done.exit_code == 0, done.output
+    assert [frame_count(str(path)) for path in Path("out").glob("*.mp4")] == [3]

@@ -141,14 +141,21 @@ class Writer:
         index = class_of(key)
         if index is None:
             return f"{image}_map_per_image"
+        return f"{image}_class_{self.class_word(explanation, key)}"
+
+    def class_word(self, explanation: PictureMaps, key: Key) -> str:
+        """The class of a map, or its box, in names of files: no two classes have the same."""
+        index, label = class_of(key), explanation.label(key) or ""
+        if index is None:
+            return sanitize(label)
         # Without the names of all classes, at least those of this picture must not meet in one file.
         words = self._words or class_words(explanation.labels)
-        word = words.get(index) or sanitize(explanation.labels[index])
+        word = words.get(index) or sanitize(label)
         if isinstance(key, BoxKey):
             taken = {other.lower() for other in words.values()}
             numbered = f"{word}_{key.number}"
             word = numbered if numbered.lower() not in taken else f"{word}_{index}_{key.number}"
-        return f"{image}_class_{word}"
+        return word
 
     def _files(self, explanation: PictureMaps, key: Key, stem: str) -> Iterator[tuple[str, str, bytes]]:
         """(kind, file name, bytes) of one map."""
