@@ -84,7 +84,7 @@ def _explain(
 ) -> Document:  # fmt: skip
     import cv2
 
-    from ovxai.runtime.feed.sources import count_pictures
+    from ovxai.runtime.feed.sources import Source, count_pictures
     from ovxai.runtime.run import Run, stop_on_interrupt
     from ovxai.runtime.write.manifest import model_facts
     from ovxai.runtime.write.maps import Writer
@@ -109,8 +109,9 @@ def _explain(
     _warn_of_many(found, explainer, options)
     manifest = page = None
     told: list[Said] = []
+    silent = any(isinstance(one, Source) and one.kind != "image" for one in found)
     try:
-        with stop_on_interrupt() as stop, _progress(total) as tick:
+        with stop_on_interrupt() as stop, _progress(total, silent=silent) as tick:
             result = work(found, stop=stop, progress=tick, tell=lambda said: _tell(said, told, say))
     finally:  # whatever ended the run, what it has written is listed
         manifest, page = _listed(work.result, model, explainer, out, options, report, truth)
@@ -212,7 +213,8 @@ def _warn_of_many(found: list[Source | Broken], explainer: Explainer | HostExpla
 
     pictures = sum(isinstance(source, Source) and source.kind == "image" for source in found)
     pictures = min(pictures, options.limit or pictures)
-    classes = len(options.classes) or options.top or 1
+    known = explainer.facts.explained.num_classes
+    classes = len(options.classes) or min(options.top or 1, known or options.top or 1)
     if options.target == "all" and not explainer.facts.classless:
         channels = explainer.facts.channels
         classes = len(channels) if channels is not None else explainer.facts.explained.num_classes or 1
@@ -258,9 +260,12 @@ def _summary(result: RunResult, out: Path) -> str:
 
 
 @contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal where no lines say how far the run is, nothing elsewhere; without a known end it counts."""
-    lines = sys.stdout.isatty() and not asked("as_json")
+def _progress(total: int | None, *, silent: bool = False) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal where no lines say how far the run is, nothing elsewhere; without a known end it counts.
+
+    silent: whether some pictures, the frames of videos, have no line.
+    """
+    lines = sys.stdout.isatty() and not asked("as_json") and not silent
     if not sys.stderr.isatty() or total == 1 or asked("quiet") or lines:
         yield lambda: None
         return

@@ -193,3 +193,14 @@ def test_the_documented_manifest_is_the_written_one(explainer, tmp_path):
         assert list(written[part]) == list(documented[part])
     for part in ("files", "failed"):
         assert list(written[part][0]) == list(documented[part][0])
+
+
+def test_with_force_a_run_does_not_overwrite_its_own_files(tmp_path):
+    """`q` and its class `red_class_blue`, `q_class_red` and its class `blue`: the names of their files are the same."""
+    names = ("red_class_blue", "blue")
+    made = Explainer(classifier(model_info={"labels": " ".join((*names, "green"))}), ExplainConfig(classes=names))(picture())
+    writer = Writer(tmp_path, names=(*names, "green"), force=True)
+    first = writer.write(made, writer.claim("q"))
+    second = writer.write(made, writer.claim("q_class_red"))
+    paths = [item.path for item in (*first, *second)]
+    assert len({*paths}) == len(paths) and all((tmp_path / path).exists() for path in paths)

@@ -83,6 +83,8 @@ class Writer:
             sweep(path)
         self._images = ImageNames(self.folder, *inner, force=force)
         self._force = force
+        self._own: set[str] = set()
+        self._lock = threading.Lock()
         self._words = class_words(dict(enumerate(names)))
         self._postprocess = postprocess
         self._form = form
@@ -112,6 +114,8 @@ class Writer:
             except BaseException as error:
                 for item in written:
                     (self.folder / item.path).unlink(missing_ok=True)
+                with self._lock:
+                    self._own.difference_update(item.path.lower() for item in written)
                 if not isinstance(error, TakenError):
                     raise
             stem = self.claim(image or _stem(explanation.source))
@@ -170,6 +174,10 @@ class Writer:
     def _put(self, path: str, kind: str, data: bytes, image: str, explanation: PictureMaps, key: Key | None) -> WrittenFile:
         target = self.folder / path
         make_folder(target.parent)
+        with self._lock:  # what this run wrote is taken, whatever may be overwritten
+            if path.lower() in self._own:
+                raise TakenError(f"{target} is of this run already")
+            self._own.add(path.lower())
         write_bytes(target, data, force=self._force)
         height, width = explanation.picture.shape[:2]
         return WrittenFile(
