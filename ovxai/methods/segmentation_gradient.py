@@ -119,4 +119,5 @@ def information(site: SegmentationSite, options: InsertOptions) -> ExplainedInfo
     """What rt_info will say."""
     target = LOG_PROBABILITY if site.exclusive or site.probable else LOGIT
     info = of_first(site.taps[0], stated(site, options, SEMANTIC_SEGMENTATION, target))
-    return replace(info, pixel=None if options.pixel is None else parse_pixel(options.pixel), prediction_format="class-maps")
+    form = "class-maps" if site.axis == 1 else "class-maps-last"
+    return replace(info, pixel=None if options.pixel is None else parse_pixel(options.pixel), prediction_format=form)

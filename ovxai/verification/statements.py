@@ -140,7 +140,8 @@ FORMS: dict[str, Callable[[Outputs], bool]] = {
     "fastestdet": lambda o: o.is_score(5 + o.classes, ANY, ANY),
     "east": lambda o: o.is_score(1, ANY, ANY) and o.has(5, ANY, ANY),
     "heatmap": lambda o: o.is_score(o.classes, ANY, ANY),
-    "class-maps": lambda o: o.is_score(o.classes, ANY, ANY) or o.is_score(ANY, ANY, o.classes),
+    "class-maps": lambda o: o.is_score(o.classes, ANY, ANY),
+    "class-maps-last": lambda o: o.is_score(ANY, ANY, o.classes),
 }
 DENSE = (
     "yolo-v8",
@@ -160,6 +161,7 @@ SCORES: dict[str, Callable[[Outputs], np.ndarray]] = {
     "boxes-labels": lambda o: o.score[..., 4], "boxes-scores": lambda o: o.score, "queries": lambda o: o.score,
     "yolox": lambda o: o.score[..., 4:], "yolo-v5": lambda o: o.score[..., 4:], "heatmap": lambda o: o.score,
     "scores": lambda o: o.score, "class-maps": lambda o: o.score,
+    "class-maps-last": lambda o: o.score,
 }  # fmt: skip
 
 

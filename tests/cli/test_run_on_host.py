@@ -13,6 +13,7 @@ from openvino import opset13 as op
 
 from helpers.cli import call, is_one_line
 from helpers.runtime_graphs import classifier, encoded, picture
+from ovxai.runtime.feed.images import read_image
 from ovxai.runtime.predict.facts import guessed_classifier
 
 
@@ -103,7 +104,7 @@ def test_what_the_host_explains_below_the_threshold_is_a_guess():
 def test_a_grid_of_the_host_holds_classes_that_are_not_explained():
     call("run", "m.xml", "a.png", "-o", "one", *FEW, "--class", "red", "--grid", 1)
     call("run", "m.xml", "a.png", "-o", "three", *FEW, "--class", "red", "--grid", 3)
-    areas = [cv2.imread(f"{folder}/grid/a_grid.png").size for folder in ("one", "three")]
+    areas = [read_image(f"{folder}/grid/a_grid.png").size for folder in ("one", "three")]
     assert areas[1] > 1.5 * areas[0]
     overlays = [name for name in host_files("three") if name.endswith("_overlay.png")]
     assert overlays == ["a_class_red_overlay.png"]

@@ -90,6 +90,19 @@ def test_rt_info_says_how_it_was_made() -> None:
     assert info.level_grids == "3x4,6x8"
 
 
+def test_classes_stand_where_the_graph_says_also_where_there_are_as_many_as_rows() -> None:
+    """[1, 24, 32, 24]: sizes do not tell which axis is that of classes."""
+    picture = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
+    first, last = (
+        ovxai.Explainer(ovxai.insert(segmenter(form, classes=24), task=TASK))(picture) for form in ("softmax", "channels-last")
+    )
+    found, wanted = last.predictions, first.predictions
+    assert len(found) == len(wanted) > 1
+    for one, other in zip(found, wanted):
+        assert one.class_index == other.class_index and one.score == pytest.approx(other.score, abs=1e-3)
+        assert one.mask is not None and other.mask is not None and (one.mask == other.mask).all()
+
+
 # Refusals.
 
 

@@ -64,7 +64,8 @@ FORMATS = MappingProxyType({one.name: one for one in (
     Format("nanodet", "per level, fine to coarse: class scores [P, K] and box-side distributions [P, 4 * bins]", dense.nanodet),
     Format("fastestdet", "one map [1 + 4 + K, h, w]: objectness, box against its cell, class probabilities", dense.fastestdet),
     Format("east", "a map of scores [1, h, w] and one of distances to four sides and an angle [5, h, w] (EAST)", dense.east),
-    Format("class-maps", "class scores of pixels [K, h, w] or [h, w, K] (semantic segmentation)", pixels.class_maps),
+    Format("class-maps", "class scores of pixels [K, h, w] (semantic segmentation)", pixels.class_maps),
+    Format("class-maps-last", "class scores of pixels [h, w, K] (semantic segmentation)", pixels.class_maps_last),
     Format("heatmap", "class heat maps [K, h, w]: how sure each class is anywhere; no boxes are read (CenterNet)", dense.heatmap),
 )})  # fmt: skip
 

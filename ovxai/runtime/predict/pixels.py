@@ -12,9 +12,16 @@ _WHOLE = 1e-2
 
 def class_maps(raw: Raw) -> Instances:
     """One object per class that has pixels: its score is the mean over these of its probability."""
-    table = raw.scored(lambda a: a.ndim == 3)
-    if raw.classes and table.shape[0] != raw.classes:
-        table = np.moveaxis(table, -1, 0)
+    return _objects(raw, raw.scored(lambda a: a.ndim == 3))
+
+
+def class_maps_last(raw: Raw) -> Instances:
+    """The same of [h, w, K]."""
+    return _objects(raw, np.moveaxis(raw.scored(lambda a: a.ndim == 3), -1, 0))
+
+
+def _objects(raw: Raw, table: np.ndarray) -> Instances:
+    """table: [K, h, w]."""
     scores = _probabilities(table, raw.facts.explained.score_activation)
     exclusive = len(scores) > 1 and abs(float(np.median(scores.sum(axis=0))) - 1) < _WHOLE
     own = np.arange(len(scores))[:, None, None] == scores.argmax(axis=0) if exclusive else scores > 0.5
