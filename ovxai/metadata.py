@@ -7,19 +7,16 @@ Both the side that inserts and the side that runs read this page, and neither ne
 from __future__ import annotations
 
 import functools
-import json
-import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from ovxai.entries import Value, entry, flag, from_text, number, numbers, parsed, table, to_text, words
 from ovxai.errors import ModelReadError
 
 if TYPE_CHECKING:  # the command line lists tasks and methods without waiting for OpenVINO
     import openvino as ov
 
-Value = TypeVar("Value")
 SECTION = "ovxai"
 #: The section of OTX and Model API.
 MODEL_INFO = "model_info"
@@ -165,7 +162,7 @@ class ExplainedInfo:
     def write(self, model: ov.Model) -> None:
         """Store every non-empty field under `["ovxai", field]` of `model`."""
         for field in fields(self):
-            text = _to_text(getattr(self, field.name))
+            text = to_text(getattr(self, field.name))
             if text:
                 model.set_rt_info(text, [SECTION, field.name])
 
@@ -183,14 +180,13 @@ class ExplainedInfo:
             if model.has_rt_info([SECTION, field.name]):
                 text = model.get_rt_info([SECTION, field.name]).astype(str)
                 if not text:
-                    where = f"{model.get_friendly_name()}: rt_info {_entry(SECTION, field.name)}"
+                    where = f"{model.get_friendly_name()}: rt_info {entry(SECTION, field.name)}"
                     raise ModelReadError(f"{where} is empty; insert the explanation again")
-                found[field.name] = _parsed(
-                    SECTION, field.name, text, functools.partial(_from_text, str(field.type), field.name in _PLACES)
-                )
+                read = functools.partial(from_text, field.name, str(field.type))
+                found[field.name] = parsed(SECTION, field.name, text, read)
             elif field.name in _NEEDED:
                 raise ModelReadError(
-                    f"{model.get_friendly_name()}: rt_info lacks {_entry(SECTION, field.name)}; insert the explanation again"
+                    f"{model.get_friendly_name()}: rt_info lacks {entry(SECTION, field.name)}; insert the explanation again"
                 )
         return cls(**found)
 
@@ -203,7 +199,7 @@ class ExplainedInfo:
         """
         if not self.classes or self.classes == "all" or self.classes.startswith("top:"):
             return None
-        return _parsed(SECTION, "classes", self.classes, lambda text: tuple(int(word) for word in text.split(",")))
+        return parsed(SECTION, "classes", self.classes, lambda text: tuple(int(word) for word in text.split(",")))
 
 
 def is_explained(model: ov.Model) -> bool:
@@ -211,67 +207,6 @@ def is_explained(model: ov.Model) -> bool:
     if model.has_rt_info([SECTION, "version"]):
         return True
     return any(SALIENCY_MAP in output.get_names() for output in model.outputs)
-
-
-def _to_text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "YES" if value else "NO"
-    if isinstance(value, tuple):
-        return ",".join(f"{item:g}" if isinstance(item, float) else _joined(str(item)) for item in value)
-    return str(value)
-
-
-#: Pairs of whole numbers that count from 0; the others are sizes.
-_PLACES = ("pixel",)
-
-
-def _from_text(kind: str, is_place: bool, text: str) -> Any:
-    """A field's value; `kind` is its annotation."""
-    if kind == "bool":
-        return text == "YES"
-    if kind.startswith("int"):
-        return int(text)
-    if kind.startswith(("tuple[int", "tuple[float")):
-        number = int if kind.startswith("tuple[int") else _number
-        numbers = tuple(number(item) for item in text.split(","))
-        # The sides of a part of the picture, or a pair.
-        whole = len(numbers) == (len(WHOLE.box) if "..." in kind else 2)
-        if not whole or not (min(numbers) >= 0 if is_place else _has_extent(numbers, kind)):
-            raise ValueError(text)
-        return numbers
-    if kind.startswith("tuple"):
-        # A name that holds a comma has a backslash before it.
-        return tuple(re.sub(r"\\([\\,])", r"\1", item) for item in re.findall(r"(?:\\[\\,]|[^,])+", text))
-    return text
-
-
-def _has_extent(numbers: tuple[float, ...], kind: str) -> bool:
-    """Whether a part of the picture, a size, or a range holds anything."""
-    if "..." in kind:
-        top, left, bottom, right = numbers
-        return top < bottom and left < right
-    return min(numbers) > 0 if kind.startswith("tuple[int") else numbers[0] != numbers[1]
-
-
-def _joined(name: str) -> str:
-    """A name as it stands between commas."""
-    return re.sub(r"\\(?=[\\,]|$)|,", r"\\\g<0>", name)
-
-
-def _entry(section: str, key: str) -> str:
-    return f'["{section}", "{key}"]'
-
-
-def _parsed(section: str, key: str, text: str, read: Callable[[str], Value]) -> Value:
-    try:
-        return read(text)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        shown = text if len(text) <= 60 else text[:57] + "..."
-        raise ModelReadError(
-            f"rt_info {_entry(section, key)} is {shown!r}, which is not of that form; mend it (model.set_rt_info)"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -298,25 +233,25 @@ class ModelInfo:
     @classmethod
     def read(cls, model: ov.Model) -> ModelInfo:
         """What `model` says; also of ONNX metadata in OTX style."""
-        entry = {key: _model_info_entry(model, key) for key in _KEYS}
+        said = {key: _model_info_entry(model, key) for key in _KEYS}
 
         def read(key: str, form: Callable[[str], Value]) -> Value | None:
-            text = entry[key]
-            return None if text is None or not text else _parsed("model_info", key, text, form)
+            text = said[key]
+            return None if text is None or not text else parsed("model_info", key, text, form)
 
         return cls(
-            labels=_words(entry["labels"]),
-            mean=read("mean_values", _numbers),
-            scale=read("scale_values", _numbers),
-            resize_type=entry["resize_type"],
-            pad_value=read("pad_value", lambda text: int(_number(text))),
-            reverse_input_channels=_flag(entry["reverse_input_channels"]),
-            confidence_threshold=read("confidence_threshold", _number),
-            iou_threshold=read("iou_threshold", _number),
-            multilabel=bool(_flag(entry["multilabel"])),
-            hierarchical=bool(_flag(entry["hierarchical"])),
-            hierarchy=read("hierarchical_config", _object),
-            embedded_processing=bool(_flag(entry["embedded_processing"])),
+            labels=words(said["labels"]),
+            mean=read("mean_values", numbers),
+            scale=read("scale_values", numbers),
+            resize_type=said["resize_type"],
+            pad_value=read("pad_value", lambda text: int(number(text))),
+            reverse_input_channels=flag(said["reverse_input_channels"]),
+            confidence_threshold=read("confidence_threshold", number),
+            iou_threshold=read("iou_threshold", number),
+            multilabel=bool(flag(said["multilabel"])),
+            hierarchical=bool(flag(said["hierarchical"])),
+            hierarchy=read("hierarchical_config", table),
+            embedded_processing=bool(flag(said["embedded_processing"])),
         )
 
 
@@ -361,7 +296,7 @@ def store_feeding(model: ov.Model, feeding: Feeding) -> None:
     for field in fields(feeding):
         value = getattr(feeding, field.name)
         if value is not None:
-            text = " ".join(f"{number:.9g}" for number in value) if isinstance(value, tuple) else _to_text(value)
+            text = " ".join(f"{number:.9g}" for number in value) if isinstance(value, tuple) else to_text(value)
             model.set_rt_info(text, [MODEL_INFO, "mean_values" if field.name == "mean" else field.name])
 
 
@@ -373,29 +308,3 @@ def adopt_onnx_model_info(model: ov.Model) -> None:
         section, _, name = key.partition(" ")
         if section == "model_info" and name and not model.has_rt_info(["model_info", name]):
             model.set_rt_info(model.get_rt_info(["framework", key]).astype(str), ["model_info", name])
-
-
-def _words(text: str | None) -> tuple[str, ...] | None:
-    return tuple(text.split()) if text else None
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(word) for word in text.replace(",", " ").split())
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _object(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise ValueError(text)
-    return found
-
-
-def _flag(text: str | None) -> bool | None:
-    return None if text is None else text.strip().lower() in ("yes", "true", "1")

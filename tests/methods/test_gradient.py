@@ -266,7 +266,7 @@ def test_the_vector_has_to_fit(tmp_path) -> None:
     odds: list[tuple[Any, str]] = [
         ([0.0, 0.0], "has a length"),
         (np.eye(2).tolist(), "no vector"),
-        (tmp_path / "none.npy", "can't be read"),
+        (tmp_path / "none.npy", "none.npy: no such file"),
     ]
     for odd, words in odds:
         with pytest.raises(OptionError, match=words):
