@@ -142,7 +142,8 @@ def through(graph: Graph, region: Region, given: dict[Port, ov.Output], derive: 
     parameter = op.parameter([count, channels, side, side], entry.get_element_type())
     clones = _cloned(graph, region, parameter.output(0))
     ends = {port: clones[port] for port in given}
-    part = Graph(ov.Model([op.result(end) for end in ends.values()], [parameter], "windows"))
+    others = [each for each in emit.entries_above(ends.values()) if each.get_name() != parameter.get_name()]  # of shapes alone
+    part = Graph(ov.Model([op.result(end) for end in ends.values()], [parameter, *others], "windows"))
     seeds = {}
     for port, end in ends.items():
         size = graph.known_shape(port)[1]

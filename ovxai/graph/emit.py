@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import openvino as ov
@@ -267,11 +267,16 @@ def _above(port: ov.Output, *, past_shapes: bool = True) -> Iterator[ov.Node]:
             stack.extend(feed.get_node() for feed in reversed(sources(node)))
 
 
+def entries_above(ports: Iterable[ov.Output]) -> list[ov.Node]:
+    """The Parameters that feed `ports`, also those of which only the shape counts."""
+    found = {node.get_name(): node for port in ports for node in _above(port) if node.get_type_name() == "Parameter"}
+    return list(found.values())
+
+
 def worked_out(port: ov.Output) -> np.ndarray:
     """The value of a port that no input's values reach: a constant, or what is computed from constants and shapes, in f32."""
     if port.get_node().get_type_name() == "Constant":
         return numbers_of(port.get_node())
-    entries = [node for node in _above(port) if node.get_type_name() == "Parameter"]
-    model = concrete_twin(ov.Model([op.result(op.convert(port, "f32"))], entries, "constant"), 1)
+    model = concrete_twin(ov.Model([op.result(op.convert(port, "f32"))], entries_above([port]), "constant"), 1)
     feeds = [np.zeros(entry.get_shape(), entry.get_element_type().to_dtype()) for entry in model.inputs]
     return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(feeds)[0]

@@ -77,6 +77,22 @@ def test_windows_give_the_same_derivatives() -> None:
     assert all(np.abs(each).max() > 0 for each in whole)
 
 
+def test_what_is_worked_out_from_shapes_is_read_on_windows_as_it_stands() -> None:
+    """A bias whose form comes from the sizes of the model's input, as exporters leave it behind a convolution."""
+
+    def biased(x: ov.Node) -> ov.Node:
+        image = x
+        while image.get_type_name() != "Parameter":
+            image = image.input_value(0).get_node()
+        one = op.gather(op.shape_of(image, "i64"), np.array([0]), np.array(0))
+        form = op.concat([one, np.array([6], np.int64), one, one], 0)
+        return op.relu(op.add(toys.conv(x, 6, 3, seed=6), op.reshape(numbers(6, seed=9), form, False)))
+
+    assert found_regions(detector(biased)) == [1]
+    whole, windows = derived(detector(biased), heads=False), derived(detector(biased), heads=True)
+    np.testing.assert_allclose(windows, whole, rtol=1e-4, atol=1e-6 * np.abs(whole).max())
+
+
 def test_fewer_multiplications_are_done() -> None:
     sizes = []
     for heads in (False, True):
