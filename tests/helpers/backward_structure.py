@@ -30,6 +30,12 @@ def conv(
     return Tiny(lambda x: op.convolution(x, weights, *lists, auto), (size,))
 
 
+def depthwise(kernel: int, begin: int, end: int, stride: int = 2, dilation: int = 1, size: tuple[int, int] = (6, 7)) -> Tiny:
+    weights = numbers(4, 1, 1, kernel, kernel, seed=3)
+    pads, strides = ([begin] * 2, [end] * 2), [stride] * 2
+    return Tiny(lambda x: op.group_convolution(x, weights, strides, *pads, [dilation] * 2), ((2, 4, *size),))
+
+
 def group_conv(stride: int = 1, outs: int = 1) -> Tiny:
     weights = numbers(4, outs, 1, 3, 3, size=0.3)
     return Tiny(lambda x: op.group_convolution(x, weights, [stride] * 2, [1, 1], [1, 1], [1, 1]), ((2, 4, 6, 7),))
@@ -121,7 +127,24 @@ APPLY: dict[str, list[Tiny]] = {
         conv(stride=2, auto="same_upper"),
         conv((3, 3), 3, 0),
     ],
-    "GroupConvolution": [group_conv(), group_conv(2), group_conv(2, 3), wide_groups(), wide_groups(2)],
+    "GroupConvolution": [
+        group_conv(),
+        group_conv(2),
+        group_conv(2, 3),
+        wide_groups(),
+        wide_groups(2),
+        depthwise(2, 0, 0),
+        depthwise(3, 1, 1),
+        depthwise(3, 0, 1, size=(8, 8)),
+        depthwise(4, 2, 1),
+        depthwise(5, 2, 2),
+        depthwise(5, 4, 4),
+        depthwise(3, 1, 1, 3),
+        depthwise(2, 1, 1, 2, 2),
+        depthwise(2, 2, 2),
+        depthwise(3, 0, 0, size=(8, 9)),
+        depthwise(2, 0, 0, size=(7, 8)),
+    ],
     "ConvolutionBackpropData": [deconv(), deconv(1, 0), deconv(3, 2), deconv(outs=4)],
     "GroupConvolutionBackpropData": [group_deconv(), group_deconv(2)],
     "MatMul": [

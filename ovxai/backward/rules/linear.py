@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.backward.rules.window import Window, cut_to
+from ovxai.backward.rules.window import Window, by_phases, cut_to, parts_into_phases
 from ovxai.backward.step import Found, Negated, Refusal, Step, sum_to
 from ovxai.graph import emit
 from ovxai.graph.dims import ONE, Dim, Dims, sizes
@@ -40,6 +40,8 @@ def _backprop(step: Step, make: Callable[..., ov.Node], channels: Sequence[int])
     window = Window.of(step, dims)
     kernel = list(step.shape(1)[2 - len(dims) :])
     weights = _Weights.of(step.feed(1), channels)
+    if make is op.group_convolution_backprop_data and parts_into_phases(window, weights.tensor, dims, step.out_dims):
+        return {0: weights.result(step.unfolded(by_phases(window, weights.tensor, step.folded(), dims), 0))}
     node = make(
         step.folded(), weights.tensor, window.strides, pads_begin=window.begin, pads_end=window.end,
         dilations=window.dilations, auto_pad="explicit", output_padding=window.left_over(dims, step.out_dims, kernel),
