@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,8 @@ from ovxai.verification.segmentation import segmentation
 from ovxai.verification.statements import check_statements
 
 ACTIVATION_MAP = "activation-map"
+#: So often a plain model is asked whether it repeats an output that differs.
+TAKES = 3
 
 
 @dataclass
@@ -171,7 +174,7 @@ def _check_outputs(case: Case, batches: list[Batch], source: ov.Model | None, fi
     own = _run_all(case.plain, feeds)
     count = len(case.plain.outputs)
     names = [_name(port) for port in case.plain.outputs]
-    findings.checks += [_worst(check_values(a[:count], b, names) for a, b in zip(ours, own, strict=True))]
+    findings.checks += [_check_values([arrays[:count] for arrays in ours], own, names, case.plain, feeds)]
     findings.checks += [
         check_order(case.explained, case.plain, case.info),
         check_metadata(case.explained, case.plain),
@@ -192,12 +195,28 @@ def _check_source(
         return [Check("source model", False, problem)]
     theirs = _run_all(source, feeds)
     checks = (
-        _worst(check_values(a, b, names) for a, b in zip(ours, theirs, strict=True)),
+        _check_values(ours, theirs, names, source, feeds),
         check_order(case.explained, source, case.info),
         check_metadata(case.explained, source),
         check_weights(case.plain, source),
     )
     return [Check(f"{check.name} against the source model", check.ok, check.detail) for check in checks]
+
+
+def _check_values(
+    ours: list[list[np.ndarray]],
+    own: list[list[np.ndarray]],
+    names: list[str],
+    model: ov.Model,
+    feeds: list[dict[int, np.ndarray]],
+) -> Check:
+    """The values of every batch; where they differ, `model` is asked again, whether it repeats its own."""
+
+    def again(feed: dict[int, np.ndarray]) -> Iterator[list[np.ndarray]]:
+        # Each time compiled anew: memory that nobody writes to holds the same from run to run.
+        return (_run_all(model, [feed])[0] for _ in range(TAKES))
+
+    return _worst(check_values(a, b, names, partial(again, feed)) for a, b, feed in zip(ours, own, feeds, strict=True))
 
 
 def _another(source: ov.Model, plain: ov.Model) -> str:

@@ -111,6 +111,21 @@ def test_columns_of_a_table_are_held_one_by_one():
     assert check_values([logits + np.float32(2e-6)], [logits], ["logits"]).ok
 
 
+def test_outputs_that_the_plain_model_does_not_repeat_are_named_and_left_out():
+    """Random numbers here; memory never written to where detectors find nothing."""
+    tiny = Pooled()
+    noise = op.random_uniform(np.array([1, 4]), np.float32(0), np.float32(1), "f32", 0, 0)
+    noise.output(0).get_tensor().set_names({"noise"})
+    loud = ov.Model([*tiny.model.get_results(), op.result(noise)], [tiny.image], "loud")
+    report = verify(insert(loud, output=0), places=False)
+    kept = next(check for check in report.checks if check.name == "original outputs")
+    assert report.ok and kept.detail.endswith("does not repeat: noise") and kept.detail.startswith("1 kept"), kept.detail
+    values = np.arange(4, dtype=np.float32)
+    steady = lambda: [[values, values]]  # noqa: E731
+    assert not check_values([values, values + 1], [values, values], ["a", "b"], steady).ok
+    assert not check_values([values + 1, values], [values, values + 1], ["a", "b"], lambda: [[values, values]]).ok
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_a_changed_weight_shows_where_no_output_does(segmenter, half, tmp_path):
     """No instance on the probe picture: nothing that comes out tells the two apart."""
