@@ -255,15 +255,19 @@ def _mean(tensor: ov.Output, axes: Sequence[int]) -> ov.Output:
     return op.reduce_mean(tensor, np.array(axes, np.int64), True).output(0)
 
 
-def _of_root(base: ov.Output, change: ov.Output) -> tuple[ov.Output, ov.Output]:
-    """1 / sqrt(q + dq), and how much larger the root is for dq, over both roots: dq / (r0 * r * (r0 + r))."""
-    r0, r = op.sqrt(base).output(0), op.sqrt(emit.add(base, change)).output(0)
-    whole = emit.multiply(emit.multiply(r0, r), emit.add(r0, r))
-    return emit.divide(emit.scalar(1.0, r), r), emit.divide(change, whole)
+def _of_length(dark: ov.Output, lit: ov.Output, more: ov.Output) -> ov.Output:
+    """How a vector of length 1 changes that is made as long again: (u + m) / r - u, r^2 = 1 + t, t the change of the square.
+
+    dark: u, lit: m, both in units of the anchor's own length. In others, squares of changes can be less than half precision
+    has numbers for.
+    """
+    root = op.sqrt(emit.add(more, emit.scalar(1.0, more))).output(0)
+    lost = emit.divide(more, emit.multiply(root, emit.add(root, emit.scalar(1.0, root))))
+    return emit.subtract(emit.divide(lit, root), emit.multiply(dark, lost))
 
 
 def normalised(step: Step) -> list[ov.Output]:
-    """MVN, which layer norms are: dc / s - c0 * dv / (s0 * s * (s0 + s)), c centred, s^2 = variance + eps."""
+    """MVN, which layer norms are: u = c0 / s0, m = dc / s0, c centred, s0^2 = variance + eps; then as `_of_length` says."""
     axes = axis_values(step.operation.node, 1, step.values[0].rank)
     if step.varying != [0] or axes is None:
         return difference(step)
@@ -272,26 +276,29 @@ def normalised(step: Step) -> list[ov.Output]:
     centred, moved = (emit.subtract(tensor, _mean(tensor, behind)) for tensor in (base, change))
     if not step.operation.attribute("normalize_variance"):
         return [moved]
-    eps = emit.scalar(float(step.operation.attribute("eps")), base)
-    variance = _mean(emit.multiply(centred, centred), behind)
-    more = _mean(_of_square(centred, moved), behind)
     if str(step.operation.attribute("eps_mode")).lower() != "inside_sqrt":
         return difference(step)
-    inverse, lost = _of_root(emit.add(variance, eps), more)
-    return [emit.subtract(emit.multiply(moved, inverse), emit.multiply(centred, lost))]
+    eps = emit.scalar(float(step.operation.attribute("eps")), base)
+    variance = emit.add(_mean(emit.multiply(centred, centred), behind), eps)
+    dark, lit = (emit.multiply(tensor, _per_root(variance)) for tensor in (centred, moved))
+    return [_of_length(dark, lit, _mean(_of_square(dark, lit), behind))]
 
 
 def unit_length(step: Step) -> list[ov.Output]:
-    """NormalizeL2: da / n - a0 * dq / (n0 * n * (n0 + n)), q = n^2 the sum of squares with its eps."""
+    """NormalizeL2: u = a0 / n0, m = da / n0, n0^2 the anchor's sum of squares with its eps; then as `_of_length` says."""
     axes = axis_values(step.operation.node, 1, step.values[0].rank)
     if step.varying != [0] or axes is None or str(step.operation.attribute("eps_mode")).lower() != "add":
         return difference(step)
     behind = [axis + 1 for axis in axes]
     base, change = step.dark(0), step.change(0)
-    squares = emit.reduce_sum(emit.multiply(base, base), behind, True)
-    more = emit.reduce_sum(_of_square(base, change), behind, True)
-    inverse, lost = _of_root(emit.add(squares, emit.scalar(float(step.operation.attribute("eps")), base)), more)
-    return [emit.subtract(emit.multiply(change, inverse), emit.multiply(base, lost))]
+    eps = emit.scalar(float(step.operation.attribute("eps")), base)
+    squares = emit.add(emit.reduce_sum(emit.multiply(base, base), behind, True), eps)
+    dark, lit = (emit.multiply(tensor, _per_root(squares)) for tensor in (base, change))
+    return [_of_length(dark, lit, emit.reduce_sum(_of_square(dark, lit), behind, True))]
+
+
+def _per_root(square: ov.Output) -> ov.Output:
+    return emit.divide(emit.scalar(1.0, square), op.sqrt(square).output(0))
 
 
 def weights(step: Step) -> list[ov.Output]:
