@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,16 @@ class Object(Protocol):
 
     def inside(self, height: int, width: int, /) -> np.ndarray | None:
         """[height, width] bool, where it is."""
+
+
+class Annotated(Protocol):
+    """A picture and what is in it: see `ovxai.annotations`."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def at(self, height: int, width: int, /) -> Sequence[Object] | None:
+        """Its objects, in pixels of the picture at that size; None where the sizes don't fit."""
 
 
 @dataclass(frozen=True)

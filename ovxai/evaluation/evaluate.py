@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ovxai.errors import SourceError
-from ovxai.evaluation.cases import Case, Choice, Object, Tally, cases_of, ground
+from ovxai.evaluation.basis import Basis
+from ovxai.evaluation.cases import Annotated, Case, Choice, Tally, cases_of, ground
 from ovxai.evaluation.columns import Bench, Column
 from ovxai.evaluation.figures import Again, Measuring, measure
 from ovxai.evaluation.judge import Judge, Target, View
@@ -20,16 +21,6 @@ from ovxai.runtime.feed.images import read_image
 
 #: Longer side of the map that a record keeps for the page.
 _KEPT_SIDE = 40
-
-
-class Annotated(Protocol):
-    """A picture and what is in it: see `ovxai.annotations`."""
-
-    @property
-    def path(self) -> Path: ...
-
-    def at(self, height: int, width: int, /) -> Sequence[Object] | None:
-        """Its objects, in pixels of the picture at that size; None where the sizes don't fit."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +42,32 @@ class Record:
     heat: Sequence[Sequence[int]]
     box: Sequence[float] | None = None
 
+    @classmethod
+    def from_dict(cls, values: object) -> Record:
+        """Raises: ValueError: not what `asdict` makes of one."""
+        one = cls(**_keywords(values))
+        good = (
+            all(isinstance(text, str) for text in (one.column, one.picture, one.label))
+            and isinstance(one.class_index, int)
+            and (one.true is None or isinstance(one.true, bool))
+            and _are_numbers([one.score])
+            and isinstance(one.figures, dict)
+            and _are_numbers(list(one.figures.values()))
+            and isinstance(one.curves, dict)
+            and all(_are_numbers(curve) for curve in one.curves.values())
+            and _is_grey(one.heat)
+            and (one.box is None or (_are_numbers(one.box) and len(one.box) == 4))
+        )
+        if not good:
+            raise ValueError("no record")
+        return one
+
 
 @dataclass(frozen=True)
 class Done:
     """What came of one picture in one column. seconds: to make its maps. forwards: pictures that went through the judge for
     them. missing: targets of which the column has no map. error: why the picture failed; then there is nothing else.
-    notes: what was left out of the picture, counted, with the first column alone."""
+    notes: what was left out of the picture, counted, with the first column alone. basis: what all of this holds for."""
 
     column: str
     picture: str
@@ -66,16 +77,52 @@ class Done:
     missing: int = 0
     error: str = ""
     notes: Mapping[str, int] = field(default_factory=dict)
+    basis: Basis | None = None
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Done:
-        records = values["records"]
-        assert isinstance(records, (list, tuple))
-        known = {**values, "records": tuple(Record(**one) for one in records)}
-        return cls(**known)  # type: ignore[arg-type]  # what `to_dict` wrote
+    def from_dict(cls, values: object) -> Done:
+        """Raises: ValueError: not what `to_dict` makes of one."""
+        known = _keywords(values)
+        records, basis = known.get("records"), known.get("basis")
+        if not isinstance(records, list):
+            raise ValueError("no records")
+        known |= {"records": tuple(map(Record.from_dict, records)), "basis": None if basis is None else Basis.from_dict(basis)}
+        one = cls(**known)
+        good = (
+            all(isinstance(text, str) for text in (one.column, one.picture, one.error))
+            and isinstance(one.notes, dict)
+            and all(isinstance(number, int) for number in (one.forwards, one.missing, *one.notes.values()))
+            and _are_numbers([one.seconds])
+        )
+        if not good:
+            raise ValueError("no record")
+        return one
+
+
+def _keywords(values: object) -> dict[str, Any]:
+    """Of one of the classes above, whose names are all keywords of it."""
+    if not isinstance(values, dict):
+        raise ValueError("no record")
+    return dict(values)
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) for value in values
+    )
+
+
+def _is_grey(rows: object) -> bool:
+    """Rows of one length, of levels as bytes hold them."""
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        return False
+    levels = [level for row in rows for level in row]
+    return (
+        len({len(row) for row in rows}) == 1 and bool(levels) and all(isinstance(one, int) and 0 <= one <= 255 for one in levels)
+    )
 
 
 @dataclass(frozen=True)
