@@ -40,9 +40,8 @@ def read_coco(path: Path, finder: Finder, tally: Tally) -> AnnotationSet:
     pictures = []
     for image in images:
         name = _file_name(image)
-        file = finder.find(name)
+        file = finder.find((name or str(image["id"]),), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", name or str(image["id"]))
             continue
         size = _size(image) or picture_size(file)
         read = (_object(entry, names, size, f"{path}: annotations[{i}]", file, tally) for i, entry in objects[image["id"]])

@@ -64,9 +64,8 @@ def read_masks(folder: Path, names: Sequence[str] | None, finder: Finder, tally:
     naming = _Naming(names, folder)
     for path, name in found:
         stem = _SUFFIX.sub("", path.stem)
-        file = finder.find(stem)
+        file = finder.find((stem,), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", stem)
             continue
         levels = read_levels(path)
         here = objects.setdefault(file, [])

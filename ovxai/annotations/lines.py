@@ -41,9 +41,8 @@ def read_boxes(paths: Sequence[Path], finder: Finder, tally: Tally) -> Annotatio
     """
     pictures = []
     for path in paths:
-        file = finder.find(path.stem)
+        file = finder.find((path.stem,), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", path.stem)
             continue
         size = picture_size(file)
         objects = []

@@ -24,9 +24,8 @@ def read_voc(paths: Sequence[Path], finder: Finder, tally: Tally) -> AnnotationS
         root = parse(path)
         if root.tag != "annotation":
             raise AnnotationError(f"{path}: its root is <{root.tag}>, not <annotation>; give Pascal VOC files")
-        file = finder.find(_text(root, "filename")) or finder.find(path.stem)
+        file = finder.find((_text(root, "filename"), path.stem), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", _text(root, "filename") or path.stem)
             continue
         size = _size(root) or picture_size(file)
         read = (_object(entry, size, path, file, tally) for entry in root.findall("object"))
