@@ -200,10 +200,11 @@ def _figures(result: Comparison) -> str:
 
 
 def _same(result: Comparison) -> str:
-    share = result.summary()["same_top"]
-    return (
-        "nothing predicted" if not isinstance(share, float) else f"the same in {100 * share:.0f} % of {result.pictures} pictures"
-    )
+    figures = result.summary()
+    share, both = figures["same_top"], figures["both_predict"]
+    if not isinstance(share, float):
+        return "no picture in which both predict something"
+    return f"the same in {100 * share:.0f} % of the {both} pictures in which both predict something"
 
 
 def _tell(ones: Sequence[_One], result: Comparison, out: Path, say: Say) -> None:

@@ -40,7 +40,8 @@ class Side:
 class Compared:
     """One map of each. class_index, label: of the first model's, None and "" for maps of the whole picture.
 
-    correlation: -1..1, see `correlation`; None where one of the two has no such map.
+    correlation: -1..1, see `correlation`; None where one of the two has no such map. same_top: whether both put the same class
+    first, whatever each calls it; None where one of them predicts nothing.
     """
 
     source: str
@@ -50,10 +51,12 @@ class Compared:
     correlation: float | None
     a: Side
     b: Side
+    same_top: bool | None
 
     @property
-    def same_top(self) -> bool:
-        return self.a.top == self.b.top
+    def changed(self) -> bool:
+        """Whether the two say different things, nothing being one of them."""
+        return (self.a.top, self.b.top) != (None, None) if self.same_top is None else not self.same_top
 
     def record(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -100,7 +103,7 @@ class Comparison:
     def summary(self) -> dict[str, object]:
         """Figures over all maps, as plain JSON values."""
         values = np.array([item.correlation for item in self.maps if item.correlation is not None], np.float64)
-        tops = {item.source: item.same_top for item in self.maps}
+        tops = {item.source: item.same_top for item in self.maps if item.same_top is not None}
         return {
             "pictures": self.pictures,
             "maps": len(self.maps),
@@ -110,6 +113,7 @@ class Comparison:
             "mean": float(values.mean()) if len(values) else None,
             "median": float(np.median(values)) if len(values) else None,
             "fifth": float(np.percentile(values, 5)) if len(values) else None,
+            "both_predict": len(tops),
             "same_top": sum(tops.values()) / len(tops) if tops else None,
             "seconds_per_picture": self.seconds / self.pictures if self.pictures else None,
         }
@@ -185,6 +189,7 @@ def _pairs(frame: Frame, a: Explanation, b: Explanation, wanted: tuple[int, ...]
             correlation=value,
             a=_side(a, key),
             b=_side(b, other),
+            same_top=_same_top(a, b, partner),
         )
         yield Pair(compared, a, b, (key, other if other is not None else key))
 
@@ -203,6 +208,12 @@ def _keys(a: Explanation, b: Explanation, wanted: tuple[int, ...], back: dict[in
 def _top(explanation: Explanation) -> int | None:
     """The class that is predicted first."""
     return explanation.predictions[0].class_index if explanation.predictions else None
+
+
+def _same_top(a: Explanation, b: Explanation, partner: dict[int, int]) -> bool | None:
+    """By numbers: two classes may have one name, and one class two."""
+    ours, theirs = _top(a), _top(b)
+    return None if ours is None or theirs is None else partner.get(ours) == theirs
 
 
 def _side(explanation: Explanation, key: Key | None) -> Side:

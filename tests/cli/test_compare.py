@@ -83,6 +83,40 @@ def test_a_detector_that_finds_nothing_and_json():
     assert json.loads(done.stdout)["summary"]["nothing_predicted"] == 2
 
 
+def test_the_best_class_is_compared_by_number_or_by_its_partner():
+    """Other spellings and another order are the same class; of two classes of one name each is its own."""
+    ov.save_model(classifier(model_info={"labels": "BLUE Green Red"}, channels=(2, 1, 0)), "other.xml")
+    assert call("compare", "a.xml", "other.xml", "in", "-o", "spelt").exit_code == 0
+    # Both put the channel first that is the brightest; what the second calls it lies at the other end.
+    assert [entry["same_top"] for entry in document("spelt")["maps"]] == [False, False]
+    ov.save_model(classifier(model_info={"labels": "RED Green BLUE"}), "same.xml")
+    assert call("compare", "a.xml", "same.xml", "in", "-o", "same").exit_code == 0
+    assert [entry["same_top"] for entry in document("same")["maps"]] == [True, True]
+    assert {(entry["a"]["top"], entry["b"]["top"]) for entry in document("same")["maps"]} == {("red", "RED"), ("blue", "BLUE")}
+    assert [card["same"] for card in cards("same/compare.html")] == [True, True]
+    for name, index in (("first.xml", 0), ("second.xml", 1)):
+        ov.save_model(detector(f32([[4, 4, 12, 12, 0.9]]), np.array([index]), model_info={"labels": "crane crane blue"}), name)
+    assert call("compare", "first.xml", "second.xml", "in/squares.png", "-o", "twins").exit_code == 0
+    assert [entry["same_top"] for entry in document("twins")["maps"]] == [False]
+
+
+def test_the_share_of_the_same_best_class_is_of_pictures_in_which_both_predict():
+    for name, score in (("sees.xml", 0.9), ("blind.xml", 0.1)):
+        ov.save_model(detector(f32([[4, 4, 12, 12, score]]), np.array([1])), name)
+    done = call("compare", "blind.xml", "sees.xml", "in", "-o", "none")
+    figures = document("none")["summary"]
+    assert (figures["same_top"], figures["both_predict"]) == (None, 0) and {m["same_top"] for m in document("none")["maps"]} == {
+        None
+    }
+    assert "best class: no picture in which both predict something" in done.stdout
+    assert [card["same"] for card in cards("none/compare.html")] == [False, False]
+    done = call("compare", "sees.xml", "sees.xml", "in", "-o", "both", "--precision-b", "f32")
+    assert "the same in 100 % of the 2 pictures in which both predict something" in done.stdout
+    call("compare", "blind.xml", "blind.xml", "in", "-o", "silent", "--precision-b", "f32", "--class", "red")
+    assert [card["same"] for card in cards("silent/compare.html")] == [True, True], "nothing, twice"
+    assert document("silent")["summary"]["same_top"] is None
+
+
 def test_a_broken_picture_fails_alone():
     Path("in/empty.png").write_bytes(b"")
     done = call("compare", "a.xml", "b.xml", "in", "-o", "out")
