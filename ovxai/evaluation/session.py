@@ -177,9 +177,10 @@ def run_evaluation(
     for subject, title in zip(request.subjects, request.titles()):
         bench, index_of, own = _opened(request, subject, title)
         notes += [line if line.startswith(title) else f"{title}: {line}" for line in own]
-        shuffled = {}
+        shuffled: dict[str, Column] = {}
         if "randomisation" in request.measuring.metrics:
-            shuffled = shuffled_columns(subject, bench, request.device, request.feeding, request.measuring.seed)
+            shuffled, more = shuffled_columns(subject, bench, request.device, request.feeding, request.measuring.seed)
+            notes += more
         plan = Plan(bench, index_of, request.choice, request.measuring, shuffled)
         model, classes = of_model(subject.file), of_classes(bench.judge.facts, index_of)
         bases = {name: Basis(model, classes, device, *both) for name, both in prints.items()}
