@@ -14,6 +14,8 @@ from ovxai.errors import AnnotationError
 
 #: Binary digits behind the point of the corners that OpenCV fills between.
 _SHIFT = 4
+#: Of a number in compressed runs; no picture has more pixels.
+_MOST_BITS = 40
 #: How much larger polygons are painted, as long as they are not of more pixels than these.
 _FINER, _MOST_FINE = 4, 1 << 22
 
@@ -44,45 +46,44 @@ def _filled(corners: np.ndarray, height: int, width: int) -> Mask:
     return cv2.resize(painted, (width, height), interpolation=cv2.INTER_AREA) > 127
 
 
-def of_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], where: str) -> MaskMaker:
+def of_runs(counts: Sequence[object] | str, size: tuple[int, int], where: str) -> MaskMaker:
     """COCO's runs: lengths of zeros and ones in turn down the columns, as numbers or compressed to text.
 
     size: (height, width) of the mask. where: for messages.
 
     Raises:
-        AnnotationError: the runs don't fill the mask; or compressed ones, and pycocotools is not installed.
+        AnnotationError: the runs don't fill the mask.
     """
-    if isinstance(counts, (str, bytes)):
-        _coco_masks(where)  # missing: said now, not in the middle of a run
-        return functools.partial(_compressed, counts, size, where)
-    lengths = np.asarray(counts, np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != size[0] * size[1]:
+    given = _unpacked(counts.encode("ascii", "replace")) if isinstance(counts, str) else counts
+    lengths = [length for length in given if isinstance(length, int) and length >= 0]
+    if len(lengths) != len(given) or sum(lengths) != size[0] * size[1]:
         raise AnnotationError(f"{where}: its runs do not fill a mask of {size[1]}x{size[0]}; the file is damaged")
-    return functools.partial(_plain_runs, lengths, size)
+    return functools.partial(_plain_runs, np.array(lengths, np.int64), size)
+
+
+def _unpacked(text: bytes) -> list[int]:
+    """Compressed runs: five bits of a number a letter, the lowest first, with a sixth for "more"; the highest is the sign. From
+    the fourth number on each is the change to the one before the last. What is none ends in -1."""
+    lengths: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = letter - 48
+        if not 0 <= bits < 64 or shift > _MOST_BITS:
+            return [-1]
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    return [*lengths, -1] if shift else lengths
 
 
 def _plain_runs(lengths: np.ndarray, size: tuple[int, int], height: int, width: int) -> Mask:
     values = np.arange(len(lengths)) % 2 == 1
     return fitted(np.repeat(values, lengths).reshape(size[::-1]).T, height, width)
-
-
-def _compressed(counts: str | bytes, size: tuple[int, int], where: str, height: int, width: int) -> Mask:
-    text = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
-    try:
-        decoded = _coco_masks(where).decode({"counts": text, "size": list(size)})
-    except Exception as error:
-        raise AnnotationError(f"{where}: its compressed runs can't be read ({error}); the file is damaged") from error
-    return fitted(np.asarray(decoded) > 0, height, width)
-
-
-def _coco_masks(where: str):  # type: ignore[no-untyped-def]  # pycocotools has no types
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise AnnotationError(
-            f"{where}: masks as compressed runs are read by pycocotools, which is not installed: pip install 'ovxai[eval]'"
-        ) from None
-    return mask
 
 
 def fitted(mask: Mask, height: int, width: int) -> Mask:

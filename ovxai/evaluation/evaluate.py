@@ -18,6 +18,7 @@ from ovxai.evaluation.columns import Bench, Column
 from ovxai.evaluation.figures import Again, Measuring, measure
 from ovxai.evaluation.judge import Judge, Target, View
 from ovxai.runtime.feed.images import read_image
+from ovxai.runtime.feed.sources import Broken
 
 #: Longer side of the map that a record keeps for the page.
 _KEPT_SIDE = 40
@@ -142,18 +143,20 @@ def evaluate(
 ) -> Iterator[Done]:
     """Every picture through every column; those that `have` knows (column, picture) are left out.
 
-    A picture that can't be read is `Done` with its error in every column, and the work goes on.
+    A picture that can't be read, or whose annotation can't, is `Done` with its error, and the work goes on with the next one.
     """
     for item in pictures:
         names = [str(column.name) for column in plan.bench.columns]
         wanted = [column for column, name in zip(plan.bench.columns, names) if not have(name, str(item.path))]
-        tally = Tally()
+        tally, open_ = Tally(), [str(column.name) for column in wanted]
         try:
             for done in _columns(plan, item, wanted, tally) if wanted else ():
+                open_.remove(done.column)
                 first = len(wanted) == len(names) and done.column == names[0]
                 yield replace(done, notes=dict(tally.counts)) if first else done
-        except SourceError as error:
-            yield from (Done(str(column.name), str(item.path), error=str(error)) for column in wanted)
+        except Exception as error:
+            reason = Broken.of(str(item.path), error).reason
+            yield from (Done(name, str(item.path), error=reason) for name in open_)
 
 
 def _columns(plan: Plan, item: Annotated, wanted: Sequence[Column], tally: Tally) -> Iterator[Done]:

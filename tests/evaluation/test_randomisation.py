@@ -83,11 +83,13 @@ def test_a_model_that_carries_its_maps_is_explained_anew_by_its_own_options(cnn,
         assert info is not None and len(info.target_layers) > 1
         options = {"method": "activation-map", "target_layer": info.target_layers[0]}
     ov.save_model(insert(cnn, probe=False, **options), tmp_path / "a.xml", compress_to_fp16=False)
-    made = []
-    own = InGraph.__init__
-    monkeypatch.setattr(
-        InGraph, "__init__", lambda self, name, model, *more: (made.append(model), own(self, name, model, *more))[1]
-    )
+    made, own = [], InGraph.__init__
+
+    def opened(self, name, model, *more):
+        made.append(model)
+        own(self, name, model, *more)
+
+    monkeypatch.setattr(InGraph, "__init__", opened)
     bench, twins, notes = _twins(tmp_path / "a.xml")
     assert notes == [] and list(twins) == [str(bench.columns[0].name)]
     first, second = (ExplainedInfo.read(model) for model in made)
