@@ -17,6 +17,9 @@ Mask = npt.NDArray[np.bool_]
 MaskMaker = Callable[[int, int], Mask]
 #: How many file names a note gives as examples.
 _EXAMPLES = 3
+#: Longest side, and pixels, of what is taken for a picture's size, and the furthest that a corner may lie from it; OpenCV reads
+#: no more.
+MOST_SIDE, _MOST_PIXELS = 1 << 20, 1 << 30
 #: Shares by which the aspects of a picture and of its annotations may differ; more is another picture, or a turned one.
 _SAME_ASPECT = 0.02
 
@@ -121,6 +124,13 @@ class Tally:
     def _named(self, what: str) -> str:
         names = self._places[what]
         return ", ".join([*names[:_EXAMPLES], *(["..."] if len(names) > _EXAMPLES else [])])
+
+
+def as_size(height: object, width: object) -> tuple[int, int] | None:
+    """Two whole numbers that a picture's size can be; None for whatever else a file may hold in their place."""
+    if not (isinstance(height, int) and isinstance(width, int) and 0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE):
+        return None
+    return (height, width) if height * width <= _MOST_PIXELS else None
 
 
 def filled(box: Box, height: int, width: int) -> Mask:

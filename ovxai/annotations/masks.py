@@ -9,9 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovxai.annotations.facts import Box, Mask, MaskMaker
+from ovxai.annotations.facts import MOST_SIDE, Box, Mask, MaskMaker
 from ovxai.errors import AnnotationError
 
+#: What is counted of polygons that `is_far`.
+FAR = "polygons with corners further out than any picture reaches, left out"
 #: Binary digits behind the point of the corners that OpenCV fills between.
 _SHIFT = 4
 #: Of a number in compressed runs; no picture has more pixels.
@@ -23,6 +25,11 @@ _FINER, _MOST_FINE = 4, 1 << 22
 def of_polygons(polygons: Sequence[Sequence[float]]) -> MaskMaker:
     """The union of polygons, each x and y in turn, in pixels."""
     return functools.partial(_polygons, tuple(tuple(polygon) for polygon in polygons))
+
+
+def is_far(polygon: Sequence[float]) -> bool:
+    """Whether a corner lies where no picture reaches: then it is damaged, and can't be painted."""
+    return max(map(abs, polygon)) > MOST_SIDE
 
 
 def _polygons(polygons: tuple[tuple[float, ...], ...], height: int, width: int) -> Mask:

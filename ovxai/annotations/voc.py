@@ -8,9 +8,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, Tally, TrueObject, clipped
+from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, Tally, TrueObject, as_size, clipped
 from ovxai.annotations.files import Finder, picture_size, read_bytes
 from ovxai.errors import AnnotationError
+
+#: Python reads no number of thousands of digits, and no picture has one.
+_DIGITS = 12
 
 
 def read_voc(paths: Sequence[Path], finder: Finder, tally: Tally) -> AnnotationSet:
@@ -60,7 +63,7 @@ def _box(bounds: Element, path: Path) -> Box:
 def _size(root: Element) -> tuple[int, int] | None:
     size = root.find("size")
     height, width = (_text(size, key) if size is not None else "" for key in ("height", "width"))
-    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() and int(height) and int(width) else None
+    return as_size(*(int(text) if text.isdecimal() and len(text) < _DIGITS else None for text in (height, width)))
 
 
 def _text(parent: Element, key: str) -> str:
