@@ -162,7 +162,8 @@ def run_evaluation(
 ) -> Outcome:
     """Evaluate everything and write the three files into the ledger's folder.
 
-    stop: asked after each picture and column. progress: told how many of how many are done, of the model at hand.
+    stop: asked after each picture and column. progress: told how many of how many are done of the model at hand, before its first
+    and after each.
 
     Raises:
         OvxaiError: a model that can't be read or evaluated.
@@ -224,6 +225,7 @@ def _work(
     columns = [str(column.name) for column in plan.bench.columns]
     total = len(columns) * len(pictures)
     ready = sum((name, str(item.path)) in ledger.done for name in columns for item in pictures)
+    progress(ready, total)
     work: Iterator[Done] = evaluate(plan, pictures, lambda column, picture: (column, picture) in ledger.done)
     while not stop():
         done = next(work, None)

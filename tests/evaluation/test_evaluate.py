@@ -291,13 +291,15 @@ def test_a_run_goes_on_where_it_broke_off(world, tmp_path):
     wanted = request(world, "detector", photos(world, "det", 4), choice=Choice(least=0, most=1, per="box"))
     whole = run_evaluation(wanted, Ledger.begin(tmp_path / "whole", wanted.settings(), resume=False, force=False))
     ledger, seen = Ledger.begin(tmp_path / "parts", wanted.settings(), resume=False, force=False), list[tuple[int, int]]()
-    first = run_evaluation(wanted, ledger, stop=lambda: len(seen) == 2, progress=lambda done, total: seen.append((done, total)))
-    assert first.interrupted and seen == [(1, 4), (2, 4)] and first.rows[0].pictures == 2
+    first = run_evaluation(wanted, ledger, stop=lambda: len(seen) == 3, progress=lambda done, total: seen.append((done, total)))
+    assert first.interrupted and seen == [(0, 4), (1, 4), (2, 4)] and first.rows[0].pictures == 2
     with ledger.path.open("a") as file:
         file.write('{"column": "broken off')
     again = Ledger.begin(tmp_path / "parts", wanted.settings(), resume=True, force=False)
     second = run_evaluation(wanted, again, progress=lambda *at: seen.append(at))
-    assert seen[2:] == [(3, 4), (4, 4)] and second.rows[0].figures == whole.rows[0].figures and second.notes == whole.notes
+    assert (
+        seen[3:] == [(2, 4), (3, 4), (4, 4)] and second.rows[0].figures == whole.rows[0].figures and second.notes == whole.notes
+    )
     assert second.rows[0].intervals == whole.rows[0].intervals and whole.rows[0].maps >= 4
 
 
