@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, MaskMaker, Tally, TrueObject, as_size, clipped
+from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, MaskMaker, Tally, TrueObject, as_size, box_of, clipped
 from ovxai.annotations.files import Finder, picture_size, read_text
-from ovxai.annotations.masks import FAR, box_of, is_far, of_polygons, of_runs
+from ovxai.annotations.masks import FAR, is_far, of_polygons, of_runs
 from ovxai.errors import AnnotationError
 
 #: What json documents are made of.
@@ -68,7 +67,9 @@ def _object(
         return None if box is None else TrueObject(name, box, maker, crowd)
     if maker is None:  # a class of the picture, as label-only data say it
         return TrueObject(name, None, None, crowd)
-    around = _around(entry["segmentation"]) if size is None else box_of(maker(*size))
+    if size is None:  # the picture can't be read either
+        return TrueObject(name, None, maker, crowd)
+    around = box_of(maker(*size))
     if around is None:
         tally.add("empty masks, left out", file)
         return None
@@ -100,12 +101,6 @@ def _mask(value: Any, size: tuple[int, int] | None, where: str, file: Path, tall
         else:
             polygons.append(points)
     return of_polygons(polygons) if polygons else None
-
-
-def _around(polygons: Sequence[Sequence[float]]) -> Box | None:
-    xs = [x for polygon in polygons for x in polygon[::2]]
-    ys = [y for polygon in polygons for y in polygon[1::2]]
-    return (min(xs), min(ys), max(xs), max(ys)) if xs and ys else None
 
 
 # The parts of the document, and what is wrong with them.

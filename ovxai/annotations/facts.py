@@ -60,7 +60,7 @@ class TrueObject:
 
         def resized(height: int, width: int) -> Mask:
             assert maker is not None
-            return cv2.resize(maker(*size).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            return fitted(maker(*size), height, width)
 
         return TrueObject(
             self.name, (x1 * by_x, y1 * by_y, x2 * by_x, y2 * by_y), resized if maker is not None else None, self.crowd
@@ -147,6 +147,21 @@ def filled(box: Box, height: int, width: int) -> Mask:
         top, bottom = int(min(y1, height - 1)), int(min(y1, height - 1)) + 1
     region[top:bottom, left:right] = True
     return region
+
+
+def fitted(mask: Mask, height: int, width: int) -> Mask:
+    """A mask at the size of a picture, by its nearest pixels."""
+    if mask.shape == (height, width):
+        return mask
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def box_of(mask: Mask) -> Box | None:
+    """The smallest box around a mask; None where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def clipped(box: Box, size: tuple[int, int] | None, where: str | Path, tally: Tally) -> Box | None:

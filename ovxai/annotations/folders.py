@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Mask, Tally, TrueObject
+from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Mask, Tally, TrueObject, box_of, fitted
 from ovxai.annotations.files import Finder, is_picture, walk
-from ovxai.annotations.masks import box_of, fitted, read_levels
+from ovxai.annotations.masks import read_levels
 from ovxai.errors import AnnotationError
 
 #: What belongs to no class, by the names that lists of classes give it.

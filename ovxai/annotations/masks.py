@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovxai.annotations.facts import MOST_SIDE, Box, Mask, MaskMaker
+from ovxai.annotations.facts import MOST_SIDE, Mask, MaskMaker, fitted
 from ovxai.errors import AnnotationError
 
 #: What is counted of polygons that `is_far`.
@@ -91,21 +91,6 @@ def _unpacked(text: bytes) -> list[int]:
 def _plain_runs(lengths: np.ndarray, size: tuple[int, int], height: int, width: int) -> Mask:
     values = np.arange(len(lengths)) % 2 == 1
     return fitted(np.repeat(values, lengths).reshape(size[::-1]).T, height, width)
-
-
-def fitted(mask: Mask, height: int, width: int) -> Mask:
-    """A mask at the size of a picture, by its nearest pixels."""
-    if mask.shape == (height, width):
-        return mask
-    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-
-
-def box_of(mask: Mask) -> Box | None:
-    """The smallest box around a mask; None where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 # Pictures of masks.

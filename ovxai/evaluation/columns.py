@@ -14,7 +14,8 @@ from openvino import opset13 as op
 from ovxai.anew import recorded_options
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.evaluation.baselines import BASELINES, Effort
-from ovxai.evaluation.judge import Judge, Target, View, overlaps
+from ovxai.evaluation.judge import Judge, Target, View
+from ovxai.evaluation.metrics import SAME_OBJECT, overlaps
 from ovxai.evaluation.shapes import unit_map
 from ovxai.evaluation.ways import Asked, Way, chosen_ways, inserted
 from ovxai.explainer import Explainer
@@ -103,11 +104,13 @@ class InGraph:
 
 
 def _of_box(boxes: Sequence[BoxMap], class_index: int, box: Box) -> np.ndarray | None:
-    """The map of the box of that class that overlaps `box` most, by more than half; None where none does."""
+    """The map of the box of that class that overlaps `box` most; None where none is of the same object."""
     alike = [one for one in boxes if one.class_index == class_index]
-    shares = overlaps(np.array([one.box for one in alike]).reshape(-1, 4), box)
-    best = int(np.argmax(shares)) if alike else -1
-    return alike[best].values if alike and shares[best] > 0.5 else None
+    if not alike:
+        return None
+    shares = overlaps([one.box for one in alike], box)
+    best = int(np.argmax(shares))
+    return alike[best].values if shares[best] >= SAME_OBJECT else None
 
 
 def _on_picture(values: np.ndarray, geometry: Geometry) -> np.ndarray:

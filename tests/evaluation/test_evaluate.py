@@ -21,7 +21,8 @@ from ovxai.evaluation.columns import Subject, Wishes, open_bench
 from ovxai.evaluation.curves import deletion, insertion
 from ovxai.evaluation.evaluate import Done, Record
 from ovxai.evaluation.figures import Measuring, chosen_metrics
-from ovxai.evaluation.judge import Target, overlaps
+from ovxai.evaluation.judge import Target
+from ovxai.evaluation.metrics import overlaps
 from ovxai.evaluation.page import make_page
 from ovxai.evaluation.rows import Row
 from ovxai.evaluation.session import Ledger, Request, run_evaluation
