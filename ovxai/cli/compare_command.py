@@ -100,6 +100,7 @@ def _compare(ones: Sequence[_One], found: list[Source | Broken], out: Path, valu
 
     from ovxai.cli.run_command import _progress
     from ovxai.evaluation.compare import compare as compared
+    from ovxai.evaluation.compare import names_of
     from ovxai.evaluation.compare_page import make_card
     from ovxai.runtime.feed.sources import count_pictures, pictures
     from ovxai.runtime.run import stop_on_interrupt
@@ -116,7 +117,7 @@ def _compare(ones: Sequence[_One], found: list[Source | Broken], out: Path, valu
         result = compared(
             explainers[0], explainers[1],
             lambda: pictures(found, limit=values["limit"], every=values["every"], stop=stop, most_pixels=MOST_PIXELS),
-            classes=values["classes"], card=make_card, stop=stop, progress=tick,
+            classes=values["classes"], name=names_of(found), card=make_card, stop=stop, progress=tick,
         )  # fmt: skip
     complain([item.reason for item in result.broken], JSON)
     if result.unmatched:

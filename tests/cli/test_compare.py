@@ -11,6 +11,8 @@ import pytest
 
 from helpers.cli import call, cards, is_one_line
 from helpers.runtime_graphs import LABELS, classifier, detector, encoded, f32, picture
+from ovxai.evaluation.compare import names_of
+from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source
 
 
 @pytest.fixture
@@ -69,6 +71,32 @@ def test_classes_that_are_asked_for_and_those_that_one_side_lacks():
     # What the second calls red is its channel 1, the green one: it lies in the other half of the picture.
     assert found["red"]["correlation"] < 0
     assert document()["maps"][-1]["label"] == "blue", "maps without a partner stand last"
+
+
+def test_pictures_of_one_name_are_called_by_their_paths():
+    """On the screen, on the page and in the file; the others by their names."""
+    for folder in ("one/deep", "two"):
+        Path("in", folder).mkdir(parents=True)
+        Path("in", folder, "squares.png").write_bytes(Path("in/squares.png").read_bytes())
+    Path("in/two/squares.bmp").write_bytes(encoded(picture(), ".bmp"))
+    done = call("compare", "a.xml", "b.xml", "in", "-o", "out", "--recursive")
+    assert done.exit_code == 0, done.output
+    expected = {"stripes", "squares.png", "one/deep/squares.png", "two/squares.png", "two/squares.bmp"}
+    assert {entry["image"] for entry in document()["maps"]} == {card["image"] for card in cards("out/compare.html")} == expected
+    assert all(f"\n{name} " in done.stdout for name in expected)
+    assert call("compare", "a.xml", "b.xml", "in/one/deep/squares.png", "in/two/squares.bmp", "-o", "apart").exit_code == 0
+    assert {entry["image"] for entry in document("apart")["maps"]} == {"one/deep/squares.png", "two/squares.bmp"}
+
+
+def test_frames_of_videos_of_one_name():
+    sources = [Source("video", f"/data/{day}/clip.mp4") for day in ("mon", "tue")] + [Source("video", "rtsp://host/clip")]
+    name = names_of([*sources, Source("image", "/data/mon/still.png"), Broken("gone", "no such file")])
+    frames = [
+        Frame(f"{one}:12", f"{one.stem}_000012", lambda _: picture(), Clip(str(one), one.stem, 1, (4, 4), None))
+        for one in sources
+    ]
+    assert [name(frame) for frame in frames] == ["mon/clip.mp4_000012", "tue/clip.mp4_000012", "host/clip_000012"]
+    assert name(Frame("/data/mon/still.png", "still", lambda _: picture())) == "still"
 
 
 def test_a_detector_that_finds_nothing_and_json():
