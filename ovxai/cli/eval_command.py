@@ -146,7 +146,8 @@ def _advice(model: Path, out: Path, advice: Advice | None, values: dict[str, Any
         note("no advice: no map of the default could be compared")
         return {"advice": None}
     words = ["ovxai", "insert", str(model), *advice.chosen.options, *_fed(values)]
-    runs = ["ovxai", "run", f"{model.stem}_xai.xml", "PICTURES", "-o", "DIR", "--precision", "f32"]
+    made = model.with_name(f"{model.stem}_xai.xml")  # where `ovxai insert` puts it by itself
+    runs = ["ovxai", "run", str(made), "PICTURES", "-o", "DIR", "--precision", "f32"]
     commands = [shlex.join(words), *([shlex.join(runs)] if advice.precision == "f32" else [])]
     for command in commands:
         say(f"    {command}")
