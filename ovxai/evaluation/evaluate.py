@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ovxai.errors import SourceError
 from ovxai.evaluation.basis import Basis
 from ovxai.evaluation.cases import Annotated, Case, Choice, Tally, cases_of, ground
 from ovxai.evaluation.columns import Bench, Column
@@ -143,20 +142,20 @@ def evaluate(
 ) -> Iterator[Done]:
     """Every picture through every column; those that `have` knows (column, picture) are left out.
 
-    A picture that can't be read, or whose annotation can't, is `Done` with its error, and the work goes on with the next one.
+    A picture that can't be read, or whose annotation can't, is `Done` with its error in every column, and one that a column can't
+    explain in that column; the work goes on.
     """
     for item in pictures:
         names = [str(column.name) for column in plan.bench.columns]
         wanted = [column for column, name in zip(plan.bench.columns, names) if not have(name, str(item.path))]
-        tally, open_ = Tally(), [str(column.name) for column in wanted]
+        tally = Tally()
         try:
             for done in _columns(plan, item, wanted, tally) if wanted else ():
-                open_.remove(done.column)
                 first = len(wanted) == len(names) and done.column == names[0]
                 yield replace(done, notes=dict(tally.counts)) if first else done
         except Exception as error:
             reason = Broken.of(str(item.path), error).reason
-            yield from (Done(name, str(item.path), error=reason) for name in open_)
+            yield from (Done(str(column.name), str(item.path), error=reason) for column in wanted)
 
 
 def _columns(plan: Plan, item: Annotated, wanted: Sequence[Column], tally: Tally) -> Iterator[Done]:
@@ -170,16 +169,17 @@ def _columns(plan: Plan, item: Annotated, wanted: Sequence[Column], tally: Tally
     cases = cases_of(judge, view, truth, frozenset(plan.index_of.values()), plan.choice, tally)
     scores = judge.scores_now(view, [case.target for case in cases]) if cases else np.zeros(0)
     for column in wanted:
-        yield _measured(plan, column, view, cases, scores)
+        try:
+            done = _measured(plan, column, view, cases, scores)
+        except Exception as error:
+            done = Done(str(column.name), str(item.path), error=Broken.of(str(item.path), error).reason)
+        yield done
 
 
 def _measured(plan: Plan, column: Column, view: View, cases: Sequence[Case], scores: np.ndarray) -> Done:
     judge, name, source = plan.bench.judge, str(column.name), view.source or ""
     forwards, begin = judge.forwards, time.perf_counter()
-    try:
-        maps = column.maps(view, [case.target for case in cases]) if cases else []
-    except SourceError as error:
-        return Done(name, source, error=str(error))
+    maps = column.maps(view, [case.target for case in cases]) if cases else []
     seconds, forwards = time.perf_counter() - begin, judge.forwards - forwards
     records = []
     for case, heat, score in zip(cases, maps, scores):

@@ -97,6 +97,23 @@ def test_a_mask_that_is_damaged_after_it_was_read_fails_its_picture(monkeypatch)
     assert [one["source"] for one in found["failed"]] == ["data/images/b.png"] and "masks/b.png" in found["failed"][0]["error"]
 
 
+@pytest.mark.usefixtures("home")
+def test_a_picture_that_one_way_fails_at_fails_there_alone(monkeypatch):
+    from ovxai.evaluation.columns import OnHost
+
+    own = OnHost.maps
+
+    def maps(self, view, targets):
+        if "b.png" in (view.source or ""):
+            raise MemoryError
+        return own(self, view, targets)
+
+    monkeypatch.setattr(OnHost, "maps", maps)
+    done, found = evaluated()
+    assert done.exit_code == 1 and [row["pictures"] for row in found["rows"]] == [3, 2]
+    assert [one["error"] for one in found["failed"]] == ["data/images/b.png: there is not enough memory for it"]
+
+
 def test_pixels_of_masks_are_read_whatever_opencv_thinks(tmp_path):
     (tmp_path / "masks").mkdir()
     (tmp_path / "images").mkdir()
