@@ -23,7 +23,7 @@ from ovxai.graph.graph import numbers_of
 from ovxai.graph.read import read_model
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import ExplainedInfo, is_explained
+from ovxai.metadata import GRADIENT, ExplainedInfo, is_explained
 from ovxai.options import AUTO, PER_CLASS, InsertOptions
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.explanation import BoxMap
@@ -157,6 +157,8 @@ class Wishes:
 
 
 ACTIVATION = "activation-map"
+#: Gradients have a map per class and pass, so no more classes than these are asked for at once.
+MOST_GRADIENTS = 24
 #: What --baseline takes.
 BASELINE_NAMES = (*BASELINES, ACTIVATION)
 
@@ -290,6 +292,8 @@ def shuffled_columns(
         name = column.name
         wanted = column.way.options if column.way else recorded
         assert wanted is not None  # only maps that came with the model have no way
+        wanted, more = _of_any_class(wanted, bench.judge.facts)
+        notes += [f"{name}: {line}" for line in more]
         try:
             made = insert_with_report(plain, wanted).model
         except (UnsupportedModelError, OptionError) as error:
@@ -297,6 +301,16 @@ def shuffled_columns(
             continue
         found[str(name)] = _in_graph(name, made, column.way, name.precision or None, options, feeding, subject)
     return found, notes
+
+
+def _of_any_class(options: InsertOptions, facts: ModelFacts) -> tuple[InsertOptions, list[str]]:
+    """Options by which a model with other weights has maps of the same classes, though others are its best ones; and notes."""
+    if options.method != GRADIENT or options.per != PER_CLASS or not options.asked_classes.startswith("top:"):
+        return options, []
+    count = facts.explained.num_classes or len(facts.names)
+    if 0 < count <= MOST_GRADIENTS:
+        return replace(options, classes="all"), []
+    return options, ["randomisation only where the shuffled weights put the same class first; --target annotated asks for all"]
 
 
 def shuffle_weights(model: ov.Model, seed: int) -> int:

@@ -13,7 +13,7 @@ from ovxai.errors import OptionError, OutputError
 from ovxai.evaluation.baselines import Effort
 from ovxai.evaluation.basis import Basis, of_classes, of_device, of_model, of_picture
 from ovxai.evaluation.cases import Annotated, Choice
-from ovxai.evaluation.columns import Bench, Column, Subject, Wishes, open_bench, shuffled_columns
+from ovxai.evaluation.columns import MOST_GRADIENTS, Bench, Column, Subject, Wishes, open_bench, shuffled_columns
 from ovxai.evaluation.evaluate import Done, Plan, Record, evaluate
 from ovxai.evaluation.figures import Measuring
 from ovxai.evaluation.page import make_page
@@ -26,8 +26,6 @@ from ovxai.runtime.write.manifest import versions
 from ovxai.text import to_json
 
 RECORDS, JSON, CSV, PAGE = "records.jsonl", "metrics.json", "metrics.csv", "report.html"
-#: Gradients have a map per class and pass, so no more classes than these are asked for at once.
-_MOST_GRADIENTS = 24
 #: Names of the data set that fit a model, and what to say of the rest: class names of the model -> (name -> index, notes).
 Match = Callable[[ModelFacts], tuple[Mapping[str, int], Sequence[str]]]
 
@@ -208,7 +206,7 @@ def _opened(request: Request, subject: Subject, title: str) -> tuple[Bench, Mapp
         several = facts.info.multilabel or facts.info.hierarchical
         known = sorted(set(request.match(facts)[0].values()))
         if known and (request.choice.target == "annotated" or (several and request.choice.target is None)):
-            return ",".join(map(str, known[:_MOST_GRADIENTS]))
+            return ",".join(map(str, known[:MOST_GRADIENTS]))
         return None
 
     bench = open_bench(

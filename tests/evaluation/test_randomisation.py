@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import openvino as ov
 import pytest
@@ -9,10 +11,12 @@ from openvino import opset13 as op
 
 from helpers.runtime_graphs import classifier
 from ovxai.evaluation.baselines import Effort
-from ovxai.evaluation.columns import Bench, InGraph, Subject, Wishes, open_bench, shuffle_weights, shuffled_columns
+from ovxai.evaluation.columns import Bench, InGraph, Subject, Wishes, _of_any_class, open_bench, shuffle_weights, shuffled_columns
+from ovxai.evaluation.judge import Target
 from ovxai.graph.graph import numbers_of
 from ovxai.insertion import insert
 from ovxai.metadata import ExplainedInfo
+from ovxai.options import InsertOptions
 from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.preprocess import PreprocessOptions
 
@@ -96,6 +100,21 @@ def test_a_model_that_carries_its_maps_is_explained_anew_by_its_own_options(cnn,
     assert first is not None and first == second
     if "mask" in options:
         assert first.mask == "gaussian"
+
+
+def test_gradients_of_the_best_class_are_held_against_those_of_the_same_class(cnn):
+    """Whatever the shuffled model puts first; where there are too many classes for that, a note says so."""
+    options, feeding = DeviceOptions(), PreprocessOptions()
+    bench = open_bench(Subject(cnn), Wishes(("gradient",), (), ("f32",)), options, feeding, Effort())
+    twins, notes = shuffled_columns(Subject(cnn), bench, options, feeding, 0)
+    view = bench.judge.view(np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8))
+    maps = twins[str(bench.columns[0].name)].maps(view, [Target(index) for index in range(5)])
+    assert notes == [] and all(one is not None for one in maps)
+    facts = replace(bench.judge.facts, explained=replace(bench.judge.facts.explained, num_classes=1000))
+    same, told = _of_any_class(InsertOptions(method="gradient"), facts)
+    assert same.classes is None and len(told) == 1
+    for kept in (InsertOptions(method="gradient", classes="1,2"), InsertOptions(), InsertOptions(method="gradient", per="box")):
+        assert _of_any_class(kept, facts) == (kept, [])
 
 
 def test_a_model_without_weights_is_a_note(tmp_path):
