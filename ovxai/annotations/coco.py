@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, MaskMaker, Tally, TrueObject, clipped
+from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, MaskMaker, Tally, TrueObject, as_size, box_of, clipped
 from ovxai.annotations.files import Finder, picture_size, read_text
-from ovxai.annotations.masks import box_of, of_polygons, of_runs
+from ovxai.annotations.masks import FAR, is_far, of_polygons, of_runs
 from ovxai.errors import AnnotationError
 
 #: What json documents are made of.
@@ -40,11 +39,10 @@ def read_coco(path: Path, finder: Finder, tally: Tally) -> AnnotationSet:
     pictures = []
     for image in images:
         name = _file_name(image)
-        file = finder.find(name)
+        file = finder.find((name or str(image["id"]),), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", name or str(image["id"]))
             continue
-        size = _size(image) or picture_size(file)
+        size = as_size(image.get("height"), image.get("width")) or picture_size(file)
         read = (_object(entry, names, size, f"{path}: annotations[{i}]", file, tally) for i, entry in objects[image["id"]])
         pictures.append(AnnotatedPicture(file, tuple(item for item in read if item is not None), size))
     return AnnotationSet(tuple(dict.fromkeys(names.values())), tuple(pictures))
@@ -53,7 +51,8 @@ def read_coco(path: Path, finder: Finder, tally: Tally) -> AnnotationSet:
 def _object(
     entry: Record, names: dict[Any, str], size: tuple[int, int] | None, where: str, file: Path, tally: Tally
 ) -> TrueObject | None:
-    name = names.get(entry.get("category_id"))
+    known = entry.get("category_id")
+    name = names.get(known) if isinstance(known, (int, str)) else None
     if name is None:
         tally.add("objects of a category that the file does not name, left out", file)
         return None
@@ -68,7 +67,9 @@ def _object(
         return None if box is None else TrueObject(name, box, maker, crowd)
     if maker is None:  # a class of the picture, as label-only data say it
         return TrueObject(name, None, None, crowd)
-    around = _around(entry["segmentation"]) if size is None else box_of(maker(*size))
+    if size is None:  # the picture can't be read either
+        return TrueObject(name, None, maker, crowd)
+    around = box_of(maker(*size))
     if around is None:
         tally.add("empty masks, left out", file)
         return None
@@ -80,8 +81,8 @@ def _mask(value: Any, size: tuple[int, int] | None, where: str, file: Path, tall
         return None
     if isinstance(value, dict):
         height, width = (int(number) for number in _numbers(value.get("size"), 2, f"{where}: segmentation size"))
-        if min(height, width) <= 0:
-            raise AnnotationError(f"{where}: segmentation size {[height, width]} is no picture's")
+        if as_size(height, width) is None:
+            raise AnnotationError(f"{where}: segmentation size {height:g} x {width:g} is no picture's; the file is damaged")
         counts = value.get("counts")
         if not isinstance(counts, (str, list)):
             raise AnnotationError(f"{where}: segmentation has no counts")
@@ -95,15 +96,11 @@ def _mask(value: Any, size: tuple[int, int] | None, where: str, file: Path, tall
         points = _numbers(polygon, None, f"{where}: segmentation")
         if len(points) < 6 or len(points) % 2:
             tally.add("polygons of fewer than three corners, left out", file)
+        elif is_far(points):
+            tally.add(FAR, file)
         else:
             polygons.append(points)
     return of_polygons(polygons) if polygons else None
-
-
-def _around(polygons: Sequence[Sequence[float]]) -> Box | None:
-    xs = [x for polygon in polygons for x in polygon[::2]]
-    ys = [y for polygon in polygons for y in polygon[1::2]]
-    return (min(xs), min(ys), max(xs), max(ys)) if xs and ys else None
 
 
 # The parts of the document, and what is wrong with them.
@@ -149,19 +146,23 @@ def _id(entry: Record, key: str, path: Path, place: str) -> int | str:
 
 
 def _numbers(value: Any, count: int | None, where: str) -> list[float]:
-    good = isinstance(value, list) and all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
-    if not good or (count is not None and len(value) != count):
+    found = [_number(one) for one in value] if isinstance(value, list) else [None]
+    good = [one for one in found if one is not None]
+    if len(good) != len(found) or (count is not None and len(good) != count):
         raise AnnotationError(f"{where} is not {count or 'a list of'} numbers; the file is damaged")
-    return [float(v) for v in value]
+    return good
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _file_name(image: Record) -> str:
     name = image.get("file_name") or str(image.get("coco_url") or "").rpartition("/")[2]
     return name if isinstance(name, str) else ""
-
-
-def _size(image: Record) -> tuple[int, int] | None:
-    height, width = image.get("height"), image.get("width")
-    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
-        return height, width
-    return None

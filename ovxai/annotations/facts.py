@@ -17,6 +17,9 @@ Mask = npt.NDArray[np.bool_]
 MaskMaker = Callable[[int, int], Mask]
 #: How many file names a note gives as examples.
 _EXAMPLES = 3
+#: Longest side, and pixels, of what is taken for a picture's size, and the furthest that a corner may lie from it; OpenCV reads
+#: no more.
+MOST_SIDE, _MOST_PIXELS = 1 << 20, 1 << 30
 #: Shares by which the aspects of a picture and of its annotations may differ; more is another picture, or a turned one.
 _SAME_ASPECT = 0.02
 
@@ -57,7 +60,7 @@ class TrueObject:
 
         def resized(height: int, width: int) -> Mask:
             assert maker is not None
-            return cv2.resize(maker(*size).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            return fitted(maker(*size), height, width)
 
         return TrueObject(
             self.name, (x1 * by_x, y1 * by_y, x2 * by_x, y2 * by_y), resized if maker is not None else None, self.crowd
@@ -123,6 +126,13 @@ class Tally:
         return ", ".join([*names[:_EXAMPLES], *(["..."] if len(names) > _EXAMPLES else [])])
 
 
+def as_size(height: object, width: object) -> tuple[int, int] | None:
+    """Two whole numbers that a picture's size can be; None for whatever else a file may hold in their place."""
+    if not (isinstance(height, int) and isinstance(width, int) and 0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE):
+        return None
+    return (height, width) if height * width <= _MOST_PIXELS else None
+
+
 def filled(box: Box, height: int, width: int) -> Mask:
     """[height, width] bool, true for the pixels whose middle lies in `box`; at least one if it touches the picture."""
     region = np.zeros((height, width), np.bool_)
@@ -137,6 +147,21 @@ def filled(box: Box, height: int, width: int) -> Mask:
         top, bottom = int(min(y1, height - 1)), int(min(y1, height - 1)) + 1
     region[top:bottom, left:right] = True
     return region
+
+
+def fitted(mask: Mask, height: int, width: int) -> Mask:
+    """A mask at the size of a picture, by its nearest pixels."""
+    if mask.shape == (height, width):
+        return mask
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def box_of(mask: Mask) -> Box | None:
+    """The smallest box around a mask; None where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def clipped(box: Box, size: tuple[int, int] | None, where: str | Path, tally: Tally) -> Box | None:

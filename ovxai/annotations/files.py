@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ovxai.annotations.facts import Tally
 from ovxai.errors import AnnotationError
 
 #: What the names of pictures end with here; the formats that data sets come in.
@@ -20,6 +22,10 @@ PICTURES = frozenset(
 IMAGE_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data", "images-optional")
 #: Folders that hold annotations, beside those of the pictures.
 BESIDE_IMAGES = ("annotations", "labels", "boxes", "ground-truth", "ground_truth", "masks", "segmentationclass")
+#: What is counted of a name that nobody can know the file of.
+SEVERAL = (
+    "annotated pictures whose name several files have, left out: write their paths into the annotation, or name their folder"
+)
 #: Enough of a file for the header and what cameras put in front of it.
 _HEAD = 1 << 16
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -29,30 +35,61 @@ class Finder:
     """Finds the picture that a name in an annotation means, in the folders where it may lie."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
+        """folders: where several have such a picture, the first of them counts."""
         self.folders = tuple(dict.fromkeys(folder for folder in folders if folder.is_dir()))
-        self._by_name: dict[str, Path] | None = None
-        self._by_stem: dict[str, Path] = {}
+        self._by_name: list[dict[str, list[Path]]] | None = None
 
-    def find(self, name: str) -> Path | None:
-        """A file by its path below one of the folders, by its bare name, or by its name without the ending."""
-        relative = Path(name.replace("\\", "/"))
+    def find(self, names: Sequence[str], tally: Tally) -> Path | None:
+        """A file by its path below one of the folders, by its bare name, or by its name without the ending.
+
+        names: of one picture, tried in turn. A name that several files have, and no folder before it tells them apart, is none's:
+        that, and that there is no such file, is counted.
+        """
+        for name in names:
+            found = self._all(Path(name.replace("\\", "/")))
+            if len(found) == 1:
+                return found[0]
+            if found:
+                tally.add(SEVERAL, name)
+                return None
+        tally.add("annotated pictures that are not there", next(filter(None, names), ""))
+        return None
+
+    def _all(self, relative: Path) -> list[Path]:
+        """The files that a name may mean."""
         if not relative.name:
-            return None
+            return []
         if not relative.is_absolute() and ".." not in relative.parts:  # a name in a file opens nothing outside of the data
             for folder in self.folders:
                 if (folder / relative).is_file() and relative.suffix.lower() in PICTURES:
-                    return folder / relative
+                    return [folder / relative]
         if self._by_name is None:
-            self._look()
-        found = (self._by_name or {}).get(relative.name.lower())
-        return found or self._by_stem.get(relative.name.lower()) or self._by_stem.get(relative.stem.lower())
+            self._by_name = [_by_name(folder) for folder in self.folders]
+        for key in (relative.name.lower(), relative.stem.lower()):
+            for known in self._by_name:
+                if key in known:
+                    return _most_alike(known[key], relative)
+        return []
 
-    def _look(self) -> None:
-        self._by_name = {}
-        for folder in self.folders:
-            for path in walk(folder):
-                self._by_name.setdefault(path.name.lower(), path)
-                self._by_stem.setdefault(path.stem.lower(), path)
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """All pictures below a folder by name and by name without the ending, in small letters."""
+    found: dict[str, list[Path]] = {}
+    for path in walk(folder):
+        for key in (path.name.lower(), path.stem.lower()):
+            found.setdefault(key, []).append(path)
+    return found
+
+
+def _most_alike(paths: Sequence[Path], wanted: Path) -> list[Path]:
+    """Those with most of the folders that stand before the name, from the back, and then those that write it the same."""
+
+    def likeness(path: Path) -> tuple[int, bool]:
+        pairs = zip(reversed(path.parent.parts), reversed(wanted.parent.parts))
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)), path.name == wanted.name
+
+    best = max(map(likeness, paths))
+    return [path for path in paths if likeness(path) == best]
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Mask, Tally, TrueObject
+from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Mask, Tally, TrueObject, box_of, fitted
 from ovxai.annotations.files import Finder, is_picture, walk
-from ovxai.annotations.masks import box_of, fitted, read_levels
+from ovxai.annotations.masks import read_levels
 from ovxai.errors import AnnotationError
 
 #: What belongs to no class, by the names that lists of classes give it.
@@ -49,8 +49,10 @@ def read_masks(folder: Path, names: Sequence[str] | None, finder: Finder, tally:
     none, 255 undecided. names: of the numbers, in order, from 0 if the first is a background, else from 1; without
     names there may be one number, and its class is called "object". All that is of one class is one object.
 
+    A mask that can't be read leaves out its picture, and is counted.
+
     Raises:
-        AnnotationError: several numbers without names, or a mask that can't be read.
+        AnnotationError: several numbers without names, or no mask that can be read.
     """
     inner = class_folders(folder)
     if inner:
@@ -62,21 +64,29 @@ def read_masks(folder: Path, names: Sequence[str] | None, finder: Finder, tally:
     objects: dict[Path, list[TrueObject]] = {}
     sizes: dict[Path, tuple[int, int]] = {}
     naming = _Naming(names, folder)
+    damaged: dict[Path, AnnotationError] = {}
     for path, name in found:
         stem = _SUFFIX.sub("", path.stem)
-        file = finder.find(stem)
+        file = finder.find((stem,), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", stem)
             continue
-        levels = read_levels(path)
+        try:
+            levels = read_levels(path)
+        except AnnotationError as error:
+            damaged.setdefault(file, error)
+            tally.add("masks that can't be read, left out with their pictures", path)
+            continue
         here = objects.setdefault(file, [])
         sizes.setdefault(file, (levels.shape[0], levels.shape[1]))
         here += [_one_class(path, levels, name)] if name else list(_classes(path, levels, naming, file, tally))
         if not here:
             tally.add("masks in which nothing is marked", file)
+    if damaged and objects.keys() <= damaged.keys():
+        raise next(iter(damaged.values()))
     pictures = [
         AnnotatedPicture(file, tuple(item for item in items if item.box is not None), sizes[file])
         for file, items in objects.items()
+        if file not in damaged
     ]
     return AnnotationSet(classes or naming.classes(), tuple(pictures))
 

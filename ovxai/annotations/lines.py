@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Tally, TrueObject, clipped
 from ovxai.annotations.files import Finder, picture_size, read_text
-from ovxai.annotations.masks import of_polygons
+from ovxai.annotations.masks import FAR, is_far, of_polygons
 from ovxai.errors import AnnotationError
 
 #: Shares of a picture end a little beyond 1 where somebody has rounded.
@@ -41,9 +41,8 @@ def read_boxes(paths: Sequence[Path], finder: Finder, tally: Tally) -> Annotatio
     """
     pictures = []
     for path in paths:
-        file = finder.find(path.stem)
+        file = finder.find((path.stem,), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", path.stem)
             continue
         size = picture_size(file)
         objects = []
@@ -109,6 +108,9 @@ def _yolo_object(
         box = clipped(corners, size, file, tally)
         return None if box is None else TrueObject(names[int(index)], box)
     points = [value * (width, height)[i % 2] for i, value in enumerate(values)]
+    if is_far(points):
+        tally.add(FAR, file)
+        return None
     box = clipped((min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])), size, file, tally)
     return None if box is None else TrueObject(names[int(index)], box, of_polygons([points]))
 

@@ -9,11 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovxai.annotations.facts import Box, Mask, MaskMaker
+from ovxai.annotations.facts import MOST_SIDE, Mask, MaskMaker, fitted
 from ovxai.errors import AnnotationError
 
+#: What is counted of polygons that `is_far`.
+FAR = "polygons with corners further out than any picture reaches, left out"
 #: Binary digits behind the point of the corners that OpenCV fills between.
 _SHIFT = 4
+#: Of a number in compressed runs; no picture has more pixels.
+_MOST_BITS = 40
 #: How much larger polygons are painted, as long as they are not of more pixels than these.
 _FINER, _MOST_FINE = 4, 1 << 22
 
@@ -21,6 +25,11 @@ _FINER, _MOST_FINE = 4, 1 << 22
 def of_polygons(polygons: Sequence[Sequence[float]]) -> MaskMaker:
     """The union of polygons, each x and y in turn, in pixels."""
     return functools.partial(_polygons, tuple(tuple(polygon) for polygon in polygons))
+
+
+def is_far(polygon: Sequence[float]) -> bool:
+    """Whether a corner lies where no picture reaches: then it is damaged, and can't be painted."""
+    return max(map(abs, polygon)) > MOST_SIDE
 
 
 def _polygons(polygons: tuple[tuple[float, ...], ...], height: int, width: int) -> Mask:
@@ -44,60 +53,44 @@ def _filled(corners: np.ndarray, height: int, width: int) -> Mask:
     return cv2.resize(painted, (width, height), interpolation=cv2.INTER_AREA) > 127
 
 
-def of_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], where: str) -> MaskMaker:
+def of_runs(counts: Sequence[object] | str, size: tuple[int, int], where: str) -> MaskMaker:
     """COCO's runs: lengths of zeros and ones in turn down the columns, as numbers or compressed to text.
 
     size: (height, width) of the mask. where: for messages.
 
     Raises:
-        AnnotationError: the runs don't fill the mask; or compressed ones, and pycocotools is not installed.
+        AnnotationError: the runs don't fill the mask.
     """
-    if isinstance(counts, (str, bytes)):
-        _coco_masks(where)  # missing: said now, not in the middle of a run
-        return functools.partial(_compressed, counts, size, where)
-    lengths = np.asarray(counts, np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != size[0] * size[1]:
+    given = _unpacked(counts.encode("ascii", "replace")) if isinstance(counts, str) else counts
+    lengths = [length for length in given if isinstance(length, int) and length >= 0]
+    if len(lengths) != len(given) or sum(lengths) != size[0] * size[1]:
         raise AnnotationError(f"{where}: its runs do not fill a mask of {size[1]}x{size[0]}; the file is damaged")
-    return functools.partial(_plain_runs, lengths, size)
+    return functools.partial(_plain_runs, np.array(lengths, np.int64), size)
+
+
+def _unpacked(text: bytes) -> list[int]:
+    """Compressed runs: five bits of a number a letter, the lowest first, with a sixth for "more"; the highest is the sign. From
+    the fourth number on each is the change to the one before the last. What is none ends in -1."""
+    lengths: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = letter - 48
+        if not 0 <= bits < 64 or shift > _MOST_BITS:
+            return [-1]
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    return [*lengths, -1] if shift else lengths
 
 
 def _plain_runs(lengths: np.ndarray, size: tuple[int, int], height: int, width: int) -> Mask:
     values = np.arange(len(lengths)) % 2 == 1
     return fitted(np.repeat(values, lengths).reshape(size[::-1]).T, height, width)
-
-
-def _compressed(counts: str | bytes, size: tuple[int, int], where: str, height: int, width: int) -> Mask:
-    text = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
-    try:
-        decoded = _coco_masks(where).decode({"counts": text, "size": list(size)})
-    except Exception as error:
-        raise AnnotationError(f"{where}: its compressed runs can't be read ({error}); the file is damaged") from error
-    return fitted(np.asarray(decoded) > 0, height, width)
-
-
-def _coco_masks(where: str):  # type: ignore[no-untyped-def]  # pycocotools has no types
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise AnnotationError(
-            f"{where}: masks as compressed runs are read by pycocotools, which is not installed: pip install 'ovxai[eval]'"
-        ) from None
-    return mask
-
-
-def fitted(mask: Mask, height: int, width: int) -> Mask:
-    """A mask at the size of a picture, by its nearest pixels."""
-    if mask.shape == (height, width):
-        return mask
-    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-
-
-def box_of(mask: Mask) -> Box | None:
-    """The smallest box around a mask; None where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 # Pictures of masks.

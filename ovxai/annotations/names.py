@@ -98,7 +98,7 @@ def _given(path: Path, known: dict[str, int], count: int) -> dict[str, int | Non
             given[plain(name)] = None
         elif plain(label) in known:
             given[plain(name)] = known[plain(label)]
-        elif label.isdecimal() and int(label) < count:
+        elif label.isdecimal() and len(label) < 10 and int(label) < count:
             given[plain(name)] = int(label)
         else:
             raise AnnotationError(f"{path}:{number}: the model has no class {label!r}; give one of its labels or an index")

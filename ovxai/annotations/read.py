@@ -165,10 +165,8 @@ def _texts(paths: Sequence[Path], folder: Path, pictures: Path | None) -> Layout
             raise AnnotationError(f"{folder}: YOLO labels without names of classes; put a data.yaml or classes.txt beside them")
         pairs = []
         for path in paths:
-            file = finder.find(path.stem)
-            if file is None:
-                tally.add("annotated pictures that are not there", path.stem)
-            else:
+            file = finder.find((path.stem,), tally)
+            if file is not None:
                 pairs.append((file, path))
         return read_yolo(pairs, names, tally)
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, Tally, TrueObject, clipped
+from ovxai.annotations.facts import AnnotatedPicture, AnnotationSet, Box, Tally, TrueObject, as_size, clipped
 from ovxai.annotations.files import Finder, picture_size, read_bytes
 from ovxai.errors import AnnotationError
+
+#: Python reads no number of thousands of digits, and no picture has one.
+_DIGITS = 12
 
 
 def read_voc(paths: Sequence[Path], finder: Finder, tally: Tally) -> AnnotationSet:
@@ -24,9 +27,8 @@ def read_voc(paths: Sequence[Path], finder: Finder, tally: Tally) -> AnnotationS
         root = parse(path)
         if root.tag != "annotation":
             raise AnnotationError(f"{path}: its root is <{root.tag}>, not <annotation>; give Pascal VOC files")
-        file = finder.find(_text(root, "filename")) or finder.find(path.stem)
+        file = finder.find((_text(root, "filename"), path.stem), tally)
         if file is None:
-            tally.add("annotated pictures that are not there", _text(root, "filename") or path.stem)
             continue
         size = _size(root) or picture_size(file)
         read = (_object(entry, size, path, file, tally) for entry in root.findall("object"))
@@ -61,7 +63,7 @@ def _box(bounds: Element, path: Path) -> Box:
 def _size(root: Element) -> tuple[int, int] | None:
     size = root.find("size")
     height, width = (_text(size, key) if size is not None else "" for key in ("height", "width"))
-    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() and int(height) and int(width) else None
+    return as_size(*(int(text) if text.isdecimal() and len(text) < _DIGITS else None for text in (height, width)))
 
 
 def _text(parent: Element, key: str) -> str:

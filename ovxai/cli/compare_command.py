@@ -100,6 +100,7 @@ def _compare(ones: Sequence[_One], found: list[Source | Broken], out: Path, valu
 
     from ovxai.cli.run_command import _progress
     from ovxai.evaluation.compare import compare as compared
+    from ovxai.evaluation.compare import names_of
     from ovxai.evaluation.compare_page import make_card
     from ovxai.runtime.feed.sources import count_pictures, pictures
     from ovxai.runtime.run import stop_on_interrupt
@@ -116,7 +117,7 @@ def _compare(ones: Sequence[_One], found: list[Source | Broken], out: Path, valu
         result = compared(
             explainers[0], explainers[1],
             lambda: pictures(found, limit=values["limit"], every=values["every"], stop=stop, most_pixels=MOST_PIXELS),
-            classes=values["classes"], card=make_card, stop=stop, progress=tick,
+            classes=values["classes"], name=names_of(found), card=make_card, stop=stop, progress=tick,
         )  # fmt: skip
     complain([item.reason for item in result.broken], JSON)
     if result.unmatched:
@@ -200,10 +201,11 @@ def _figures(result: Comparison) -> str:
 
 
 def _same(result: Comparison) -> str:
-    share = result.summary()["same_top"]
-    return (
-        "nothing predicted" if not isinstance(share, float) else f"the same in {100 * share:.0f} % of {result.pictures} pictures"
-    )
+    figures = result.summary()
+    share, both = figures["same_top"], figures["both_predict"]
+    if not isinstance(share, float):
+        return "no picture in which both predict something"
+    return f"the same in {100 * share:.0f} % of the {both} pictures in which both predict something"
 
 
 def _tell(ones: Sequence[_One], result: Comparison, out: Path, say: Say) -> None:

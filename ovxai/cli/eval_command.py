@@ -146,7 +146,8 @@ def _advice(model: Path, out: Path, advice: Advice | None, values: dict[str, Any
         note("no advice: no map of the default could be compared")
         return {"advice": None}
     words = ["ovxai", "insert", str(model), *advice.chosen.options, *_fed(values)]
-    runs = ["ovxai", "run", f"{model.stem}_xai.xml", "PICTURES", "-o", "DIR", "--precision", "f32"]
+    made = model.with_name(f"{model.stem}_xai.xml")  # where `ovxai insert` puts it by itself
+    runs = ["ovxai", "run", str(made), "PICTURES", "-o", "DIR", "--precision", "f32"]
     commands = [shlex.join(words), *([shlex.join(runs)] if advice.precision == "f32" else [])]
     for command in commands:
         say(f"    {command}")
@@ -241,25 +242,37 @@ def _match(data: AnnotationSet, names: Path | None) -> Match:
     return match
 
 
+class TimeLeft:
+    """Seconds until the model at hand is through, by the time that its own pictures have taken."""
+
+    def __init__(self) -> None:
+        self._from, self._last, self._total, self._begin = 0, 0, -1, 0.0
+
+    def __call__(self, done: int, total: int, now: float) -> float | None:
+        """None where a model begins: it is told of before its first picture, and again of no more than is done."""
+        if total != self._total or done <= self._last:
+            self._from, self._total, self._begin = done, total, now
+        self._last = done
+        measured = done - self._from
+        return (now - self._begin) / measured * (total - done) if measured else None
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left on a terminal; elsewhere a line now and then, on stderr as well."""
     if asked("quiet"):
         yield lambda _done, _total: None
         return
-    begin = last = time.monotonic()
-    start: dict[int, int] = {}
+    last, time_left = time.monotonic(), TimeLeft()
     wide = sys.stderr.isatty()
 
     def tick(done: int, total: int) -> None:
-        nonlocal begin, last
+        nonlocal last
         now = time.monotonic()
-        if total not in start or done <= start[total]:  # another model begins
-            start[total], begin = done - 1, now
-        if not wide and now - last < _PAUSE and done < total:
+        left = time_left(done, total, now)
+        if left is None or (not wide and now - last < _PAUSE and done < total):
             return
         last = now
-        left = (now - begin) / max(1, done - start[total]) * (total - done)
         line = f"evaluated {done} of {total}, {int(left) // 60}:{int(left) % 60:02d} left"
         click.echo(f"\r{line}  " if wide else line, nl=not wide or done == total, err=True, color=color_allowed(sys.stderr))
 

@@ -6,6 +6,7 @@ the model's input. What they cost is counted in pictures that go through the mod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -32,13 +33,22 @@ class Effort:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A way to make maps. asks: whether it changes pictures and asks the model about them. boxes: made for detectors alone."""
+    """A way to make maps. boxes: made for detectors alone.
+
+    questions: about how many changed pictures it asks the model, for a content of (height, width); None: it asks nothing. each:
+    for every target anew.
+    """
 
     name: str
     make: Callable[[Judge, View, Sequence[Target], Effort], Maps]
     line: str
-    asks: bool = False
+    questions: Callable[[Size, Effort], int] | None = None
+    each: bool = False
     boxes: bool = False
+
+    @property
+    def asks(self) -> bool:
+        return self.questions is not None
 
 
 def random_masks(size: Size, count: int, seed: int, cells: int = 7, keep: float = 0.5) -> Iterator[np.ndarray]:
@@ -73,6 +83,10 @@ def d_rise(judge: Judge, view: View, targets: Sequence[Target], effort: Effort) 
     return _weighted(judge, view, targets, masks)
 
 
+def _masks(size: Size, effort: Effort) -> int:
+    return effort.masks
+
+
 def _weighted(judge: Judge, view: View, targets: Sequence[Target], masks: Sequence[np.ndarray]) -> Maps:
     empty = view.sight.filled("mean")
     scores = judge.scores((view.sight.mixed(empty, mask) for mask in masks), view, targets)
@@ -90,9 +104,7 @@ def occlusion(judge: Judge, view: View, targets: Sequence[Target], effort: Effor
     Zeiler and Fergus (arXiv 1311.2901).
     """
     height, width = view.sight.size
-    side = max(1, round(min(height, width) / 7))
-    stride = max(1, round(side / 4))
-    spots = [(y, x) for y in range(stride - side, height, stride) for x in range(stride - side, width, stride)]
+    side, spots = _squares((height, width))
     empty = view.sight.filled("mean")
 
     def pictures() -> Iterator[np.ndarray]:
@@ -113,17 +125,43 @@ def occlusion(judge: Judge, view: View, targets: Sequence[Target], effort: Effor
     return list(maps / np.maximum(cover, 1))
 
 
+def _hidden(size: Size, effort: Effort) -> int:
+    """And the picture itself."""
+    return 1 + len(_squares(size)[1])
+
+
+def _squares(size: Size) -> tuple[int, list[tuple[int, int]]]:
+    """The side of occlusion's squares, and their upper left corners."""
+    side = max(1, round(min(size) / 7))
+    stride = max(1, round(side / 4))
+    rows, columns = (range(stride - side, length, stride) for length in size)
+    return side, [(y, x) for y in rows for x in columns]
+
+
 def aise(judge: Judge, view: View, targets: Sequence[Target], effort: Effort) -> Maps:
     """Gaussian windows where they pay: coarse first, then beside the best ones; their mean weighted by the score they leave.
 
     A tenth of `Effort.masks` per target, as AISE needs an order fewer than RISE. In the manner of OpenVINO XAI's AISE (Adaptive
     Input Sampling for Explanation of Black-box Models), with halving steps in the place of its global optimiser.
     """
-    return [_aise_of(judge, view, target, max(12, effort.masks // 10)) for target in targets]
+    return [_aise_of(judge, view, target, _budget(effort)) for target in targets]
 
 
 #: Widths of the windows, as shares of the content's shorter side, and cells of the first round.
 _WIDTHS, _COARSE = (0.1, 0.2, 0.35), 3
+#: Steps shorter than this share of a side find nothing new.
+_SHORT = 0.01
+
+
+def _budget(effort: Effort) -> int:
+    """Windows that are tried, at most."""
+    return max(12, effort.masks // 10)
+
+
+def _windows(size: Size, effort: Effort) -> int:
+    """Those of the first round, and four beside each of the three best until steps are too short."""
+    rounds = math.ceil(math.log2(0.5 / _COARSE / _SHORT))
+    return min(_budget(effort), len(_WIDTHS) * _COARSE**2 + 12 * (rounds - 1))
 
 
 def _aise_of(judge: Judge, view: View, target: Target, budget: int) -> np.ndarray:
@@ -144,7 +182,7 @@ def _aise_of(judge: Judge, view: View, target: Target, budget: int) -> np.ndarra
             for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1))
         ]
         reach /= 2
-        left = budget - len(tried) if reach > 0.01 else 0
+        left = budget - len(tried) if reach > _SHORT else 0
         todo = [spot for spot in dict.fromkeys(near) if spot not in tried and 0 <= spot[0] <= 1 and 0 <= spot[1] <= 1][:left]
     total, cover = np.zeros((height, width), np.float32), np.full((height, width), 1e-3, np.float32)
     for spot, score in tried.items():
@@ -228,10 +266,11 @@ def _in_boxes(
 
 
 BASELINES = MappingProxyType({one.name: one for one in (
-    Baseline("rise", rise, "RISE: the mean of random masks, weighted by scores", asks=True),
-    Baseline("occlusion", occlusion, "occlusion: how far the score falls behind a square", asks=True),
-    Baseline("aise", aise, "AISE-like: Gaussian windows, sampled where they pay", asks=True),
-    Baseline("d-rise", d_rise, "D-RISE: RISE with finer masks, also for single boxes", asks=True, boxes=True),
+    Baseline("rise", rise, "RISE: the mean of random masks, weighted by scores", _masks),
+    Baseline("occlusion", occlusion, "occlusion: how far the score falls behind a square",
+             _hidden),
+    Baseline("aise", aise, "AISE-like: Gaussian windows, sampled where they pay", _windows, each=True),
+    Baseline("d-rise", d_rise, "D-RISE: RISE with finer masks, also for single boxes", _masks, boxes=True),
     Baseline("random", random_map, "noise"),
     Baseline("centre", centre, "a Gaussian in the middle of the picture"),
     Baseline("box", box, "the predicted boxes themselves", boxes=True),

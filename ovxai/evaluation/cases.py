@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from ovxai.annotations.facts import box_of
 from ovxai.errors import UsageError
-from ovxai.evaluation.judge import Judge, Target, View, overlaps
-from ovxai.runtime.predict.formats import Box, Prediction
+from ovxai.evaluation.judge import Judge, Target, View
+from ovxai.evaluation.metrics import SAME_OBJECT, overlaps
+from ovxai.runtime.predict.formats import Prediction
 
 #: What is explained: what the model predicts or what is annotated; and whole classes or single boxes.
 TARGETS, PER = ("predicted", "annotated"), ("class", "box")
@@ -28,6 +31,16 @@ class Object(Protocol):
 
     def inside(self, height: int, width: int, /) -> np.ndarray | None:
         """[height, width] bool, where it is."""
+
+
+class Annotated(Protocol):
+    """A picture and what is in it: see `ovxai.annotations`."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def at(self, height: int, width: int, /) -> Sequence[Object] | None:
+        """Its objects, in pixels of the picture at that size; None where the sizes don't fit."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,7 @@ def cases_of(judge: Judge, view: View, truth: Ground, known: frozenset[int], cho
 
 
 def _boxes(judge: Judge, view: View, truth: Ground, choice: Choice, tally: Tally) -> list[Case]:
-    """Predicted boxes of the right class that overlap an object by more than half, the surest first, each object once."""
+    """Predicted boxes of the right class that show one of its objects, by their overlap, the surest first, each object once."""
     found: list[Case] = []
     taken: list[tuple[int, int]] = []
     for prediction in judge.predictions(view, choice.threshold):
@@ -174,11 +187,6 @@ def _boxes(judge: Judge, view: View, truth: Ground, choice: Choice, tally: Tally
 def _best_match(prediction: Prediction, places: Sequence[np.ndarray]) -> tuple[int, np.ndarray] | None:
     if prediction.box is None or not len(places):
         return None
-    shares = [float(overlaps(np.array([_bounds(region)]), prediction.box)[0]) for region in places]
+    shares = overlaps([box_of(region) or (0, 0, 0, 0) for region in places], prediction.box)
     best = int(np.argmax(shares))
-    return (best, places[best]) if shares[best] > 0.5 else None
-
-
-def _bounds(region: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    return (best, places[best]) if shares[best] >= SAME_OBJECT else None

@@ -11,16 +11,19 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from ovxai.anew import recorded_options
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.evaluation.baselines import BASELINES, Effort
-from ovxai.evaluation.judge import Judge, Target, View, overlaps
+from ovxai.evaluation.judge import Judge, Target, View
+from ovxai.evaluation.metrics import SAME_OBJECT, overlaps
 from ovxai.evaluation.shapes import unit_map
 from ovxai.evaluation.ways import Asked, Way, chosen_ways, inserted
 from ovxai.explainer import Explainer
+from ovxai.graph.graph import numbers_of
 from ovxai.graph.read import read_model
 from ovxai.graph.surgery import strip_model
 from ovxai.insertion import insert_with_report
-from ovxai.metadata import ExplainedInfo, is_explained
+from ovxai.metadata import GRADIENT, ExplainedInfo, is_explained
 from ovxai.options import AUTO, PER_CLASS, InsertOptions
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.explanation import BoxMap
@@ -101,11 +104,13 @@ class InGraph:
 
 
 def _of_box(boxes: Sequence[BoxMap], class_index: int, box: Box) -> np.ndarray | None:
-    """The map of the box of that class that overlaps `box` most, by more than half; None where none does."""
+    """The map of the box of that class that overlaps `box` most; None where none is of the same object."""
     alike = [one for one in boxes if one.class_index == class_index]
-    shares = overlaps(np.array([one.box for one in alike]).reshape(-1, 4), box)
-    best = int(np.argmax(shares)) if alike else -1
-    return alike[best].values if alike and shares[best] > 0.5 else None
+    if not alike:
+        return None
+    shares = overlaps([one.box for one in alike], box)
+    best = int(np.argmax(shares))
+    return alike[best].values if shares[best] >= SAME_OBJECT else None
 
 
 def _on_picture(values: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -152,6 +157,8 @@ class Wishes:
 
 
 ACTIVATION = "activation-map"
+#: Gradients have a map per class and pass, so no more classes than these are asked for at once.
+MOST_GRADIENTS = 24
 #: What --baseline takes.
 BASELINE_NAMES = (*BASELINES, ACTIVATION)
 
@@ -264,41 +271,81 @@ def _readable(subject: Subject, given: ov.Model) -> tuple[ov.Model, ModelFacts, 
 
 def shuffled_columns(
     subject: Subject, bench: Bench, options: DeviceOptions, feeding: PreprocessOptions, seed: int
-) -> dict[str, Column]:  # fmt: skip
-    """The columns of `bench` once more, by name, of the model with its weights shuffled; those on the host are left out.
+) -> tuple[dict[str, Column], list[str]]:  # fmt: skip
+    """The columns of `bench` once more, by name, of the model with its weights shuffled, by the same options; and notes.
+
+    A model that carries its maps says its options itself. Columns on the host are left out.
 
     Adebayo et al., "Sanity Checks for Saliency Maps" (arXiv 1810.03292): maps that hardly change do not explain this model.
     """
     given = read_model(subject.file, trust=subject.trust)
     plain = strip_model(given) if is_explained(given) else given
-    shuffle_weights(plain, seed)
+    said = ExplainedInfo.read(given)
+    recorded = None if said is None else recorded_options(plain, said, given)
+    if not shuffle_weights(plain, seed):
+        return {}, [f"{bench.model}: randomisation left out: the model has no weights that could be shuffled"]
     found: dict[str, Column] = {}
+    notes = []
     for column in bench.columns:
         if not isinstance(column, InGraph):
             continue
         name = column.name
+        wanted = column.way.options if column.way else recorded
+        assert wanted is not None  # only maps that came with the model have no way
+        wanted, more = _of_any_class(wanted, bench.judge.facts)
+        notes += [f"{name}: {line}" for line in more]
         try:
-            wanted = column.way.options if column.way else InsertOptions(method=name.method, probe=False)
             made = insert_with_report(plain, wanted).model
-        except (UnsupportedModelError, OptionError):
+        except (UnsupportedModelError, OptionError) as error:
+            notes.append(f"{name}: randomisation left out: {error}")
             continue
         found[str(name)] = _in_graph(name, made, column.way, name.precision or None, options, feeding, subject)
-    return found
+    return found, notes
 
 
-def shuffle_weights(model: ov.Model, seed: int) -> None:
-    """Put every weight of rank 2 or more in another place of its tensor, in place: the same numbers, and nothing learnt."""
-    random = np.random.default_rng(seed)
+def _of_any_class(options: InsertOptions, facts: ModelFacts) -> tuple[InsertOptions, list[str]]:
+    """Options by which a model with other weights has maps of the same classes, though others are its best ones; and notes."""
+    if options.method != GRADIENT or options.per != PER_CLASS or not options.asked_classes.startswith("top:"):
+        return options, []
+    count = facts.explained.num_classes or len(facts.names)
+    if 0 < count <= MOST_GRADIENTS:
+        return replace(options, classes="all"), []
+    return options, ["randomisation only where the shuffled weights put the same class first; --target annotated asks for all"]
+
+
+def shuffle_weights(model: ov.Model, seed: int) -> int:
+    """Put every weight of rank 2 or more in another place of its tensor, in place: the same numbers, and nothing learnt.
+
+    Weights are numbers with a point, or of eight bits and fewer that are converted to such. How many tensors were shuffled.
+    """
+    random, count = np.random.default_rng(seed), 0
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "Constant" or len(node.shape) < 2 or not node.get_element_type().is_real():
+        if node.get_type_name() != "Constant" or len(node.shape) < 2 or not _are_weights(node):
             continue
-        values = node.data
+        values = numbers_of(node)
         if values.size >= _FEW:
             flat = values.reshape(-1).copy()
             random.shuffle(flat)
             other = op.constant(flat.reshape(values.shape), node.get_element_type())
+            other.set_friendly_name(node.get_friendly_name())
             node.output(0).replace(other.output(0))
+            count += 1
+    return count
+
+
+def _are_weights(constant: ov.Node) -> bool:
+    """Tables of whole numbers, such as indices, are none."""
+    kind = constant.get_element_type()
+    if kind.is_real():
+        return True
+    readers = [wire.get_node() for wire in constant.output(0).get_target_inputs()]
+    small = kind.bitwidth <= _COMPRESSED and kind != ov.Type.boolean
+    return small and all(
+        reader.get_type_name() == "Convert" and reader.get_output_element_type(0).is_real() for reader in readers
+    )
 
 
 #: Smaller constants are shapes, scales and offsets, which make no sense in another order.
 _FEW = 64
+#: Bits of a weight that stands for another number.
+_COMPRESSED = 8

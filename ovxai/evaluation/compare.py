@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,10 +18,11 @@ from ovxai.errors import OptionError
 from ovxai.evaluation.metrics import map_correlation
 from ovxai.explainer import Explainer
 from ovxai.runtime.explanation import Explanation
-from ovxai.runtime.feed.sources import Broken, Frame
+from ovxai.runtime.feed.sources import Broken, Frame, Source
 from ovxai.runtime.predict.labels import find_class
 from ovxai.runtime.show.picture_maps import IMAGE_KEY, Key
 from ovxai.runtime.show.render import to_grey
+from ovxai.text import is_address
 
 #: Maps of two grids, or of pictures fed in two ways, are compared at this size of the picture's longer side.
 _SIDE = 64
@@ -38,9 +41,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """One map of each. class_index, label: of the first model's, None and "" for maps of the whole picture.
+    """One map of each. image: what the picture is called. class_index, label: of the first model's, None and "" for maps of the
+    whole picture.
 
-    correlation: -1..1, see `correlation`; None where one of the two has no such map.
+    correlation: -1..1, see `correlation`; None where one of the two has no such map. same_top: whether both put the same class
+    first, whatever each calls it; None where one of them predicts nothing.
     """
 
     source: str
@@ -50,10 +55,12 @@ class Compared:
     correlation: float | None
     a: Side
     b: Side
+    same_top: bool | None
 
     @property
-    def same_top(self) -> bool:
-        return self.a.top == self.b.top
+    def changed(self) -> bool:
+        """Whether the two say different things, nothing being one of them."""
+        return (self.a.top, self.b.top) != (None, None) if self.same_top is None else not self.same_top
 
     def record(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -100,7 +107,7 @@ class Comparison:
     def summary(self) -> dict[str, object]:
         """Figures over all maps, as plain JSON values."""
         values = np.array([item.correlation for item in self.maps if item.correlation is not None], np.float64)
-        tops = {item.source: item.same_top for item in self.maps}
+        tops = {item.source: item.same_top for item in self.maps if item.same_top is not None}
         return {
             "pictures": self.pictures,
             "maps": len(self.maps),
@@ -110,6 +117,7 @@ class Comparison:
             "mean": float(values.mean()) if len(values) else None,
             "median": float(np.median(values)) if len(values) else None,
             "fifth": float(np.percentile(values, 5)) if len(values) else None,
+            "both_predict": len(tops),
             "same_top": sum(tops.values()) / len(tops) if tops else None,
             "seconds_per_picture": self.seconds / self.pictures if self.pictures else None,
         }
@@ -121,6 +129,7 @@ def compare(
     frames: Callable[[], Iterable[Frame | Broken]],
     *,
     classes: Sequence[str | int] = (),
+    name: Callable[[Frame], str] = lambda frame: frame.stem,
     card: Callable[[Pair], str] | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[], None] = lambda: None,
@@ -129,6 +138,7 @@ def compare(
 
     a, b: with target "all" (or "image", then maps of the whole picture are compared). frames: gives the pictures; called
     twice, once per model. classes: names or indices of `a`'s classes to compare instead.
+    name: what a picture is called, see `names_of`.
     card: what a page holds of a pair, made of those that are the most different so far.
 
     Raises:
@@ -146,7 +156,7 @@ def compare(
                 result.broken.append(one if isinstance(one, Broken) else other)
             else:
                 result.pictures += 1
-                pairs = list(_pairs(one[0], one[1], other[1], wanted, partner))
+                pairs = list(_pairs(one[0], name(one[0]), one[1], other[1], wanted, partner))
                 result.nothing += not pairs
                 for pair in pairs:
                     result.maps.append(pair.compared)
@@ -162,6 +172,27 @@ def compare(
     return result
 
 
+def names_of(sources: Iterable[Source | Broken]) -> Callable[[Frame], str]:
+    """What pictures are called: by the names of their files; where several files have one name, by their paths from the folder
+    that these have in common."""
+    named = [(source.stem, str(source)) for source in sources if isinstance(source, Source)]
+    counts = Counter(stem for stem, _ in named)
+    alike = [path for stem, path in named if counts[stem] > 1 and not is_address(path)]
+    try:
+        above = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in alike]) if alike else ""
+    except ValueError:  # of two drives
+        above = ""
+
+    def name(frame: Frame) -> str:
+        stem, path = (frame.stem, frame.source) if frame.clip is None else (frame.clip.stem, frame.clip.source)
+        if counts[stem] < 2:
+            return frame.stem
+        own = os.path.relpath(path, above).replace(os.sep, "/") if above and not is_address(path) else path
+        return own + frame.stem[len(stem) :]
+
+    return name
+
+
 def _keep(heap: list[tuple[float, int, str]], pair: Pair, number: int, card: Callable[[Pair], str]) -> None:
     """The most different pairs, so many as a page shows; those that can't be compared are the last to be kept."""
     value = pair.compared.correlation
@@ -172,19 +203,22 @@ def _keep(heap: list[tuple[float, int, str]], pair: Pair, number: int, card: Cal
         heapq.heapreplace(heap, (*place, card(pair)))
 
 
-def _pairs(frame: Frame, a: Explanation, b: Explanation, wanted: tuple[int, ...], partner: dict[int, int]) -> Iterator[Pair]:
+def _pairs(
+    frame: Frame, name: str, a: Explanation, b: Explanation, wanted: tuple[int, ...], partner: dict[int, int]
+) -> Iterator[Pair]:  # fmt: skip
     back = {theirs: ours for ours, theirs in partner.items()}
     for key in _keys(a, b, wanted, back):
         other = partner.get(key) if isinstance(key, int) else key
         value = correlation(a, b, key, other) if other is not None else None
         compared = Compared(
             source=frame.source,
-            image=frame.stem,
+            image=name,
             class_index=key if isinstance(key, int) else None,
             label=_label(a, key),
             correlation=value,
             a=_side(a, key),
             b=_side(b, other),
+            same_top=_same_top(a, b, partner),
         )
         yield Pair(compared, a, b, (key, other if other is not None else key))
 
@@ -203,6 +237,12 @@ def _keys(a: Explanation, b: Explanation, wanted: tuple[int, ...], back: dict[in
 def _top(explanation: Explanation) -> int | None:
     """The class that is predicted first."""
     return explanation.predictions[0].class_index if explanation.predictions else None
+
+
+def _same_top(a: Explanation, b: Explanation, partner: dict[int, int]) -> bool | None:
+    """By numbers: two classes may have one name, and one class two."""
+    ours, theirs = _top(a), _top(b)
+    return None if ours is None or theirs is None else partner.get(ours) == theirs
 
 
 def _side(explanation: Explanation, key: Key | None) -> Side:

@@ -42,7 +42,7 @@ def make_card(pair: Pair) -> str:
         "source": compared.source,
         "label": spoken(compared.label),
         "correlation": None if compared.correlation is None else round(compared.correlation, 4),
-        "same": compared.same_top,
+        "same": not compared.changed,
         "picture": "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii"),
         "small": [size[0], size[1]],
         "a": _side(pair.a, pair.keys[0], compared.a),

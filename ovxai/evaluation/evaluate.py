@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
-from ovxai.errors import SourceError
-from ovxai.evaluation.cases import Case, Choice, Object, Tally, cases_of, ground
+from ovxai.evaluation.basis import Basis
+from ovxai.evaluation.cases import Annotated, Case, Choice, Tally, cases_of, ground
 from ovxai.evaluation.columns import Bench, Column
 from ovxai.evaluation.figures import Again, Measuring, measure
 from ovxai.evaluation.judge import Judge, Target, View
 from ovxai.runtime.feed.images import read_image
+from ovxai.runtime.feed.sources import Broken
 
 #: Longer side of the map that a record keeps for the page.
 _KEPT_SIDE = 40
-
-
-class Annotated(Protocol):
-    """A picture and what is in it: see `ovxai.annotations`."""
-
-    @property
-    def path(self) -> Path: ...
-
-    def at(self, height: int, width: int, /) -> Sequence[Object] | None:
-        """Its objects, in pixels of the picture at that size; None where the sizes don't fit."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +42,32 @@ class Record:
     heat: Sequence[Sequence[int]]
     box: Sequence[float] | None = None
 
+    @classmethod
+    def from_dict(cls, values: object) -> Record:
+        """Raises: ValueError: not what `asdict` makes of one."""
+        one = cls(**_keywords(values))
+        good = (
+            all(isinstance(text, str) for text in (one.column, one.picture, one.label))
+            and isinstance(one.class_index, int)
+            and (one.true is None or isinstance(one.true, bool))
+            and _are_numbers([one.score])
+            and isinstance(one.figures, dict)
+            and _are_numbers(list(one.figures.values()))
+            and isinstance(one.curves, dict)
+            and all(_are_numbers(curve) for curve in one.curves.values())
+            and _is_grey(one.heat)
+            and (one.box is None or (_are_numbers(one.box) and len(one.box) == 4))
+        )
+        if not good:
+            raise ValueError("no record")
+        return one
+
 
 @dataclass(frozen=True)
 class Done:
     """What came of one picture in one column. seconds: to make its maps. forwards: pictures that went through the judge for
     them. missing: targets of which the column has no map. error: why the picture failed; then there is nothing else.
-    notes: what was left out of the picture, counted, with the first column alone."""
+    notes: what was left out of the picture, counted, with the first column alone. basis: what all of this holds for."""
 
     column: str
     picture: str
@@ -66,16 +77,52 @@ class Done:
     missing: int = 0
     error: str = ""
     notes: Mapping[str, int] = field(default_factory=dict)
+    basis: Basis | None = None
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Done:
-        records = values["records"]
-        assert isinstance(records, (list, tuple))
-        known = {**values, "records": tuple(Record(**one) for one in records)}
-        return cls(**known)  # type: ignore[arg-type]  # what `to_dict` wrote
+    def from_dict(cls, values: object) -> Done:
+        """Raises: ValueError: not what `to_dict` makes of one."""
+        known = _keywords(values)
+        records, basis = known.get("records"), known.get("basis")
+        if not isinstance(records, list):
+            raise ValueError("no records")
+        known |= {"records": tuple(map(Record.from_dict, records)), "basis": None if basis is None else Basis.from_dict(basis)}
+        one = cls(**known)
+        good = (
+            all(isinstance(text, str) for text in (one.column, one.picture, one.error))
+            and isinstance(one.notes, dict)
+            and all(isinstance(number, int) for number in (one.forwards, one.missing, *one.notes.values()))
+            and _are_numbers([one.seconds])
+        )
+        if not good:
+            raise ValueError("no record")
+        return one
+
+
+def _keywords(values: object) -> dict[str, Any]:
+    """Of one of the classes above, whose names are all keywords of it."""
+    if not isinstance(values, dict):
+        raise ValueError("no record")
+    return dict(values)
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) for value in values
+    )
+
+
+def _is_grey(rows: object) -> bool:
+    """Rows of one length, of levels as bytes hold them."""
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        return False
+    levels = [level for row in rows for level in row]
+    return (
+        len({len(row) for row in rows}) == 1 and bool(levels) and all(isinstance(one, int) and 0 <= one <= 255 for one in levels)
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +142,8 @@ def evaluate(
 ) -> Iterator[Done]:
     """Every picture through every column; those that `have` knows (column, picture) are left out.
 
-    A picture that can't be read is `Done` with its error in every column, and the work goes on.
+    A picture that can't be read, or whose annotation can't, is `Done` with its error in every column, and one that a column can't
+    explain in that column; the work goes on.
     """
     for item in pictures:
         names = [str(column.name) for column in plan.bench.columns]
@@ -105,8 +153,9 @@ def evaluate(
             for done in _columns(plan, item, wanted, tally) if wanted else ():
                 first = len(wanted) == len(names) and done.column == names[0]
                 yield replace(done, notes=dict(tally.counts)) if first else done
-        except SourceError as error:
-            yield from (Done(str(column.name), str(item.path), error=str(error)) for column in wanted)
+        except Exception as error:
+            reason = Broken.of(str(item.path), error).reason
+            yield from (Done(str(column.name), str(item.path), error=reason) for column in wanted)
 
 
 def _columns(plan: Plan, item: Annotated, wanted: Sequence[Column], tally: Tally) -> Iterator[Done]:
@@ -120,16 +169,17 @@ def _columns(plan: Plan, item: Annotated, wanted: Sequence[Column], tally: Tally
     cases = cases_of(judge, view, truth, frozenset(plan.index_of.values()), plan.choice, tally)
     scores = judge.scores_now(view, [case.target for case in cases]) if cases else np.zeros(0)
     for column in wanted:
-        yield _measured(plan, column, view, cases, scores)
+        try:
+            done = _measured(plan, column, view, cases, scores)
+        except Exception as error:
+            done = Done(str(column.name), str(item.path), error=Broken.of(str(item.path), error).reason)
+        yield done
 
 
 def _measured(plan: Plan, column: Column, view: View, cases: Sequence[Case], scores: np.ndarray) -> Done:
     judge, name, source = plan.bench.judge, str(column.name), view.source or ""
     forwards, begin = judge.forwards, time.perf_counter()
-    try:
-        maps = column.maps(view, [case.target for case in cases]) if cases else []
-    except SourceError as error:
-        return Done(name, source, error=str(error))
+    maps = column.maps(view, [case.target for case in cases]) if cases else []
     seconds, forwards = time.perf_counter() - begin, judge.forwards - forwards
     records = []
     for case, heat, score in zip(cases, maps, scores):

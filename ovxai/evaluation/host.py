@@ -86,15 +86,19 @@ class HostExplainer:
         return self._judge.channels
 
     def _cost(self, method: str) -> str:
-        """What a picture costs, from one picture of nothing that is asked about a few times."""
-        view = self._judge.view(np.zeros((_SIDE, _SIDE, self.channels), np.uint8))
+        """What a picture costs, from one picture of nothing that fills the input and is asked about a few times."""
+        tensor = self._judge.view(np.zeros((_SIDE, _SIDE, self.channels), np.uint8)).sight
+        sides = tensor.tensor.shape[1:] if tensor.planar else tensor.tensor.shape[:2]
+        view = self._judge.view(np.zeros((*sides, self.channels), np.uint8))
         target = [Target(0)]
         self._judge.scores([view.sight.tensor] * 8, view, target)
         begin = time.perf_counter()
         self._judge.scores([view.sight.tensor] * 24, view, target)
         each = (time.perf_counter() - begin) / 24
-        count = {"occlusion": 800, "aise": max(12, self._effort.masks // 10)}.get(method, self._effort.masks)
-        cost = f"about {count} inferences per picture, {count * each:.1f} s here"
+        assert self._baseline.questions is not None  # of all methods of the host
+        count = self._baseline.questions(view.sight.size, self._effort)
+        whose = "per picture and class" if self._baseline.each else "per picture"
+        cost = f"about {count} inferences {whose}, {count * each:.1f} s here"
         return f"{method} on the host: {cost}; the model itself is not changed"
 
     def __call__(self, pixels: np.ndarray, source: str | None = None) -> Explanation:

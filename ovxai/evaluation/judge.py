@@ -12,6 +12,7 @@ import openvino as ov
 
 from ovxai.errors import OptionError
 from ovxai.evaluation.curves import Score, Sight
+from ovxai.evaluation.metrics import overlaps
 from ovxai.graph.picture import PictureInput, find_picture_input
 from ovxai.graph.surgery import strip_model
 from ovxai.metadata import VECTOR_TASKS, ExplainedInfo, is_explained
@@ -204,14 +205,3 @@ def _engine(
         except OptionError:
             pass
     return Engine(plain, target, outputs, replace(options, batch=None))
-
-
-def overlaps(boxes: np.ndarray, box: Box) -> np.ndarray:
-    """[P] intersection over union of boxes [P, 4] with one box; x1, y1, x2, y2 each. Empty boxes overlap nothing."""
-    x1, y1, x2, y2 = box
-    width = np.minimum(boxes[:, 2], x2) - np.maximum(boxes[:, 0], x1)
-    height = np.minimum(boxes[:, 3], y2) - np.maximum(boxes[:, 1], y1)
-    common = np.maximum(width, 0) * np.maximum(height, 0)
-    areas = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
-    union = areas + max(x2 - x1, 0) * max(y2 - y1, 0) - common
-    return np.asarray(np.where(union > 0, common / np.where(union > 0, union, 1), 0.0))

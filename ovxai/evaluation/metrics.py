@@ -8,6 +8,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ovxai.errors import OptionError
 
@@ -15,6 +16,25 @@ from ovxai.errors import OptionError
 NO_EVIDENCE = 1e-6
 #: Of the pointing game as published, in pixels.
 PUBLISHED_TOLERANCE = 15.0
+#: Boxes that overlap by this share of their union, or more, show the same object (Pascal VOC's rule).
+SAME_OBJECT = 0.5
+
+
+def common_areas(boxes: npt.ArrayLike, box: Sequence[float]) -> np.ndarray:
+    """[P] pixels that boxes [P, 4] share with one box; x1, y1, x2, y2 each."""
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    width = np.minimum(corners[:, 2], box[2]) - np.maximum(corners[:, 0], box[0])
+    height = np.minimum(corners[:, 3], box[3]) - np.maximum(corners[:, 1], box[1])
+    return np.asarray(np.maximum(width, 0) * np.maximum(height, 0))
+
+
+def overlaps(boxes: npt.ArrayLike, box: Sequence[float]) -> np.ndarray:
+    """[P] intersection over union of boxes [P, 4] with one box; x1, y1, x2, y2 each. Empty boxes overlap nothing."""
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    common = common_areas(corners, box)
+    sides = np.maximum(corners[:, 2:] - corners[:, :2], 0)
+    union = sides[:, 0] * sides[:, 1] + max(box[2] - box[0], 0) * max(box[3] - box[1], 0) - common
+    return np.asarray(np.where(union > 0, common / np.where(union > 0, union, 1), 0.0))
 
 
 class Answer(Protocol):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 from ovxai.errors import OptionError, OutputError
 from ovxai.evaluation.baselines import Effort
-from ovxai.evaluation.cases import Choice
-from ovxai.evaluation.columns import Bench, Column, Subject, Wishes, open_bench, shuffled_columns
-from ovxai.evaluation.evaluate import Annotated, Done, Plan, Record, evaluate
+from ovxai.evaluation.basis import Basis, of_classes, of_device, of_model, of_picture
+from ovxai.evaluation.cases import Annotated, Choice
+from ovxai.evaluation.columns import MOST_GRADIENTS, Bench, Column, Subject, Wishes, open_bench, shuffled_columns
+from ovxai.evaluation.evaluate import Done, Plan, Record, evaluate
 from ovxai.evaluation.figures import Measuring
 from ovxai.evaluation.page import make_page
 from ovxai.evaluation.rows import SCHEMA_VERSION, Row, as_csv, row_of
@@ -24,8 +26,6 @@ from ovxai.runtime.write.manifest import versions
 from ovxai.text import to_json
 
 RECORDS, JSON, CSV, PAGE = "records.jsonl", "metrics.json", "metrics.csv", "report.html"
-#: Gradients have a map per class and pass, so no more classes than these are asked for at once.
-_MOST_GRADIENTS = 24
 #: Names of the data set that fit a model, and what to say of the rest: class names of the model -> (name -> index, notes).
 Match = Callable[[ModelFacts], tuple[Mapping[str, int], Sequence[str]]]
 
@@ -57,10 +57,12 @@ class Request:
 
 @dataclass
 class Ledger:
-    """The records of a run, line by line in a file as they come. done: by (column, picture)."""
+    """The records of a run, line by line in a file as they come. done: by (column, picture). notes: of what was there and is
+    measured anew."""
 
     path: Path
     done: dict[tuple[str, str], Done] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def begin(cls, folder: Path, settings: Mapping[str, str], *, resume: bool, force: bool) -> Ledger:
@@ -68,7 +70,7 @@ class Ledger:
 
         Raises:
             OutputError: there is an evaluation already, or it can't be written.
-            OptionError: with resume, it was made under other settings.
+            OptionError: with resume, it was made under other settings, or the file is none of records.
         """
         ledger = cls(folder / RECORDS)
         if resume and ledger.path.exists():
@@ -83,22 +85,44 @@ class Ledger:
         return ledger
 
     def _read(self, settings: Mapping[str, str]) -> None:
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        before = json.loads(lines[0]).get("settings", {}) if lines else {}
+        try:
+            lines = self.path.read_bytes().decode("utf-8", "replace").split("\n")
+        except OSError as error:
+            raise OptionError(f"{self.path}: can't be read: {error.strerror or error}") from error
+        head = _json(lines[0])
+        before = head.get("settings") if isinstance(head, dict) else None
+        if not isinstance(before, dict):
+            raise OptionError(
+                f"{self.path}: no records of an evaluation, or damaged; begin anew with --force in place of --resume"
+            )
         other = [name for name in settings if before.get(name) != settings[name]]
         if other:
             raise OptionError(f"{self.path}: made with another {other[0]}; go on with the options of then, or choose another DIR")
-        whole = lines[:1]
-        for line in lines[1:]:
+        whole, damaged = {("", ""): lines[0]}, 0  # of lines of one picture the last counts
+        for line in filter(None, lines[1:-1]):  # behind the last end of a line stands where the run was broken off
             try:
-                done = Done.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue  # the line at which the run was broken off
+                done = Done.from_dict(_json(line))
+            except (ValueError, TypeError, OverflowError):
+                damaged += 1
+                continue
             if not done.error:
                 self.done[done.column, done.picture] = done
-                whole.append(line)
+                whole[done.column, done.picture] = line
+        if damaged:
+            self.notes.append(f"{self.path}: damaged lines, left out and measured anew: {damaged}")
         with whole_file(self.path) as file:
-            file.writelines(whole)
+            file.writelines(f"{line}\n" for line in whole.values())
+
+    def forget(self, title: str, columns: Sequence[str], bases: Mapping[str, Basis]) -> None:
+        """Leave out what does not hold any longer, and note it. title: of the model. bases: by picture, those of now."""
+        gone: Counter[str] = Counter()
+        for column, (picture, basis) in product(columns, bases.items()):
+            done = self.done.get((column, picture))
+            changed = basis.other(done.basis) if done is not None else ()
+            if done is not None and changed:
+                del self.done[column, picture]
+                gone[f"other {', '.join(changed)}" if done.basis is not None else "they do not say what they hold for"] += 1
+        self.notes += [f"{title}: records measured anew, {reason}: {count}" for reason, count in sorted(gone.items())]
 
     def add(self, done: Done) -> None:
         self.done[done.column, done.picture] = done
@@ -107,6 +131,14 @@ class Ledger:
                 file.write(to_json(done.to_dict(), compact=True) + "\n")
         except OSError as error:
             raise OutputError(f"{self.path}: can't be written: {error.strerror or error}") from error
+
+
+def _json(line: str) -> object:
+    try:
+        value: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value
 
 
 @dataclass(frozen=True)
@@ -128,7 +160,8 @@ def run_evaluation(
 ) -> Outcome:
     """Evaluate everything and write the three files into the ledger's folder.
 
-    stop: asked after each picture and column. progress: told how many of how many are done, of the model at hand.
+    stop: asked after each picture and column. progress: told how many of how many are done of the model at hand, before its first
+    and after each.
 
     Raises:
         OvxaiError: a model that can't be read or evaluated.
@@ -138,14 +171,20 @@ def run_evaluation(
     records: dict[str, list[Record]] = {}
     ended: list[Done] = []
     names = [str(item.path) for item in request.pictures]
+    prints = {str(item.path): of_picture(item) for item in request.pictures}
+    device = of_device(request.device.device)
     for subject, title in zip(request.subjects, request.titles()):
         bench, index_of, own = _opened(request, subject, title)
         notes += [line if line.startswith(title) else f"{title}: {line}" for line in own]
-        shuffled = {}
+        shuffled: dict[str, Column] = {}
         if "randomisation" in request.measuring.metrics:
-            shuffled = shuffled_columns(subject, bench, request.device, request.feeding, request.measuring.seed)
+            shuffled, more = shuffled_columns(subject, bench, request.device, request.feeding, request.measuring.seed)
+            notes += more
         plan = Plan(bench, index_of, request.choice, request.measuring, shuffled)
-        _work(plan, request.pictures, ledger, stop, progress)
+        model, classes = of_model(subject.file), of_classes(bench.judge.facts, index_of)
+        bases = {name: Basis(model, classes, device, *both) for name, both in prints.items()}
+        ledger.forget(title, [str(column.name) for column in bench.columns], bases)
+        _work(plan, request.pictures, bases, ledger, stop, progress)
         counted: Counter[str] = Counter()
         for column in bench.columns:
             done = [ledger.done[str(column.name), name] for name in names if (str(column.name), name) in ledger.done]
@@ -157,7 +196,7 @@ def run_evaluation(
                 counted.update(one.notes)
         notes += [f"{title}: {reason}: {count}" for reason, count in sorted(counted.items())]
     failed = tuple(dict.fromkeys((one.picture, one.error) for one in ended if one.error))
-    outcome = Outcome(tuple(rows), tuple(dict.fromkeys(notes)), failed, stop())
+    outcome = Outcome(tuple(rows), tuple(dict.fromkeys([*ledger.notes, *notes])), failed, stop())
     _write(request, ledger.path.parent, outcome, records)
     return outcome
 
@@ -167,7 +206,7 @@ def _opened(request: Request, subject: Subject, title: str) -> tuple[Bench, Mapp
         several = facts.info.multilabel or facts.info.hierarchical
         known = sorted(set(request.match(facts)[0].values()))
         if known and (request.choice.target == "annotated" or (several and request.choice.target is None)):
-            return ",".join(map(str, known[:_MOST_GRADIENTS]))
+            return ",".join(map(str, known[:MOST_GRADIENTS]))
         return None
 
     bench = open_bench(
@@ -178,17 +217,19 @@ def _opened(request: Request, subject: Subject, title: str) -> tuple[Bench, Mapp
 
 
 def _work(
-    plan: Plan, pictures: Sequence[Annotated], ledger: Ledger, stop: Callable[[], bool], progress: Callable[[int, int], None]
+    plan: Plan, pictures: Sequence[Annotated], bases: Mapping[str, Basis], ledger: Ledger, stop: Callable[[], bool],
+    progress: Callable[[int, int], None],
 ) -> None:  # fmt: skip
     columns = [str(column.name) for column in plan.bench.columns]
     total = len(columns) * len(pictures)
     ready = sum((name, str(item.path)) in ledger.done for name in columns for item in pictures)
+    progress(ready, total)
     work: Iterator[Done] = evaluate(plan, pictures, lambda column, picture: (column, picture) in ledger.done)
     while not stop():
         done = next(work, None)
         if done is None:
             return
-        ledger.add(done)
+        ledger.add(replace(done, basis=bases[done.picture]))
         ready += 1
         progress(ready, total)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ovxai.annotations import AnnotatedPicture, AnnotationSet, NameMatch, TrueObject, match_names
-from ovxai.evaluation.metrics import energy
+from ovxai.evaluation.metrics import SAME_OBJECT, common_areas, energy, overlaps
 from ovxai.metadata import VECTOR_TASKS
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.formats import Prediction
@@ -17,8 +17,6 @@ from ovxai.runtime.show.picture_maps import PictureMaps
 from ovxai.runtime.show.render import to_grey
 from ovxai.runtime.show.truth import MISSED, RIGHT, UNJUDGED, WRONG, TrueThing, Verdict
 
-#: Boxes that overlap by this share of their union show the same object (Pascal VOC's rule).
-SAME_OBJECT = 0.5
 #: Part of a prediction that lies in a crowd region, from which it is neither right nor wrong (COCO's rule).
 IN_CROWD = 0.5
 _ORDER = (WRONG, MISSED, RIGHT, UNJUDGED)
@@ -168,24 +166,15 @@ def _overlap(prediction: Prediction, item: TrueObject) -> float:
     """Share of the union of two boxes that both cover; 1 where either has no place, and only the class can be right."""
     if prediction.box is None or item.box is None:
         return 1.0
-    both = _common(prediction.box, item.box)
-    union = _area(prediction.box) + _area(item.box) - both
-    return both / union if union > 0 else 0.0
+    return float(overlaps(item.box, prediction.box)[0])
 
 
 def _inside(prediction: Prediction, item: TrueObject) -> float:
     if prediction.box is None or item.box is None:
         return 1.0
-    area = _area(prediction.box)
-    return _common(prediction.box, item.box) / area if area > 0 else 0.0
-
-
-def _common(a: Sequence[float], b: Sequence[float]) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _area(box: Sequence[float]) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+    x1, y1, x2, y2 = prediction.box
+    area = max(0.0, x2 - x1) * max(0.0, y2 - y1)
+    return float(common_areas(item.box, prediction.box)[0]) / area if area > 0 else 0.0
 
 
 def _energies(things: Sequence[TrueThing], explanation: PictureMaps) -> dict[int, float]:

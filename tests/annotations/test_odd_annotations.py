@@ -12,7 +12,7 @@ import pytest
 from helpers.data_sets import write_boxes, write_coco, write_pictures, write_voc, write_yolo
 from ovxai.annotations import match_names, read_annotations
 from ovxai.annotations.facts import AnnotatedPicture, TrueObject, filled
-from ovxai.annotations.masks import of_polygons
+from ovxai.annotations.masks import of_polygons, of_runs
 from ovxai.annotations.yolo import read_names, splits
 from ovxai.errors import AnnotationError
 
@@ -74,13 +74,18 @@ def test_polygons_are_filled_as_pycocotools_fills_them():
         assert (ours ^ theirs).sum() <= 0.05 * theirs.sum()
 
 
-def test_without_pycocotools_boxes_are_read_and_compressed_runs_say_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
-    path = _coco(tmp_path, [{"bbox": [1, 1, 2, 2]}])
-    assert len(read_annotations(path).pictures[0].objects) == 1
-    path = _coco(tmp_path, [{"bbox": [1, 1, 2, 2], "segmentation": {"size": [10, 12], "counts": "abc"}}])
-    with pytest.raises(AnnotationError, match=r"pip install 'ovxai\[eval\]'"):
-        read_annotations(path)
+def test_compressed_runs_are_read_as_pycocotools_reads_them():
+    """Of masks with many runs, long ones and none, and of what it can't have written: no mask."""
+    coder = pytest.importorskip("pycocotools.mask")
+    random = np.random.default_rng(0)
+    for share in (0.0, 0.02, 0.5, 0.98, 1.0):
+        for size in ((5, 7), (1, 1), (300, 211)):
+            region = random.random(size) < share
+            text = coder.encode(np.asfortranarray(region.astype(np.uint8)))["counts"].decode("ascii")
+            assert (of_runs(text, size, "here")(*size) == region).all()
+    for text in ("", "~~", "0000", "abc", "P1", "o" * 100, "\u0416", "o"):
+        with pytest.raises(AnnotationError, match="here: its runs do not fill a mask of 7x5"):
+            of_runs(text, (5, 7), "here")
 
 
 def test_a_mask_of_one_pixel_and_a_box_of_less_keep_a_pixel():
@@ -215,6 +220,69 @@ def test_what_is_broken_is_one_line(name, text, message, tmp_path):
     assert "\n" not in str(raised.value) and str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("entry, message", [
+    ({"segmentation": {"size": [10, 12], "counts": ["a"]}}, "runs do not fill a mask of 12x10"),
+    ({"segmentation": {"size": [10, 12], "counts": [[60], 60]}}, "runs do not fill a mask of 12x10"),
+    ({"segmentation": {"size": [10**9, 10**9], "counts": [10**18]}}, "is no picture's"),
+    ({"segmentation": {"size": [1e30, 12], "counts": [120]}}, "is no picture's"),
+    ({"segmentation": [1e30, 2]}, "segmentation is not a list of numbers"),
+    ({"segmentation": [[10**400, 2, 3, 4, 5, 6]]}, "segmentation is not a list of numbers"),
+    ({"segmentation": "a"}, "neither polygons nor runs"),
+    ({"bbox": [10**400, 1, 2, 3]}, "bbox is not 4 numbers"),
+    ({"bbox": [True, 1, 2, 3]}, "bbox is not 4 numbers"),
+])  # fmt: skip
+def test_values_that_nothing_can_be_made_of_are_one_line(entry, message, tmp_path):
+    path = _coco(tmp_path, [{"bbox": [1, 1, 3, 3], **entry}])
+    with pytest.raises(AnnotationError, match=message) as raised:
+        read_annotations(path)
+    assert "\n" not in str(raised.value) and "annotations[0]" in str(raised.value)
+
+
+@pytest.mark.parametrize("entry, note, box", [
+    ({"category_id": [1]}, "1 objects of a category that the file does not name", None),
+    ({"category_id": {"id": 1}}, "1 objects of a category that the file does not name", None),
+    ({"segmentation": [[1], [2, 3]]}, "2 polygons of fewer than three corners", (1, 1, 4, 4)),
+    ({"segmentation": [[1e30, 2, 3, 4, 5, 6]]}, "1 polygons with corners further out than any picture reaches", (1, 1, 4, 4)),
+    ({"bbox": [1e12, 1e12, 1e12, 1e12]}, "1 boxes outside of their picture", None),
+    ({"bbox": [1, 1, 1e12, 1e12]}, "1 boxes that reach beyond their picture, cut", (1, 1, 12, 10)),
+    ({"bbox": [-1e12, -1e12, 2e12, 2e12]}, "1 boxes that reach beyond their picture, cut", (0, 0, 12, 10)),
+])  # fmt: skip
+def test_values_far_from_any_picture_are_counted(entry, note, box, tmp_path):
+    found = read_annotations(_coco(tmp_path, [{"bbox": [1, 1, 3, 3], **entry}]))
+    assert any(line.startswith(note) for line in found.notes), found.notes
+    objects = found.pictures[0].objects
+    assert [item.box for item in objects] == ([] if box is None else [box])
+    assert all(item.inside(10, 12) is not None for item in objects)
+
+
+def test_sizes_that_no_picture_has_are_the_pictures_own(tmp_path):
+    size = {"id": 1, "file_name": "a.png", "height": 10**7, "width": 10**7}
+    path = _coco(tmp_path, [{"segmentation": [[1, 1, 5, 1, 5, 5]]}, {"bbox": [8, 8, 30, 30]}], images=[size])
+    found = read_annotations(path).pictures[0]
+    assert found.size == (10, 12) and [item.box for item in found.objects] == [(1, 1, 5, 5), (8, 8, 12, 10)]
+    for digits in ("9" * 400, "9" * 5000, "²"):
+        text = f"<annotation><filename>a.png</filename><size><height>{digits}</height><width>5</width></size></annotation>"
+        (tmp_path / "a.xml").write_text(text, encoding="utf-8")
+        assert read_annotations(tmp_path / "a.xml").pictures[0].size == (10, 12)
+
+
+def test_far_corners_in_text_files(tmp_path):
+    write_pictures(tmp_path / "images", {"a": (10, 12)})
+    write_boxes(tmp_path / "boxes", {"a": []})
+    (tmp_path / "boxes" / "a.txt").write_text("dog 1 1 1e12 1e12\ndog 1e12 1e12 2e12 2e12\n")
+    found = read_annotations(tmp_path)
+    assert [item.box for item in found.pictures[0].objects] == [(1, 1, 12, 10)]
+    assert [note.partition(",")[0].partition(" (")[0] for note in found.notes] == [
+        "1 boxes that reach beyond their picture", "1 boxes outside of their picture",
+    ]  # fmt: skip
+    yolo = tmp_path / "yolo"
+    write_pictures(yolo / "images" / "val", {"a": (10, 12)})
+    write_yolo(yolo, {"a": [("dog", (1, 1, 5, 5))]}, {"a": (10, 12)})
+    (yolo / "labels" / "val" / "a.txt").write_text("0 -1e30 0.5 0.2 0.2 0.9 0.1\n0 -1e12 0.5 0.2 0.2\n")
+    found = read_annotations(yolo)
+    assert found.pictures[0].objects == () and any("further out" in note for note in found.notes)
+
+
 def test_entities_are_refused_in_any_encoding(tmp_path):
     write_pictures(tmp_path, {"a": (10, 12)})
     path = tmp_path / "a.xml"
@@ -307,7 +375,12 @@ def test_names_are_matched_however_they_are_written(tmp_path):
     file.write_text("# theirs = ours\ntelly = tv\ncrane: 5\nbird = -\n")
     found = match_names(["telly", "crane", "bird"], labels, file)
     assert found.index == {"telly": 2, "crane": 5} and found.left_out == ("bird",) and not found.unmatched
-    for line, message in (("telly = radio", "no class 'radio'"), ("telly", "names.txt:1"), ("a = 99", "no class '99'")):
+    for line, message in (
+        ("telly = radio", "no class 'radio'"),
+        (f"a = {'9' * 5000}", "no class"),
+        ("telly", "names.txt:1"),
+        ("a = 99", "no class '99'"),
+    ):
         file.write_text(line)
         with pytest.raises(AnnotationError, match=message):
             match_names(["telly"], labels, file)

@@ -11,6 +11,8 @@ import pytest
 
 from helpers.cli import call, cards, is_one_line
 from helpers.runtime_graphs import LABELS, classifier, detector, encoded, f32, picture
+from ovxai.evaluation.compare import names_of
+from ovxai.runtime.feed.sources import Broken, Clip, Frame, Source
 
 
 @pytest.fixture
@@ -71,6 +73,32 @@ def test_classes_that_are_asked_for_and_those_that_one_side_lacks():
     assert document()["maps"][-1]["label"] == "blue", "maps without a partner stand last"
 
 
+def test_pictures_of_one_name_are_called_by_their_paths():
+    """On the screen, on the page and in the file; the others by their names."""
+    for folder in ("one/deep", "two"):
+        Path("in", folder).mkdir(parents=True)
+        Path("in", folder, "squares.png").write_bytes(Path("in/squares.png").read_bytes())
+    Path("in/two/squares.bmp").write_bytes(encoded(picture(), ".bmp"))
+    done = call("compare", "a.xml", "b.xml", "in", "-o", "out", "--recursive")
+    assert done.exit_code == 0, done.output
+    expected = {"stripes", "squares.png", "one/deep/squares.png", "two/squares.png", "two/squares.bmp"}
+    assert {entry["image"] for entry in document()["maps"]} == {card["image"] for card in cards("out/compare.html")} == expected
+    assert all(f"\n{name} " in done.stdout for name in expected)
+    assert call("compare", "a.xml", "b.xml", "in/one/deep/squares.png", "in/two/squares.bmp", "-o", "apart").exit_code == 0
+    assert {entry["image"] for entry in document("apart")["maps"]} == {"one/deep/squares.png", "two/squares.bmp"}
+
+
+def test_frames_of_videos_of_one_name():
+    sources = [Source("video", f"/data/{day}/clip.mp4") for day in ("mon", "tue")] + [Source("video", "rtsp://host/clip")]
+    name = names_of([*sources, Source("image", "/data/mon/still.png"), Broken("gone", "no such file")])
+    frames = [
+        Frame(f"{one}:12", f"{one.stem}_000012", lambda _: picture(), Clip(str(one), one.stem, 1, (4, 4), None))
+        for one in sources
+    ]
+    assert [name(frame) for frame in frames] == ["mon/clip.mp4_000012", "tue/clip.mp4_000012", "host/clip_000012"]
+    assert name(Frame("/data/mon/still.png", "still", lambda _: picture())) == "still"
+
+
 def test_a_detector_that_finds_nothing_and_json():
     for name, score in (("sees.xml", 0.9), ("blind.xml", 0.1)):
         ov.save_model(detector(f32([[4, 4, 12, 12, score]]), np.array([1])), name)
@@ -81,6 +109,40 @@ def test_a_detector_that_finds_nothing_and_json():
     assert not entry["same_top"] and entry["correlation"] == pytest.approx(1)
     done = call("compare", "blind.xml", "blind.xml", "in", "-o", "out2", "--precision-b", "f32", "--json")
     assert json.loads(done.stdout)["summary"]["nothing_predicted"] == 2
+
+
+def test_the_best_class_is_compared_by_number_or_by_its_partner():
+    """Other spellings and another order are the same class; of two classes of one name each is its own."""
+    ov.save_model(classifier(model_info={"labels": "BLUE Green Red"}, channels=(2, 1, 0)), "other.xml")
+    assert call("compare", "a.xml", "other.xml", "in", "-o", "spelt").exit_code == 0
+    # Both put the channel first that is the brightest; what the second calls it lies at the other end.
+    assert [entry["same_top"] for entry in document("spelt")["maps"]] == [False, False]
+    ov.save_model(classifier(model_info={"labels": "RED Green BLUE"}), "same.xml")
+    assert call("compare", "a.xml", "same.xml", "in", "-o", "same").exit_code == 0
+    assert [entry["same_top"] for entry in document("same")["maps"]] == [True, True]
+    assert {(entry["a"]["top"], entry["b"]["top"]) for entry in document("same")["maps"]} == {("red", "RED"), ("blue", "BLUE")}
+    assert [card["same"] for card in cards("same/compare.html")] == [True, True]
+    for name, index in (("first.xml", 0), ("second.xml", 1)):
+        ov.save_model(detector(f32([[4, 4, 12, 12, 0.9]]), np.array([index]), model_info={"labels": "crane crane blue"}), name)
+    assert call("compare", "first.xml", "second.xml", "in/squares.png", "-o", "twins").exit_code == 0
+    assert [entry["same_top"] for entry in document("twins")["maps"]] == [False]
+
+
+def test_the_share_of_the_same_best_class_is_of_pictures_in_which_both_predict():
+    for name, score in (("sees.xml", 0.9), ("blind.xml", 0.1)):
+        ov.save_model(detector(f32([[4, 4, 12, 12, score]]), np.array([1])), name)
+    done = call("compare", "blind.xml", "sees.xml", "in", "-o", "none")
+    figures = document("none")["summary"]
+    assert (figures["same_top"], figures["both_predict"]) == (None, 0) and {m["same_top"] for m in document("none")["maps"]} == {
+        None
+    }
+    assert "best class: no picture in which both predict something" in done.stdout
+    assert [card["same"] for card in cards("none/compare.html")] == [False, False]
+    done = call("compare", "sees.xml", "sees.xml", "in", "-o", "both", "--precision-b", "f32")
+    assert "the same in 100 % of the 2 pictures in which both predict something" in done.stdout
+    call("compare", "blind.xml", "blind.xml", "in", "-o", "silent", "--precision-b", "f32", "--class", "red")
+    assert [card["same"] for card in cards("silent/compare.html")] == [True, True], "nothing, twice"
+    assert document("silent")["summary"]["same_top"] is None
 
 
 def test_a_broken_picture_fails_alone():

@@ -12,6 +12,7 @@ import pytest
 from helpers.cli import call, is_one_line
 from helpers.data_sets import write_boxes, write_coco, write_voc, write_yolo
 from ovxai.annotations import read_annotations
+from ovxai.cli.eval_command import TimeLeft
 
 COUNT = 5
 FIGURES = ("pointing", "pointing_15", "energy", "insertion", "deletion")
@@ -117,6 +118,38 @@ def test_a_table_on_the_screen_and_progress_beside_it(world, tmp_path):
     assert "evaluated 6 of 6, 0:00 left" in done.stderr
     box, centre = (row.split()[-5:] for row in rows[1:])
     assert float(box[0]) > float(centre[0]) or float(box[1]) > 3 * float(centre[1])
+
+
+def test_the_time_left_is_that_of_the_model_at_hand():
+    """Also of a second one with as many pictures, and of one of which a part was there already."""
+    left = TimeLeft()
+    assert [left(done, 4, 10.0 * done) for done in range(5)] == [None, 30, 20, 10, 0]
+    slow = [left(done, 4, 1000 + 60.0 * done) for done in range(5)]
+    assert slow == [None, 180, 120, 60, 0]
+    assert [left(done, 10, 5000 + done) for done in (6, 7, 8)] == [None, 3, 2]
+    assert [left(done, 10, 6000 + 2 * done) for done in (6, 7)] == [None, 6], "begun again at the same place"
+
+
+def test_several_models_are_told_of_one_after_the_other(world, tmp_path, monkeypatch):
+    model, forms = world
+    told = []
+    monkeypatch.setattr("ovxai.cli.eval_command.TimeLeft.__call__", lambda _self, *at: told.append(at[:2]))
+    shutil.copy(model, tmp_path / "other.xml")
+    shutil.copy(model.with_suffix(".bin"), tmp_path / "other.bin")
+    done = call(
+        "eval",
+        model,
+        tmp_path / "other.xml",
+        "--data",
+        forms["text"],
+        "-o",
+        tmp_path / "out",
+        "--limit",
+        2,
+        "--metrics",
+        "energy",
+    )
+    assert done.exit_code == 0 and told == [(0, 2), (1, 2), (2, 2)] * 2
 
 
 def test_metrics_may_be_named_one_by_one(world, tmp_path):

@@ -13,7 +13,13 @@ from openvino import opset13 as op
 
 from helpers.cli import call, is_one_line
 from helpers.runtime_graphs import classifier, encoded, picture
+from ovxai.evaluation.baselines import Effort
+from ovxai.evaluation.columns import Subject
+from ovxai.evaluation.host import HostExplainer
+from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.images import read_image
+from ovxai.runtime.feed.preprocess import PreprocessOptions
 from ovxai.runtime.predict.facts import guessed_classifier
 
 
@@ -36,6 +42,28 @@ def test_maps_of_the_host_are_files_like_all_others(shapes, tmp_path, model, pic
     arrays = sorted(tmp_path.rglob("*.npy"))
     assert arrays and all(np.load(path).max() == 255 for path in arrays)
     assert list((tmp_path / "saliency_map").glob("*_overlay.png")) and (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("method, size, masks, told", [
+    ("occlusion", (32, 32), 40, "about 1297 inferences per picture,"),
+    ("occlusion", (32, 96), 40, "about 3601 inferences per picture,"),
+    ("rise", (32, 96), 40, "about 40 inferences per picture,"),
+    ("aise", (32, 96), 40, "about 12 inferences per picture and class,"),
+    ("aise", (32, 32), 6000, "about 75 inferences per picture and class,"),
+])  # fmt: skip
+def test_what_a_picture_costs_is_what_it_takes(tmp_path, method, size, masks, told):
+    """Counted in inferences, for inputs that are no square and for several classes as well."""
+    ov.save_model(classifier(size=size), tmp_path / "m.xml")
+    options, config = DeviceOptions(), ExplainConfig(target="all")
+    explain = HostExplainer(Subject(tmp_path / "m.xml"), method, config, options, PreprocessOptions(), Effort(masks))
+    (line,) = [note for note in explain.notes if "on the host" in note]
+    assert told in line
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    before = explain._judge.forwards
+    explain(pixels)
+    asked, count = explain._judge.forwards - before - 1, int(line.partition("about ")[2].split()[0])
+    targets = 3 if "and class" in line else 1
+    assert asked <= count * targets and asked >= 0.8 * count * targets
 
 
 def test_a_model_into_which_nothing_can_be_inserted(tmp_path):

@@ -96,6 +96,22 @@ def test_the_command_line_that_is_advised_inserts_what_was_measured(shapes, data
     assert info_of(read_model(tmp_path / "done.xml")).method in advice["chosen"]["title"]
 
 
+def test_the_command_line_that_runs_it_names_the_file_that_inserting_writes(shapes, data, tmp_path, monkeypatch):
+    """Beside the model, wherever eval is called."""
+    for suffix in (".xml", ".bin"):
+        (tmp_path / f"model{suffix}").write_bytes((shapes / f"cnn{suffix}").read_bytes())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr("ovxai.evaluation.advice.MATTERS", -1.0)  # f32 is advised
+    done = call("eval", tmp_path / "model.xml", "--data", data, "--advise", "-o", "out", "--steps", 2, "--limit", 2, "--json")
+    assert done.exit_code == 0, done.stderr
+    inserts, runs = (shlex.split(line) for line in json.loads(done.stdout)["commands"])
+    assert call(*inserts[1:], "-q").exit_code == 0
+    assert runs[:3] == ["ovxai", "run", str(tmp_path / "model_xai.xml")] and (tmp_path / "model_xai.xml").exists()
+    words = [{"PICTURES": str(data / "images"), "DIR": "maps"}.get(word, word) for word in runs[1:]]
+    assert call(*words, "-q").exit_code == 0
+
+
 def test_advice_in_words(shapes, data, tmp_path):
     words = ("eval", shapes / "detector.xml", "--data", data, "--advise", "-o", tmp_path, "--steps", 2, "--limit", 2)
     done = call(*words)

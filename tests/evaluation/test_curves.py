@@ -11,6 +11,7 @@ from ovxai.errors import UsageError
 from ovxai.evaluation.curves import (
     Sight,
     average_drop,
+    blur_kernel,
     deletion,
     increased,
     insertion,
@@ -81,6 +82,36 @@ def test_a_blur_keeps_the_padding_and_flattens_the_content():
     assert np.array_equal(made[outside], view.tensor[outside])
     assert made[inside].std() < 0.6 * view.tensor[inside].std()
     assert made[inside].mean() == pytest.approx(view.tensor[inside].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "width, length, sigma", [(224, 11, 5.0), (96, 5, 5 * 96 / 224), (416, 21, 5 * 416 / 224), (640, 31, 5 * 640 / 224)]
+)
+def test_the_blur_is_rises(width, length, sigma):
+    """Its gkern: scipy's gaussian_filter of a one in the middle, with ends that reflect, cut at four sigma."""
+    reach = int(4 * sigma + 0.5)
+    around = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    one = np.zeros(length)
+    one[length // 2] = 1
+    expected = np.convolve(np.pad(one, reach, "symmetric"), around / around.sum(), "valid")
+    found = blur_kernel(width)
+    assert found == pytest.approx(expected, abs=1e-5) and found.sum() == pytest.approx(1, abs=1e-5)
+    cut_off = np.exp(-0.5 * (np.arange(length) - length // 2) ** 2 / sigma**2)
+    assert found.max() / found.min() < cut_off.max() / cut_off.min()
+
+
+def test_narrow_pictures_are_blurred_as_well():
+    assert [len(blur_kernel(width)) for width in (1, 8, 61, 70)] == [3, 3, 3, 3] and blur_kernel(4).max() < 0.5
+    view = sight()
+    x, y, width, height = CONTENT
+    planes, kernel = view.tensor[:, y : y + height, x : x + width], blur_kernel(width)
+    padded = np.pad(planes, ((0, 0), (1, 1), (1, 1)), "reflect")
+    slow = sum(
+        kernel[down] * kernel[across] * padded[:, down : down + height, across : across + width]
+        for down in range(3)
+        for across in range(3)
+    )
+    assert view.filled("blur")[:, y : y + height, x : x + width] == pytest.approx(slow, abs=1e-3)
 
 
 def test_the_order_of_equal_pixels_is_drawn_and_repeats():

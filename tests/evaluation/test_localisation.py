@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ovxai.annotations import TrueObject
 from ovxai.errors import OptionError
 from ovxai.evaluation import energy, energy_over_area, pointing
+from ovxai.evaluation.cases import _best_match
+from ovxai.evaluation.columns import _of_box
+from ovxai.evaluation.metrics import SAME_OBJECT, common_areas, overlaps
+from ovxai.evaluation.truth import _overlap
+from ovxai.runtime.explanation import BoxMap
+from ovxai.runtime.predict.formats import Prediction
 
 HEAT = np.array([[0, 1, 2], [1, 8, 4]])
 LEFT = np.array([[True, False, False], [True, False, False]])
@@ -75,3 +82,18 @@ def test_a_flat_map_points_nowhere():
 def test_what_has_no_meaning_is_refused(call):
     with pytest.raises(OptionError):
         call()
+
+
+def test_boxes_that_share_half_of_their_union_show_the_same_object():
+    """At the threshold itself as well, wherever it is asked: for a map per box, a box that is right, and a verdict."""
+    half, less = (0.0, 0.0, 10.0, 20.0), (0.0, 0.0, 10.0, 19.0)
+    whole = (0.0, 0.0, 20.0, 20.0)
+    assert overlaps([half, less], whole).tolist() == [0.5, 0.475] and common_areas([half], whole).tolist() == [200.0]
+    for box, same in ((half, True), (less, False)):
+        region = np.zeros((30, 30), bool)
+        region[:20, :20] = True
+        assert (_best_match(Prediction(0, "red", 0.9, box), [region]) is not None) is same
+        assert (_of_box([BoxMap(0, whole, np.zeros((2, 2)))], 0, box) is not None) is same
+        assert (_overlap(Prediction(0, "red", 0.9, box), TrueObject("red", whole)) >= SAME_OBJECT) is same
+    assert _best_match(Prediction(0, "red", 0.9, whole), [np.zeros((30, 30), bool)]) is None
+    assert _of_box([], 0, whole) is None
