@@ -57,6 +57,15 @@ def test_a_cut_before_a_quantiser_is_not_read_again():
     assert len(cut.output(0).get_target_inputs()) == 1 and found[0] is not None
 
 
+@pytest.mark.parametrize(("values", "stride"), [(np.nan, 2), (1.0, 3)], ids=["NaN", "a window beyond the map"])
+def test_a_pool_without_a_largest_entry_ends_nothing(values, stride):
+    """Places beyond the map would end the process."""
+    pool = Tiny(lambda x: op.max_pool(x, [stride] * 2, [1, 1], [0, 0], [0, 0], [2, 2], "ceil").output(0), ((1, 2, 6, 6),))
+    side = -(-4 // stride) + 1
+    found = backward(pool.model(), np.ones((2, 1, 2, side, side), np.float32), [np.full((1, 2, 6, 6), values, np.float32)])
+    assert found[0].shape == (2, 1, 2, 6, 6) and np.isfinite(found[0]).all()
+
+
 @pytest.mark.parametrize("kind", REFUSE)
 def test_a_rule_refuses_by_name(kind):
     tiny, word, opened = REFUSE[kind]
