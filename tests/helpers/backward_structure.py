@@ -259,6 +259,7 @@ APPLY: dict[str, list[Tiny]] = {
     "StridedSlice": [
         strided([0, 1, 0, 0], [0, 3, 0, 0], [1, 1, 1, 1], from_start=[1, 0, 1, 1], to_end=[1, 0, 1, 1]),
         strided([0, 0, 2], [0, 0, 3], [1, 1, 1], from_start=[1, 1, 0], to_end=[1, 1, 0], single=[0, 0, 1]),
+        strided([0, 2, 0, 0], [0, 3, 0, 0], [1] * 4, from_start=[1, 1, 1, 1], to_end=[1, 0, 1, 1], single=[0, 1, 0, 0]),
         strided([0, -1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 2], from_start=[1, 0, 1, 1], to_end=[1, 0, 1, 1], single=[0, 1, 0, 0]),
     ],
     "Gather": [
