@@ -248,9 +248,9 @@ def along_directions(name: str, at: At, layer: Layer) -> Check:
 
 def _along(name: str, at: At, layer: Layer, step: float, sure: float = 1.0) -> Check:
     """The mean square of what all directions are off by; bends of the head move single ones. sure: a doubt of this part of the
-    size leaves it open."""
+    size leaves it open; where the derivative says next to nothing, of that of the differences."""
     random = np.random.default_rng(0)
-    off, size, doubt = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(3))
+    off, size, doubt, seen = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(4))
     for _ in range(DIRECTIONS):
         direction = layer.features.std() * random.standard_normal(layer.features.shape)
         direction = direction if layer.moved is None else direction * layer.moved
@@ -260,12 +260,13 @@ def _along(name: str, at: At, layer: Layer, step: float, sure: float = 1.0) -> C
         off += np.square(parts.sum(axis=axes).T - difference)
         size += np.square(parts).sum(axis=axes).T
         doubt += np.square(unsure)
-    off, size, doubt = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt))
-    if (doubt > sure * size).all() or (sure < 1 and (doubt > sure * size).any()):
+        seen += np.square(difference)
+    off, size, doubt, seen = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt, seen))
+    if (doubt > sure * np.maximum(size, seen)).all() or (sure < 1 and (doubt > sure * size).any()):
         return Check(name, None, "could not tell: the scores hardly depend on it, rounding hides it")
     allowed = OF_SIZE * size + OF_DOUBT * doubt
     worst = float((off / np.maximum(allowed, np.finfo(np.float64).tiny)).max())
-    share = float((off / np.maximum(size, np.finfo(np.float64).tiny)).max())
+    share = float((off / np.maximum(np.maximum(size, seen), np.finfo(np.float64).tiny)).max())
     words = f"{DIRECTIONS} differences of the plain model's scores are {share:.2g} of their size off"
     return Check(name, worst <= 1, f"{words}, {worst:.2g} of what is allowed")
 

@@ -80,6 +80,15 @@ def test_a_wrong_derivative_is_seen_by_differences() -> None:
     assert [check.ok for check in report.checks if check.name == "derivative by features"] == [False]
 
 
+@pytest.mark.parametrize("factor", [0.0, 1e-6])
+def test_a_derivative_of_nothing_is_seen_where_scores_change(factor: float) -> None:
+    model = ovxai.insert(toys.cnn(), method="gradient", combine="hirescam")
+    node = port_named(model, info_of(model).derivatives[0]).get_node()
+    node.input(0).replace_source_output(op.multiply(node.input_value(0), np.float32(factor)).output(0))
+    model.validate_nodes_and_infer_types()
+    assert [check.ok for check in verify(model).checks if check.name == "derivative by features"] == [False]
+
+
 def test_a_wrong_map_is_seen() -> None:
     report = verify(tampered("map"))
     assert not report.ok and not all(row.ok for row in report.rows)
