@@ -56,7 +56,7 @@ class Candidates:
         if not self.finished:
             own = np.zeros((len(rows), self.scores.shape[1]))
             own[np.arange(len(rows)), labels[rows]] = tall[rows]
-            rows = rows[suppress(self.boxes[rows], own, IOU, FLOOR)[:, 0]]
+            rows = rows[suppress(self.boxes[rows], own, IOU, FLOOR, CONSIDERED)[:, 0]]
         return [(int(row), int(labels[row]), float(tall[row])) for row in rows if tall[row] > FLOOR][:count]
 
 
