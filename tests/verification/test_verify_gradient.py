@@ -49,6 +49,15 @@ def test_values_as_they_are_hold() -> None:
         assert report.ok, report
 
 
+@pytest.mark.parametrize(("make", "width"), [(toys.cnn, -1), (toys.cnn, 96), (toys.nhwc, 96)])
+def test_open_sides_hold(make, width: int) -> None:
+    """Where a side is open, the blur over levels is counted in cells."""
+    model = make()
+    model.reshape([1, 3, -1, width])
+    report = verify(ovxai.insert(model, method="gradient"), size=(48, 96))
+    assert report.ok, report
+
+
 @pytest.mark.parametrize("batch", [1, -1])
 def test_the_similarity_of_an_embedding_holds(batch: int) -> None:
     explained = ovxai.insert(toys.cnn(batch), method="gradient", toward=[1.0, -2.0, 0.5, 3.0], embed="overlay")
