@@ -17,7 +17,7 @@ from ovxai.verification.report import Check
 
 MODELS = {
     "cnn": toys.cnn, "open batch": lambda: toys.cnn(-1), "nhwc": toys.nhwc, "vit": toys.vit,
-    "softmax": toys.cnn_with_softmax_and_wrapping,
+    "softmax": toys.cnn_with_softmax_and_wrapping, "log-softmax": lambda: toys.cnn_with_softmax_and_wrapping("log"),
     "sigmoid": lambda: toys.cnn_with_softmax_and_wrapping("sigmoid"), "pooled vit": toys.mean_pooled_vit,
 }  # fmt: skip
 
