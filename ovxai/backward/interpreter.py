@@ -118,7 +118,10 @@ class _Walk:
                 raise Refusal("there is no rule for it")
             found = rule(Step(self.graph, operation, given, wanted, self.targets))
         except Refusal as reason:
-            raise UnsupportedModelError(f"no derivative through {kind} {operation.get_friendly_name()}: {reason}") from None
+            name = operation.get_friendly_name()
+            raise UnsupportedModelError(
+                f"no derivative through {kind} {name}: {reason}; a --target-layer behind it does without"
+            ) from None
         for number in sorted(wanted & set(found)):
             part = found[number]
             tensor = part.tensor if isinstance(part, Negated) else part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -12,6 +13,9 @@ from ovxai.backward.targets import Targets
 from ovxai.graph import emit
 from ovxai.graph.dims import Dims, dims_of
 from ovxai.graph.graph import Graph, Shape, source
+
+#: Attributes that the first forms of operations did not have yet: Gather, Gelu, MVN.
+_UNSAID: Mapping[str, object] = {"batch_dims": 0, "approximation_mode": "erf", "eps_mode": "inside_sqrt"}
 
 
 class Refusal(Exception):
@@ -48,21 +52,30 @@ class Step:
         """The forward tensor that it made."""
         return self.node.output(0)
 
+    @property
+    def version(self) -> str:
+        """The operation set that its form is of, such as opset4; models keep the one that they were exported with."""
+        return str(self.node.get_type_info().version_id)
+
+    def attribute(self, name: str) -> Any:
+        """An attribute, or what its absence means in older forms of the operation."""
+        return {**_UNSAID, **self.node.get_attributes()}[name]
+
     def numbers(self, name: str) -> list[int]:
         """An attribute of whole numbers, such as strides."""
-        return [int(item) for item in self.node.get_attributes()[name]]
+        return [int(item) for item in self.attribute(name)]
 
     def number(self, name: str) -> float:
         """An attribute of one number."""
-        return float(self.node.get_attributes()[name])
+        return float(self.attribute(name))
 
     def word(self, name: str) -> str:
         """An attribute that is a word."""
-        return str(self.node.get_attributes()[name])
+        return str(self.attribute(name))
 
     def flag(self, name: str) -> bool:
         """An attribute that is yes or no."""
-        return bool(self.node.get_attributes()[name])
+        return bool(self.attribute(name))
 
     def axis(self, name: str = "axis") -> int:
         """An attribute that names an axis of the first input, counted from the front."""

@@ -89,14 +89,14 @@ def _reach(graph: Graph, node: int, grid: Sequence[int]) -> int | None:
     shape = graph.shape((node, 0))
     if shape is None or len(shape) != 4 or shape[0] != 1 or tuple(shape[2:]) != tuple(grid):
         return None
-    constants = [graph.known_shape(feed) for feed in operation.input_values() if graph.is_constant(feed)]
-    if kind in _ALONE:
-        small = all(max(sizes[-2:], default=1) == 1 or len(sizes) == 1 for sizes in constants)
-        return 0 if small and operation.get_output_size() == 1 and _broad(operation, constants, grid) else None
-    if kind not in _SLIDING or not constants or len(graph.live_inputs(node)) != 1:
+    if kind in _ALONE:  # what is worked out from sizes, such as a grid of places, is as fixed as a constant
+        fixed = [graph.known_shape(feed) for feed in graph.inputs[node] if not graph.live[feed[0]]]
+        small = all(max(sizes[-2:], default=1) == 1 or len(sizes) == 1 for sizes in fixed)
+        return 0 if small and operation.get_output_size() == 1 and _broad(operation, fixed, grid) else None
+    if kind not in _SLIDING or not graph.is_constant(source(operation, 1)):
         return None
     attributes = operation.get_attributes()
-    kernel, dilations = constants[0][-2:], attributes["dilations"]
+    kernel, dilations = graph.known_shape(source(operation, 1))[-2:], attributes["dilations"]
     wide = [(size - 1) * pace for size, pace in zip(kernel, dilations, strict=True)]
     same = all(2 * pad == all_ for pad, all_ in zip(attributes["pads_begin"], wide, strict=True))
     explicit = same and list(attributes["pads_begin"]) == list(attributes["pads_end"])
@@ -105,10 +105,10 @@ def _reach(graph: Graph, node: int, grid: Sequence[int]) -> int | None:
     return max(wide) // 2
 
 
-def _broad(operation: ov.Node, constants: Sequence[Sequence[int]], grid: Sequence[int]) -> bool:
+def _broad(operation: ov.Node, fixed: Sequence[Sequence[int]], grid: Sequence[int]) -> bool:
     """A vector beside a map runs along its columns, unless it is of channels by the operation's own nature."""
     by_channel = operation.get_type_name() in ("PRelu", "BatchNormInference")
-    return by_channel or all(len(sizes) != 1 or sizes[0] == 1 for sizes in constants) or grid[1] == 1
+    return by_channel or all(len(sizes) != 1 or sizes[0] == 1 for sizes in fixed) or grid[1] == 1
 
 
 def _apart(graph: Graph, region: Region, leading: set[int]) -> bool:

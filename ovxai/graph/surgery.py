@@ -82,10 +82,14 @@ PARAMETER_PORTS: dict[str, tuple[int, ...]] = {
     "AdaptiveAvgPool": (1,),
     "AdaptiveMaxPool": (1,),
 }
+#: Scales that were compressed to f16 with the weights: OpenVINO works no sizes out from behind the Convert.
+SCALE_PORTS: dict[str, tuple[int, ...]] = {"Interpolate": (1, 2)}
 
 
 def fold_parameters(model: ov.Model) -> None:
-    """Replace computed axes, orders and bounds by constants where they are the same for every input size."""
+    """Replace computed axes, orders and bounds, and compressed scales, by constants where they are the same for every input
+    size."""
+    _settle_scales(model)
     wanted = _computed(model)
     if not wanted:
         return
@@ -95,6 +99,20 @@ def fold_parameters(model: ov.Model) -> None:
         if value is not None:
             for wire in inputs:
                 wire.replace_source_output(op.constant(value).output(0))
+
+
+def _settle_scales(model: ov.Model) -> None:
+    """In place of compressed scales the numbers that they stand for, and the sizes that follow from them."""
+    settled = False
+    for node in model.get_ordered_ops():
+        for port in SCALE_PORTS.get(node.get_type_name(), ()):
+            feed = source(node, port) if port < node.get_input_size() else None
+            if feed is None or feed.get_node().get_type_name() != "Convert" or (value := constant_value(feed)) is None:
+                continue
+            node.input(port).replace_source_output(op.constant(value, dtype=feed.get_element_type()).output(0))
+            settled = True
+    if settled:
+        model.validate_nodes_and_infer_types()
 
 
 def _agreed(values: list[np.ndarray | None]) -> np.ndarray | None:

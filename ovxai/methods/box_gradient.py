@@ -26,7 +26,8 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
 
     Raises:
         UnsupportedModelError: its outputs are in a form that is not read here, or an operation on the way has no derivative.
-        TargetLayerError: the scores do not depend on a layer. OptionError: named classes instead of a count.
+        TargetLayerError: the scores do not depend on a layer. OptionError: named classes instead of a count, or more boxes
+            than there can be.
     """
     count = parse_classes(options.asked_classes)
     if not isinstance(count, int):
@@ -34,8 +35,12 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
     if site.sides is None:
         raise UnsupportedModelError("maps per box need a fixed picture size that the graph does not change")
     rows = rows_of(graph, site, site.sides)
+    if options.classes is None:
+        count = min(count, rows.considered)
+    elif count > rows.considered:
+        raise OptionError(f"classes: top:{count} asks for more than the {rows.considered} boxes that there can be")
     best = best_boxes(rows, count)
-    targets = Targets(min(count, rows.count))
+    targets = Targets(count)
     seeds = seeds_of(rows, best, targets)
     heads = [level.feature for level in site.levels if level.feature is not None]
     adjoints = derivatives(graph, seeds, [tap.port for tap in site.taps], targets, held=site.held, heads=heads)

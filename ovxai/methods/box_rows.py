@@ -66,8 +66,9 @@ class Rows:
     suppressed: bool = False
 
     @property
-    def count(self) -> int:
-        return sum(table.sizes[0] for table in self.tables)
+    def considered(self) -> int:
+        """Rows among which boxes are looked for: so many there can be."""
+        return min(CONSIDERED, sum(table.sizes[0] for table in self.tables))
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,16 @@ def _probabilities(table: Table, due: str) -> ov.Output:
 
 
 def best_boxes(rows: Rows, count: int) -> Best:
-    """The best boxes of each picture after suppression within each class, each with its best class."""
+    """The best boxes of each picture after suppression within each class, each with its best class. count: no more than are
+    considered."""
     scores = emit.concat([_probabilities(table, rows.due) for table in rows.tables], 1)
     best = op.topk(scores, whole_number(1), 2, "max", "value", index_element_type="i64")
     tall, labels = (op.squeeze(port, ints([2])).output(0) for port in best.outputs())
-    considered = min(CONSIDERED, rows.count)
-    top = op.topk(tall, whole_number(considered), 1, "max", "value", index_element_type="i64")
+    top = op.topk(tall, whole_number(rows.considered), 1, "max", "value", index_element_type="i64")
     boxes, names = (emit.pick_each(tensor, top.output(1)) for tensor in (rows.corners, labels))
     left = top.output(0) if rows.suppressed else _unsuppressed(boxes, names, top.output(0), rows.tables[0].classes)
     left = op.select(op.greater(left, number(FLOOR)), left, number(0.0))
-    final = op.topk(left, whole_number(min(count, considered)), 1, "max", "value", index_element_type="i64")
+    final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
     return Best(
         emit.pick_each(top.output(1), final.output(1)),
         emit.pick_each(names, final.output(1)),
@@ -121,7 +122,7 @@ def _unsuppressed(boxes: ov.Output, names: ov.Output, scores: ov.Output, classes
     """f32 [N, P]: the scores of boxes that are left, 0 elsewhere."""
     ends = [op.constant(value, np.float32) for value in (1.0, 0.0)]
     by_class = op.multiply(op.one_hot(names, whole_number(classes), *ends, 1), op.unsqueeze(scores, ints([1])))
-    return op.reduce_max(kept(boxes.get_node(), by_class, IOU, FLOOR), ints([1]), False).output(0)
+    return op.reduce_max(kept(boxes.get_node(), by_class, IOU, FLOOR, CONSIDERED), ints([1]), False).output(0)
 
 
 def seeds_of(rows: Rows, best: Best, targets: Targets) -> dict[Port, ov.Output]:

@@ -11,13 +11,13 @@ from ovxai.graph.dims import ints, number, whole_number
 BEST = 100
 
 
-def kept(boxes: ov.Node, scores: ov.Node, iou: float, score: float) -> ov.Node:
+def kept(boxes: ov.Node, scores: ov.Node, iou: float, score: float, most: int = BEST) -> ov.Node:
     """[N, K, P]: scores where suppression keeps the box, 0 elsewhere.
 
-    boxes: [N, P, 4], corners. scores: [N, K, P]. iou, score: thresholds, within each class.
+    boxes: [N, P, 4], corners. scores: [N, K, P]. iou, score: thresholds, within each class. most: boxes of each class.
     """
     chosen = op.non_max_suppression(
-        boxes, scores, whole_number(BEST), number(iou), number(score),
+        boxes, scores, whole_number(most), number(iou), number(score),
         sort_result_descending=False, output_type="i64",
     )  # fmt: skip
     # One slot more takes what points nowhere: rows of -1, and the row that is there when nothing is left.

@@ -33,6 +33,8 @@ CONSIDERED = 300
 SCORE_OFF, BOX_OFF = 1e-3, 1e-3
 
 
+#: Scores that are this close, relatively, may change places.
+TIE = 1e-5
 #: Logarithms of scores carry the rounding of more than the scores: of the sums that those are worked out from.
 ROUGH = 4.0
 
@@ -49,14 +51,23 @@ class Candidates:
     scores: np.ndarray
     finished: bool = False
 
-    def best(self, count: int) -> list[tuple[int, int, float]]:
-        """(row, class, score) of the best boxes, each with its best class; fewer where there are not so many."""
+    def best(self, labels_named: np.ndarray, boxes_named: np.ndarray, near: float) -> list[tuple[int, int, float]]:
+        """(row, class, score) of the best boxes, each with its best class; fewer where there are not so many.
+
+        labels_named [K], boxes_named [K, 4]: what the explained model names; of scores that tie any may be first, so these
+        are, in their order. near: how far a named box may be off, in pixels.
+        """
         labels, tall = self.scores.argmax(axis=1), self.scores.max(axis=1)
-        rows = np.argsort(-tall, kind="stable")[:CONSIDERED]
+        count = len(labels_named)
+        ranks = np.array(tall)
+        for place in reversed(range(count)):
+            own = (labels == labels_named[place]) & (np.abs(self.boxes - boxes_named[place]).max(axis=1) <= near)
+            ranks[own] = tall[own] * (1 + TIE * (1 - place / count))
+        rows = np.argsort(-ranks, kind="stable")[:CONSIDERED]
         if not self.finished:
             own = np.zeros((len(rows), self.scores.shape[1]))
-            own[np.arange(len(rows)), labels[rows]] = tall[rows]
-            rows = rows[suppress(self.boxes[rows], own, IOU, FLOOR)[:, 0]]
+            own[np.arange(len(rows)), labels[rows]] = np.where(tall[rows] > FLOOR, ranks[rows], 0)
+            rows = rows[suppress(self.boxes[rows], own, IOU, FLOOR, CONSIDERED)[:, 0]]
         return [(int(row), int(labels[row]), float(tall[row])) for row in rows if tall[row] > FLOOR][:count]
 
 
@@ -72,7 +83,8 @@ def per_box(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Fe
     layers, arrays = read_layers(explained, info, feeds, beside, lambda model: _own(model, len(plain.outputs)))
     *outputs, index, boxes, scores = arrays
     reader = Reader.of(plain, info)
-    wanted = [each.best(scores.shape[1]) for each in reader.candidates(outputs)]
+    near = BOX_OFF * max(reader.sides)
+    wanted = [each.best(index[picture, 0], boxes[picture], near) for picture, each in enumerate(reader.candidates(outputs))]
     maps = maps_of(layers, info)
     return Definition(
         maps=maps,

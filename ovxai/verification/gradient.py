@@ -39,12 +39,14 @@ OF_SCORE = 4e-7
 @dataclass(frozen=True)
 class Layer:
     """One target layer. features: as the plain model has it, [N, ...]. derivative: [K, N, ...] of the K targets by it.
-    moved: [N, ...] bool, which entries differences are taken of; None: all."""
+    moved: [N, ...] bool, which entries differences are taken of; None: all. unsettled: numbers of axes whose sizes the model
+    leaves open."""
 
     name: str
     features: np.ndarray
     derivative: np.ndarray
     moved: np.ndarray | None = None
+    unsettled: frozenset[int] = frozenset()
 
 
 def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
@@ -123,9 +125,11 @@ def read_layers(
     tensors = values_of(model, ports, feeds)
     count = len(info.target_layers)
     layers = []
-    for name, features, derivative in zip(info.target_layers, tensors[:count], tensors[count : 2 * count], strict=True):
+    for place, (name, features, derivative) in enumerate(zip(info.target_layers, tensors[:count], tensors[count : 2 * count])):
         lead = derivative if derivative.ndim > features.ndim else derivative[None]
-        layers.append(Layer(name, features.astype(np.float64), lead.astype(np.float64)))
+        shape = ports[place].get_partial_shape()
+        unsettled = frozenset(axis for axis in range(features.ndim) if shape.rank.is_dynamic or shape[axis].is_dynamic)
+        layers.append(Layer(name, features.astype(np.float64), lead.astype(np.float64), unsettled=unsettled))
     return layers, tensors[2 * count :]
 
 
@@ -147,7 +151,15 @@ def maps_of(layers: Sequence[Layer], info: ExplainedInfo) -> np.ndarray:
 def _maps(layers: Sequence[Layer], info: ExplainedInfo, target: int) -> np.ndarray:
     """[N, h, w] of one target."""
     parts = [_one(layer, info, target) for layer in layers]
-    return _product(parts) if info.combine == "product" else parts[0]
+    if info.combine != "product":
+        return parts[0]
+    finest = layers[-1]
+    axes = _SIDES[_positions(info, finest).layout]
+    return _product(parts, [axis in finest.unsettled for axis in axes])
+
+
+#: Which axes of features are those of the map, rows and columns.
+_SIDES = {"NCHW": (2, 3), "NHWC": (1, 2), "NPC": (1, 1), "NCP": (2, 2)}
 
 
 def _one(layer: Layer, info: ExplainedInfo, target: int) -> np.ndarray:
@@ -177,13 +189,15 @@ def _positions(info: ExplainedInfo, layer: Layer) -> Positions:
     return Positions(layout, grid[0], grid[1], count - grid[0] * grid[1])
 
 
-def _product(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Coarse to fine: each at the finest size, all but the coarsest blurred, scaled to 0..1, plus 0.05; multiplied."""
+def _product(parts: Sequence[np.ndarray], unsettled: Sequence[bool]) -> np.ndarray:
+    """Coarse to fine: each at the finest size, all but the coarsest blurred, scaled to 0..1, plus 0.05; multiplied.
+
+    unsettled: whether the numbers of rows and of columns are open."""
     height, width = parts[-1].shape[1:]
     total = np.ones_like(parts[-1])
     for place, part in enumerate(parts):
         large = bilinear(part, height, width)
-        total = total * (_unit(_blurred(large) if place else large) + 0.05)
+        total = total * (_unit(_blurred(large, unsettled) if place else large) + 0.05)
     return total
 
 
@@ -193,11 +207,12 @@ def _unit(maps: np.ndarray) -> np.ndarray:
     return np.where(seen, (maps - low) / np.where(seen, high - low, 1), 0)
 
 
-def _blurred(maps: np.ndarray) -> np.ndarray:
-    """Under a Gaussian whose deviation is 6 / 224 of each side, cut off at three deviations, borders repeated."""
+def _blurred(maps: np.ndarray, unsettled: Sequence[bool]) -> np.ndarray:
+    """Under a Gaussian whose deviation is 6 / 224 of each side, of an open one 3 / 4 of a cell, since a graph's weights can't
+    grow; cut off at three deviations, borders repeated."""
     for axis in (1, 2):
         size = maps.shape[axis]
-        deviation = 6 / 224 * size
+        deviation = 0.75 if unsettled[axis - 1] else 6 / 224 * size
         reach = max(1, int(np.ceil(3 * deviation)))
         weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
         wide = np.pad(maps, [(reach, reach) if other == axis else (0, 0) for other in range(3)], mode="edge")
@@ -248,9 +263,9 @@ def along_directions(name: str, at: At, layer: Layer) -> Check:
 
 def _along(name: str, at: At, layer: Layer, step: float, sure: float = 1.0) -> Check:
     """The mean square of what all directions are off by; bends of the head move single ones. sure: a doubt of this part of the
-    size leaves it open."""
+    size leaves it open; where the derivative says next to nothing, of that of the differences."""
     random = np.random.default_rng(0)
-    off, size, doubt = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(3))
+    off, size, doubt, seen = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(4))
     for _ in range(DIRECTIONS):
         direction = layer.features.std() * random.standard_normal(layer.features.shape)
         direction = direction if layer.moved is None else direction * layer.moved
@@ -260,12 +275,13 @@ def _along(name: str, at: At, layer: Layer, step: float, sure: float = 1.0) -> C
         off += np.square(parts.sum(axis=axes).T - difference)
         size += np.square(parts).sum(axis=axes).T
         doubt += np.square(unsure)
-    off, size, doubt = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt))
-    if (doubt > sure * size).all() or (sure < 1 and (doubt > sure * size).any()):
+        seen += np.square(difference)
+    off, size, doubt, seen = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt, seen))
+    if (doubt > sure * np.maximum(size, seen)).all() or (sure < 1 and (doubt > sure * size).any()):
         return Check(name, None, "could not tell: the scores hardly depend on it, rounding hides it")
     allowed = OF_SIZE * size + OF_DOUBT * doubt
     worst = float((off / np.maximum(allowed, np.finfo(np.float64).tiny)).max())
-    share = float((off / np.maximum(size, np.finfo(np.float64).tiny)).max())
+    share = float((off / np.maximum(np.maximum(size, seen), np.finfo(np.float64).tiny)).max())
     words = f"{DIRECTIONS} differences of the plain model's scores are {share:.2g} of their size off"
     return Check(name, worst <= 1, f"{words}, {worst:.2g} of what is allowed")
 

@@ -239,11 +239,11 @@ def _from_candidates(table: np.ndarray, prototypes: np.ndarray, form: str, class
     return found
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, iou: float | None, score: float | None) -> np.ndarray:
+def suppress(boxes: np.ndarray, scores: np.ndarray, iou: float | None, score: float | None, most: int = BEST) -> np.ndarray:
     """Greedy suppression of overlapping boxes, one class at a time.
 
     boxes: [P, 4], x1, y1, x2, y2. scores: [P, K]. iou, score: thresholds. Gives rows (box, class) of the best
-    that are kept, [I, 2].
+    that are kept, [I, 2], `most` of each class and of all.
     """
     # A threshold of zero is as good as none stated: the inserting side takes the usual one then, too.
     iou, score = iou or IOU, score or SCORE
@@ -252,11 +252,11 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, iou: float | None, score: fl
         order = [int(i) for i in np.argsort(-scores[:, label], kind="stable") if scores[i, label] > score]
         chosen: list[int] = []
         for index in order:
-            if len(chosen) < BEST and all(_overlap(boxes[index], boxes[other]) <= iou for other in chosen):
+            if len(chosen) < most and all(_overlap(boxes[index], boxes[other]) <= iou for other in chosen):
                 chosen.append(index)
         kept += [(scores[index, label], index, label) for index in chosen]
     kept.sort(key=lambda row: -row[0])
-    return np.array([row[1:] for row in kept[:BEST]], np.int64).reshape(-1, 2)
+    return np.array([row[1:] for row in kept[:most]], np.int64).reshape(-1, 2)
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

@@ -309,7 +309,7 @@ def _activation(case: Case, outputs: Outputs, index: int) -> str:
         return ""
     done = _activated(case, index)
     # The softmax of a logarithm of probabilities is the probabilities.
-    twice = done and not (info.task == SEMANTIC_SEGMENTATION and done == "LogSoftmax" and said == "softmax")
+    twice = done and (done, said) != ("LogSoftmax", "softmax")
     return f"score_activation is {said!r}, but {done} stands in the graph" if twice else ""
 
 

@@ -6,6 +6,7 @@ import pytest
 from openvino import opset13 as op
 
 from helpers import backward_elementwise, backward_structure
+from helpers.backward_structure import old
 from helpers.differences import Tiny, backward, check, numbers
 from helpers.opsets import is_operation
 from ovxai.backward.interpreter import derivatives
@@ -55,6 +56,27 @@ def test_a_cut_before_a_quantiser_is_not_read_again():
     graph = Graph(model)
     found = derivatives(graph, {graph.results[0]: op.constant(numbers(1, 3, 4, 4)).output(0)}, [image.output(0)], Targets(1))
     assert len(cut.output(0).get_target_inputs()) == 1 and found[0] is not None
+
+
+@pytest.mark.parametrize(("values", "stride"), [(np.nan, 2), (1.0, 3)], ids=["NaN", "a window beyond the map"])
+def test_a_pool_without_a_largest_entry_ends_nothing(values, stride):
+    """Places beyond the map would end the process."""
+    pool = Tiny(lambda x: op.max_pool(x, [stride] * 2, [1, 1], [0, 0], [0, 0], [2, 2], "ceil").output(0), ((1, 2, 6, 6),))
+    side = -(-4 // stride) + 1
+    found = backward(pool.model(), np.ones((2, 1, 2, side, side), np.float32), [np.full((1, 2, 6, 6), values, np.float32)])
+    assert found[0].shape == (2, 1, 2, 6, 6) and np.isfinite(found[0]).all()
+
+
+def test_a_gather_of_the_first_form() -> None:
+    """It has no word of axes that both tensors share."""
+    check(Tiny(lambda x: old("opset1", "Gather", [x, op.constant([2, 0]), op.constant(1)]), ((2, 6, 4),)))
+
+
+def test_attention_to_a_sink_is_refused() -> None:
+    further = [op.constant(np.float32(0)), op.constant(np.float32(1)), op.constant(np.ones((2, 4, 1), np.float32))]
+    tiny = Tiny(lambda *qkv: old("opset13", "ScaledDotProductAttention", [*qkv, *further], causal=False), ((2, 4, 5),) * 3)
+    with pytest.raises(UnsupportedModelError, match=r"ScaledDotProductAttention .* sink"):
+        backward(tiny.model(), np.ones((1, 2, 4, 5), np.float32), tiny.feed())
 
 
 @pytest.mark.parametrize("kind", REFUSE)

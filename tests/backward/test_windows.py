@@ -123,10 +123,18 @@ def by_column(x: ov.Node) -> ov.Node:
     return op.multiply(tower(x), numbers(WIDTH, seed=9))
 
 
+def by_place(x: ov.Node) -> ov.Node:
+    """A term for each column that the graph works out from the size of the map."""
+    width = op.gather(op.shape_of(x, "i64"), np.array(3), np.array(0))
+    columns = op.convert(op.range(np.int64(0), width, np.int64(1), "i64"), "f32")
+    return op.relu(op.add(tower(x), op.reshape(columns, np.array([1, 1, 1, -1]), False)))
+
+
 ELSE = {
     "cells that see all others": lambda: detector(mixed),
     "scores that exclude each other over cells": lambda: detector(tower, lambda x: op.softmax(x, 3)),
     "what differs from column to column": lambda: detector(by_column),
+    "what the graph works out for each column": lambda: detector(by_place),
     "two pictures": lambda: detector(tower, batch=2),
     "an open batch": lambda: detector(tower, batch=-1),
     "a map as small as a window": lambda: detector(tower, size=2),

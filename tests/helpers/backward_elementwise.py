@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
+from openvino.utils.node_factory import NodeFactory
 
 from helpers.differences import Tiny, above_one, all_apart, inside_one, positive
 from helpers.values import numbers
@@ -39,7 +40,10 @@ APPLY: dict[str, list[Tiny]] = {
     "HSwish": [Tiny(lambda x: op.hswish(op.multiply(x, np.float32(4))))],
     "HSigmoid": [Tiny(lambda x: op.hsigmoid(op.multiply(x, np.float32(4))))],
     "HardSigmoid": [Tiny(lambda x: op.hard_sigmoid(x, np.float32(0.5), np.float32(0.5)))],
-    "Gelu": [Tiny(lambda x: op.gelu(x, "erf")), Tiny(lambda x: op.gelu(x, "tanh"))],
+    "Gelu": [
+        Tiny(lambda x: op.gelu(x, "erf")), Tiny(lambda x: op.gelu(x, "tanh")),
+        Tiny(lambda x: NodeFactory("opset2").create("Gelu", [x.output(0)], {})),
+    ],
     "Mish": [Tiny(op.mish)],
     "Elu": [Tiny(lambda x: op.elu(x, 0.7))],
     "Selu": [Tiny(lambda x: op.selu(x, np.float32(1.67), np.float32(1.05)))],
@@ -86,7 +90,7 @@ APPLY: dict[str, list[Tiny]] = {
         Tiny(lambda x, y: op.select(op.greater(x, np.float32(0.25)), x, y), PAIR),
         Tiny(lambda x, y: op.select(op.greater(y, np.float32(0)), y, op.multiply(x, x)), PAIR),
     ],
-    "FakeQuantize": [Tiny(quantised), Tiny(lambda x: quantised(x, -0.75, 0.5, 1.5))],
+    "FakeQuantize": [Tiny(quantised), Tiny(lambda x: quantised(x, -0.75, 0.5, 1.5)), Tiny(lambda x: quantised(x, out=-1.0))],
 }  # fmt: skip
 
 

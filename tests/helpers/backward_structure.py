@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 from openvino import opset14
+from openvino.utils.node_factory import NodeFactory
 
 from helpers.differences import Tiny, all_apart, positive
 from helpers.values import numbers
@@ -88,6 +89,41 @@ def reduction(make: Callable[..., ov.Node], values: Callable[[np.ndarray], np.nd
 
 def resized(mode: str, size: tuple[int, int] = (7, 4), **further: object) -> Tiny:
     return Tiny(lambda x: op.interpolate(x, ints(*size), mode, "sizes", axes=ints(2, 3), **further), ONE)
+
+
+def old(version: str, kind: str, inputs: Sequence[ov.Node], **attributes: object) -> ov.Node:
+    """An operation in the form of an earlier operation set, as models of its time keep it."""
+    return NodeFactory(version).create(kind, [each.output(0) for each in inputs], attributes)
+
+
+def old_resized(mode: str, axes: bool) -> Tiny:
+    """Interpolate of opset 4, which has sizes and scales side by side, and none of them is read but one."""
+    size, scale = ([7, 4], [9.0, 9.0]) if mode == "sizes" else ([1, 1], [2.0, 0.8])
+    if not axes:
+        size, scale = [2, 4, *size], [1.0, 1.0, *scale]
+    how = {"mode": "linear_onnx", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "floor", "antialias": False,
+           "pads_begin": [0], "pads_end": [0], "cube_coeff": -0.75, "shape_calculation_mode": mode}  # fmt: skip
+    further = [op.constant(ints(2, 3))] if axes else []
+    return Tiny(
+        lambda x: old("opset4", "Interpolate", [x, op.constant(ints(*size)), op.constant(np.float32(scale)), *further], **how),
+        ONE,
+    )
+
+
+def batch_norm_values() -> list[np.ndarray]:
+    """gamma, beta, mean, variance."""
+    return [numbers(4), numbers(4, seed=1), numbers(4, seed=2), np.abs(numbers(4, seed=3)) + np.float32(0.5)]
+
+
+def _old_batch_norm(x: ov.Node) -> ov.Node:
+    gamma, beta, mean, variance = map(op.constant, batch_norm_values())
+    return old("opset1", "BatchNormInference", [gamma, beta, x, mean, variance], epsilon=1e-3)
+
+
+DILATED = {
+    "strides": [1, 1], "dilations": [2, 2], "pads_begin": [1, 1], "pads_end": [1, 1], "kernel": [2, 2], "exclude-pad": True,
+    "rounding_type": "floor", "auto_pad": "explicit",
+}  # fmt: skip
 
 
 def pooled(make: Callable[..., ov.Node], shape: tuple[int, ...] = (2, 3, 6, 7)) -> Tiny:
@@ -184,6 +220,10 @@ APPLY: dict[str, list[Tiny]] = {
         Tiny(lambda x: op.mvn(x, ints(-1), True, 1e-5, "INSIDE_SQRT"), ROWS),
         Tiny(lambda x: op.mvn(x, ints(2, 3), True, 0.1, "OUTSIDE_SQRT"), ONE),
         Tiny(lambda x: op.mvn(x, ints(1, 2, 3), False, 1e-5, "INSIDE_SQRT"), ONE),
+        *(
+            Tiny(lambda x, a=a: old("opset2", "MVN", [x], eps=0.1, across_channels=a, normalize_variance=True), ONE)
+            for a in (False, True)
+        ),
     ],
     "NormalizeL2": [
         Tiny(lambda x: op.normalize_l2(x, ints(1), 0.1, "add"), ONE),
@@ -191,12 +231,8 @@ APPLY: dict[str, list[Tiny]] = {
         Tiny(lambda x: op.normalize_l2(x, ints(1), 50.0, "max"), ONE),
     ],
     "BatchNormInference": [
-        Tiny(
-            lambda x: op.batch_norm_inference(
-                x, numbers(4), numbers(4, seed=1), numbers(4, seed=2), np.abs(numbers(4, seed=3)) + np.float32(0.5), 1e-3
-            ),
-            ONE,
-        )
+        Tiny(lambda x: op.batch_norm_inference(x, *batch_norm_values(), 1e-3), ONE),
+        Tiny(_old_batch_norm, ONE),
     ],
     "GroupNormalization": [Tiny(lambda x: op.group_normalization(x, numbers(4), numbers(4, seed=1), 2, 1e-3), ONE)],
     "LRN": [Tiny(lambda x: _lrn(x, ints(1), 3), ((2, 6, 2, 3),))],
@@ -207,6 +243,7 @@ APPLY: dict[str, list[Tiny]] = {
         average(3, 2, 1, False),
         average(3, 2, 0, False, "ceil"),
         average(3, 2, 1, True, "ceil"),
+        pooled(lambda x: old("opset16", "AvgPool", [x], **DILATED)),
     ],
     "AdaptiveAvgPool": [
         pooled(lambda x: op.adaptive_avg_pool(x, ints(2, 3))),
@@ -220,6 +257,8 @@ APPLY: dict[str, list[Tiny]] = {
         resized("linear_onnx", coordinate_transformation_mode="align_corners"),
         Tiny(lambda x: op.interpolate(x, np.array([2, 2], np.float32), "nearest", "scales", axes=ints(2, 3)), ONE),
         Tiny(lambda x: op.interpolate(x, np.array([1.7, 0.6], np.float32), "linear_onnx", "scales", axes=ints(2, 3)), ONE),
+        Tiny(lambda x: op.interpolate(x, np.array([1, 1, 2, 2], np.float32), "nearest", "scales"), ONE),
+        *(old_resized(mode, axes) for mode in ("sizes", "scales") for axes in (True, False)),
     ],
     "Reshape": [Tiny(lambda x: op.reshape(x, ints(0, -1), True), ONE), Tiny(lambda x: op.reshape(x, ints(-1, 4), False), ROWS)],
     "Squeeze": [Tiny(lambda x: op.squeeze(x, ints(1)), ((2, 1, 4),))],
@@ -259,6 +298,7 @@ APPLY: dict[str, list[Tiny]] = {
     "StridedSlice": [
         strided([0, 1, 0, 0], [0, 3, 0, 0], [1, 1, 1, 1], from_start=[1, 0, 1, 1], to_end=[1, 0, 1, 1]),
         strided([0, 0, 2], [0, 0, 3], [1, 1, 1], from_start=[1, 1, 0], to_end=[1, 1, 0], single=[0, 0, 1]),
+        strided([0, 2, 0, 0], [0, 3, 0, 0], [1] * 4, from_start=[1, 1, 1, 1], to_end=[1, 0, 1, 1], single=[0, 1, 0, 0]),
         strided([0, -1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 2], from_start=[1, 0, 1, 1], to_end=[1, 0, 1, 1], single=[0, 1, 0, 0]),
     ],
     "Gather": [

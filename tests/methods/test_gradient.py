@@ -352,3 +352,27 @@ def test_one_layer_for_maps_of_one_layer() -> None:
 def test_combine_is_of_gradients_alone() -> None:
     with pytest.raises(UsageError, match="combine: not read by reciprocam"):
         ovxai.insert(toys.cnn(), method="reciprocam", combine="gradcam")
+
+
+def enlarging(batch: int) -> ov.Model:
+    """A coarse map beside a finer one, enlarged by scales of all axes, as ONNX's Resize is read."""
+    image = toys.picture(batch, 3, (32, 32))
+    fine = op.relu(toys.conv(image, 8, 3, 2))
+    coarse = op.relu(toys.conv(fine, 8, 3, 2, seed=2))
+    coarse.set_friendly_name("coarse")
+    large = op.interpolate(coarse, np.array([1, 1, 2, 2], np.float32), "linear_onnx", "scales")
+    large.set_friendly_name("large")
+    last = op.relu(toys.conv(op.concat([large, fine], 1), 8, 3, 2, seed=3))
+    return toys.finished(toys.linear(toys.flat(toys.mean(last))), image)
+
+
+@pytest.mark.parametrize("batch", [1, -1])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_scales_saved_as_f16(batch: int, compressed: bool, tmp_path) -> None:
+    """OpenVINO works no size out from behind the Convert."""
+    path = tmp_path / "model.xml"
+    ov.save_model(enlarging(batch), path, compress_to_fp16=compressed)
+    feed = next(node for node in ov.Core().read_model(path).get_ops() if node.get_friendly_name() == "large").input_value(1)
+    assert (feed.get_node().get_type_name() == "Convert") == compressed
+    model = ovxai.insert(path, method="gradient", combine="hirescam", target_layer="coarse", verify=True)
+    assert model.output("saliency_map").get_partial_shape()[2:].to_shape() == [8, 8]

@@ -92,6 +92,13 @@ def test_what_does_not_go_together(options: dict[str, str], words: str) -> None:
         insert_with_report(plain, InsertOptions(**{"method": "gradient", "per": "box", **options}))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("name", "there"), [("queries", 7), ("yolo-v5", 300)])
+def test_more_boxes_than_there_can_be_are_refused(name: str, there: int) -> None:
+    plain = MODELS[name]()
+    with pytest.raises(OptionError, match=f"top:400 asks for more than the {there} boxes"):
+        ovxai.insert(plain, task="detection", method="gradient", per="box", classes="top:400")
+
+
 def test_outputs_in_another_form_are_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="maps per box are made of"):
         ovxai.insert(toys.centre_points(), task="detection", method="gradient", per="box")

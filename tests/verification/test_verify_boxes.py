@@ -30,6 +30,18 @@ def test_other_ways_hold(combine: str, scale: bool, classes: str) -> None:
     assert report.ok, report
 
 
+def test_more_boxes_of_a_class_than_a_hundred_hold() -> None:
+    report = verify(ovxai.insert(MODELS["yolox"](), method="gradient", per="box", classes="top:120", combine="hirescam"))
+    assert report.ok, report
+
+
+def test_boxes_that_tie_may_stand_in_any_order() -> None:
+    """Of a picture of one grey the cells of a level have one score."""
+    model = ovxai.insert(MODELS["yolo-v5"](), method="gradient", per="box", classes="top:5", combine="hirescam", probe=False)
+    report = verify(model, np.full(model.inputs[0].get_shape(), 128, np.float32))
+    assert report.ok, report
+
+
 def multiplied(port: ov.Output, factor: np.ndarray) -> None:
     """All readers of a port read it times a factor."""
     readers = list(port.get_target_inputs())

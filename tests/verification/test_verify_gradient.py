@@ -17,7 +17,7 @@ from ovxai.verification.report import Check
 
 MODELS = {
     "cnn": toys.cnn, "open batch": lambda: toys.cnn(-1), "nhwc": toys.nhwc, "vit": toys.vit,
-    "softmax": toys.cnn_with_softmax_and_wrapping,
+    "softmax": toys.cnn_with_softmax_and_wrapping, "log-softmax": lambda: toys.cnn_with_softmax_and_wrapping("log"),
     "sigmoid": lambda: toys.cnn_with_softmax_and_wrapping("sigmoid"), "pooled vit": toys.mean_pooled_vit,
 }  # fmt: skip
 
@@ -49,6 +49,15 @@ def test_values_as_they_are_hold() -> None:
         assert report.ok, report
 
 
+@pytest.mark.parametrize(("make", "width"), [(toys.cnn, -1), (toys.cnn, 96), (toys.nhwc, 96)])
+def test_open_sides_hold(make, width: int) -> None:
+    """Where a side is open, the blur over levels is counted in cells."""
+    model = make()
+    model.reshape([1, 3, -1, width])
+    report = verify(ovxai.insert(model, method="gradient"), size=(48, 96))
+    assert report.ok, report
+
+
 @pytest.mark.parametrize("batch", [1, -1])
 def test_the_similarity_of_an_embedding_holds(batch: int) -> None:
     explained = ovxai.insert(toys.cnn(batch), method="gradient", toward=[1.0, -2.0, 0.5, 3.0], embed="overlay")
@@ -78,6 +87,15 @@ def test_a_wrong_derivative_is_seen_by_differences() -> None:
     report = verify(tampered("derivative"))
     assert not report.ok
     assert [check.ok for check in report.checks if check.name == "derivative by features"] == [False]
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-6])
+def test_a_derivative_of_nothing_is_seen_where_scores_change(factor: float) -> None:
+    model = ovxai.insert(toys.cnn(), method="gradient", combine="hirescam")
+    node = port_named(model, info_of(model).derivatives[0]).get_node()
+    node.input(0).replace_source_output(op.multiply(node.input_value(0), np.float32(factor)).output(0))
+    model.validate_nodes_and_infer_types()
+    assert [check.ok for check in verify(model).checks if check.name == "derivative by features"] == [False]
 
 
 def test_a_wrong_map_is_seen() -> None:

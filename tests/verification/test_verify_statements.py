@@ -8,6 +8,7 @@ import pytest
 from openvino import opset13 as op
 
 from helpers import detectors
+from helpers.classifiers import cnn_with_softmax_and_wrapping
 from helpers.detectors import yolo_v8
 from helpers.instances import yolo_seg
 from helpers.tiny_detector import Detector
@@ -146,6 +147,13 @@ def first_kernel(model: ov.Model) -> ov.Node:
     while node.get_type_name() != "Constant":
         node = node.input_value(1 if node.get_type_name() == "Convolution" else 0).get_node()
     return node
+
+
+@pytest.mark.parametrize("method", ["reciprocam", "activation-map"])
+def test_scores_behind_a_log_softmax_still_need_a_softmax(method: str) -> None:
+    """It gives their probabilities as well as before; that of probabilities would not."""
+    assert holds(insert(cnn_with_softmax_and_wrapping("log"), method=method))
+    assert not holds(insert(cnn_with_softmax_and_wrapping(), method=method), score_activation="softmax")
 
 
 # Formats that hold the same columns are told apart by what stands in them.

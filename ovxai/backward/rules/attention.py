@@ -17,9 +17,11 @@ def attention(step: Step) -> dict[int, ov.Output]:
     """W = softmax(s Q K' + mask), y = W V  ->  dV = W' dy, dS = W (dW - sum of dW W) with dW = dy V', dQ = s dS K, dK = s dS' Q.
 
     Raises:
-        Refusal: each token only sees those before it.
+        Refusal: each token only sees those before it, or part of what it sees goes nowhere.
     """
     step.only(0, 1, 2)
+    if step.node.get_input_size() > 5:
+        raise Refusal("part of its weights goes to a sink (input 5)")
     if step.flag("causal"):
         raise Refusal("each token only sees those before it")
     query, key, value = (step.feed(port) for port in (0, 1, 2))

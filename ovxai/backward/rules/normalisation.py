@@ -28,7 +28,10 @@ def log_softmax(step: Step) -> dict[int, ov.Output]:
 def mvn(step: Step) -> dict[int, ov.Output]:
     """y = (x - mean) / deviation  ->  (dy - mean of dy - y mean of dy y) / deviation."""
     step.only(0)
-    axes = reduced_axes(step)
+    if step.node.get_input_size() > 1:
+        axes = reduced_axes(step)
+    else:  # the first form has no input of axes
+        axes = list(range(1 if step.flag("across_channels") else 2, len(step.shape(0))))
     if not step.flag("normalize_variance"):
         return {0: centred(step.adjoint, step.targets.axes(axes))}
     return {0: _whitened(step, axes)}
@@ -75,12 +78,13 @@ def normalize_l2(step: Step) -> dict[int, ov.Output]:
 
 
 def batch_norm(step: Step) -> dict[int, ov.Output]:
-    """One factor per channel. Inputs: data, gamma, beta, mean, variance."""
-    step.only(0)
+    """One factor per channel. Inputs: data, gamma, beta, mean, variance; of opset 1 gamma, beta, data, mean, variance."""
+    data, gamma = (2, 0) if step.version == "opset1" else (0, 1)
+    step.only(data)
     deviation = op.sqrt(emit.add(step.feed(4), number(step.number("epsilon"), step.feed(4)))).output(0)
-    factor = emit.divide(step.feed(1), deviation)
-    behind = list(range(1, len(step.shape(0)) - 1))
-    return {0: step.times(emit.unsqueeze(factor, behind))}
+    factor = emit.divide(step.feed(gamma), deviation)
+    behind = list(range(1, len(step.shape(data)) - 1))
+    return {data: step.times(emit.unsqueeze(factor, behind))}
 
 
 def group_normalization(step: Step) -> dict[int, ov.Output]:

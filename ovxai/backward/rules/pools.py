@@ -47,13 +47,14 @@ def _winners(step: Step, window: Window) -> ov.Output:
 
 
 def _reach(step: Step, window: Window, kernel: list[int], axis: int) -> np.ndarray:
-    """[out, k]: the entries along an axis that each window sees; the first that is there stands for those in the padding."""
+    """[out, k]: the entries along an axis that each window sees; the first that is there stands for those in the padding, and
+    where rounding up has left a window none, the last of the map."""
     at = axis - 2
     first = np.arange(step.out_shape[axis])[:, None] * window.strides[at] - window.begin[at]
     reach = first + np.arange(kernel[at]) * window.dilations[at]
     there = (reach >= 0) & (reach < step.shape(0)[axis])
     least = reach[np.arange(len(reach)), there.argmax(axis=1)]
-    return np.asarray(np.where(there, reach, least[:, None]))
+    return np.asarray(np.minimum(np.where(there, reach, least[:, None]), step.shape(0)[axis] - 1))
 
 
 def _first_largest(tensor: ov.Output, axis: int, reach: np.ndarray) -> tuple[ov.Output, ov.Output]:
@@ -62,7 +63,8 @@ def _first_largest(tensor: ov.Output, axis: int, reach: np.ndarray) -> tuple[ov.
     best = op.reduce_max(seen, ints([axis + 1]), True)
     rest = [1] * (len(tensor.get_partial_shape()) - axis - 1)
     numbers = op.constant(reach.reshape(*reach.shape, *rest).astype(np.int32))
-    own = op.select(op.equal(seen, best), numbers, op.constant(np.int32(reach.max() + 1)))
+    # NaN equals nothing: the last entry then, for places beyond the map would end the process.
+    own = op.select(op.equal(seen, best), numbers, op.constant(np.int32(reach.max())))
     least = op.convert(op.reduce_min(own, ints([axis + 1]), False), "i64").output(0)
     return op.squeeze(best, ints([axis + 1])).output(0), least
 

@@ -20,7 +20,8 @@ def fake_quantize(step: Step) -> dict[int, ov.Output]:
     step.only(0)
     low, high, floor, ceiling = (step.feed(port) for port in range(1, 5))
     half = scaled(emit.subtract(ceiling, floor), 0.5 / (step.number("levels") - 1))
-    above, below = emit.add(floor, half), emit.subtract(ceiling, half)
+    ends = emit.add(floor, half), emit.subtract(ceiling, half)
+    above, below = op.minimum(*ends), op.maximum(*ends)  # a negative factor that was folded in turns the range round
     inside = indicator(op.logical_and(op.greater(step.result, above), op.less(step.result, below)), step.result)
     if not (_alike(step, 1, 3) and _alike(step, 2, 4)):
         inside = emit.multiply(inside, emit.divide(emit.subtract(ceiling, floor), emit.subtract(high, low)))

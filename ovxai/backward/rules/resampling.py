@@ -53,18 +53,26 @@ def interpolate(step: Step) -> dict[int, ov.Output]:
     if any(attributes["pads_begin"]) or any(attributes["pads_end"]):
         raise Refusal("it pads before it resizes")
     rank = len(step.shape(0))
-    axes = step.fixed(2) if step.node.get_input_size() > 2 else list(range(rank))
+    place = _inputs(step)["axes"]
+    axes = step.fixed(place) if step.node.get_input_size() > place else list(range(rank))
     adjoint = step.adjoint
     for place, axis in enumerate(each % rank for each in axes):
         before, after = step.dims(0)[axis], step.out_dims[axis]
-        if before.is_static != after.is_static:
-            raise Refusal("it resizes an axis whose size is open")
-        if before.size == after.size and before.is_static:
+        if before.size == after.size and (axis in _AS_THEY_ARE or (before.is_static and after.is_static)):
             continue
-        if not before.is_static:
-            raise Refusal("it resizes an axis whose size is open")
+        if not (before.is_static and after.is_static):
+            raise Refusal("it resizes an axis whose size is open; give the model a fixed picture size")
         adjoint = along(adjoint, axis + step.targets.lead, _resizing(step, place, before.size, after.size))
     return {0: adjoint}
+
+
+#: Batch and channels, which exporters list with the sides, and nobody resizes.
+_AS_THEY_ARE = (0, 1)
+
+
+def _inputs(step: Step) -> dict[str, int]:
+    """Which inputs hold what; of opset 4 sizes and scales had one each."""
+    return {"scales": 2, "axes": 3} if step.version == "opset4" else {"scales": 1, "axes": 2}
 
 
 def _resizing(step: Step, place: int, before: int, after: int) -> np.ndarray:
@@ -73,7 +81,7 @@ def _resizing(step: Step, place: int, before: int, after: int) -> np.ndarray:
     by_scale = attributes["shape_calculation_mode"] == "scales"
     sizes: ov.Output = ints([after, 1])
     if by_scale:
-        given = step.graph.value(step.graph.port_of(step.feed(1)))
+        given = step.graph.value(step.graph.port_of(step.feed(_inputs(step)["scales"])))
         if given is None:
             raise Refusal("its scales depend on the picture")
         sizes = op.constant(np.array([given.reshape(-1)[place], 1.0], np.float32)).output(0)
@@ -158,10 +166,10 @@ def _counts(step: Step, window: Window, kernel: list[int]) -> ov.Output | None:
 
 
 def _covered(step: Step, window: Window, kernel: list[int]) -> np.ndarray:
-    """[1, 1, ...]: how many entries of the map each window covers."""
+    """[1, 1, ...]: how many entries of the map each window covers; 1 where rounding up has left it none."""
     found = np.ones((1, 1), np.float32)
     for axis, width in enumerate(kernel):
         first = np.arange(step.out_dims[axis + 2].size) * window.strides[axis] - window.begin[axis]
-        sides = np.minimum(first + width, step.dims(0)[axis + 2].size) - np.maximum(first, 0)
-        found = found[..., None] * sides.astype(np.float32)
-    return found
+        reach = first[:, None] + np.arange(width) * window.dilations[axis]
+        found = found[..., None] * ((reach >= 0) & (reach < step.dims(0)[axis + 2].size)).sum(axis=1).astype(np.float32)
+    return np.maximum(found, 1)

@@ -44,12 +44,11 @@ def strided_slice(step: Step) -> dict[int, ov.Output]:
         [bool(bit) for bit in [*attributes[name], *[0] * count][:count]]
         for name in ("begin_mask", "end_mask", "shrink_axis_mask")
     )
-    kept = [dim for axis, dim in enumerate(_sliced_dims(step, single))]
-    adjoint = step.targets.reshaped(step.adjoint, kept) if any(single) else step.adjoint
+    adjoint = step.targets.reshaped(step.adjoint, _sliced_dims(step, single)) if any(single) else step.adjoint
     for axis in range(count):
-        start = None if no_begin[axis] and not single[axis] else begins[axis]
+        start = None if no_begin[axis] else begins[axis]
         stop = None if no_end[axis] else ends[axis]
-        part = _one(begins[axis]) if single[axis] else slice(start, stop, strides[axis])
+        part = _one(start or 0) if single[axis] else slice(start, stop, strides[axis])
         adjoint = _put_back(step, adjoint, axis, part)
     return {0: adjoint}
 
