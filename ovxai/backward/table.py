@@ -12,6 +12,7 @@ from types import MappingProxyType
 from ovxai.backward.rules import (
     attention,
     binary,
+    indexing,
     linear,
     normalisation,
     pools,
@@ -80,7 +81,12 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "ReverseSequence": shapes.reverse_sequence,
     "Slice": selection.slice_,
     "StridedSlice": selection.strided_slice,
-    "Gather": selection.gather,
-    "GatherElements": selection.gather_elements,
     "Pad": selection.pad,
+    "Gather": indexing.gather,
+    "GatherElements": indexing.gather_elements,
+    "GatherND": indexing.gather_nd,
+    "TopK": indexing.top_k,
+    "ScatterElementsUpdate": indexing.scatter_elements_update,
+    "ScatterUpdate": indexing.scatter_update,
+    "ScatterNDUpdate": indexing.scatter_nd_update,
 })  # fmt: skip
