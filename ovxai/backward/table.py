@@ -85,6 +85,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "Gather": indexing.gather,
     "GatherElements": indexing.gather_elements,
     "GatherND": indexing.gather_nd,
+    "GridSample": indexing.grid_sample,
     "TopK": indexing.top_k,
     "ScatterElementsUpdate": indexing.scatter_elements_update,
     "ScatterUpdate": indexing.scatter_update,

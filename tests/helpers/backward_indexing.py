@@ -37,6 +37,32 @@ def scatter_nd(reduction: str) -> Tiny:
     return Tiny(lambda x, u: make(x, PAIRS, op.multiply(u, u), reduction), ((2, 6, 4), (4, 4)))
 
 
+def sampled(align: bool, padding: str, mode: str = "bilinear") -> Tiny:
+    """A map of 3 x 5 cells at places in it and up to a cell and more beside it, none of them near a bend.
+
+    The grid is read as (x, y) in cells, each at a third or two between two of them.
+    """
+    places = np.array([(-2, 0), (-1, 1), (0, 0), (1, -1), (3, 1), (4, 2), (5, 3), (2, -2)], np.float32)
+    places = np.stack([places, places[::-1]])[:, None] + np.float32(0.37)
+    sizes = np.array([5, 3], np.float32)
+    if align:
+        base, pace = 2 * places / (sizes - 1) - 1, 2 / (sizes - 1)
+    else:
+        base, pace = (2 * places + 1) / sizes - 1, 2 / sizes
+
+    def make(x: ov.Node, moves: ov.Node) -> ov.Node:
+        grid = op.add(op.multiply(op.tanh(moves), (pace * np.float32(0.2)).astype(np.float32)), base.astype(np.float32))
+        return op.grid_sample(x, grid, {"align_corners": align, "mode": mode, "padding_mode": padding})
+
+    return Tiny(make, ((2, 4, 3, 5), (2, 1, 8, 2)))
+
+
+def by_itself(x: ov.Node) -> ov.Node:
+    """A map that says where it is sampled; bends are at multiples of a half."""
+    places = op.transpose(op.slice(x, ints(1), ints(3), ints(1), ints(1)), ints(0, 2, 3, 1))
+    return op.grid_sample(x, places, {"align_corners": True, "mode": "bilinear", "padding_mode": "zeros"})
+
+
 APPLY: dict[str, list[Tiny]] = {
     "Gather": [
         Tiny(lambda x: op.gather(x, ints(2, 0), np.int64(1)), ROWS),
@@ -58,6 +84,13 @@ APPLY: dict[str, list[Tiny]] = {
         Tiny(lambda x: op.gather_nd(x, np.array([[[0, 3], [0, 3]], [[5, 0], [1, 1]]]), 1), ROWS),
         Tiny(lambda x: op.gather_nd(x, np.array([[[[0], [2]]] * 4, [[[1], [1]]] * 4]), 2), ((2, 4, 3, 5),)),
         Tiny(lambda x: opset5.gather_nd(x, np.array([[[[0], [2]]] * 4, [[[1], [1]]] * 4]), 2), ((2, 4, 3, 5),)),
+    ],
+    "GridSample": [
+        Tiny(by_itself, ONE),
+        sampled(False, "zeros"),
+        sampled(True, "zeros"),
+        sampled(False, "border"),
+        sampled(True, "border"),
     ],
     "TopK": [
         Tiny(lambda x: best(x, 3, 1), ROWS, all_apart),
@@ -95,6 +128,7 @@ APPLY: dict[str, list[Tiny]] = {
 
 #: As in `backward_structure`.
 REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
+    "GridSample": (sampled(False, "zeros", "bicubic"), "bicubic", ()),
     "Gather": (Tiny(lambda x: op.gather(x, ints(0), op.reduce_max(is_high(x), ints(0, 1, 2))), ROWS), "input 2", ()),
     "ScatterElementsUpdate": (scatter("max"), "reduction is max", ()),
     "ScatterUpdate": (

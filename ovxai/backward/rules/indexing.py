@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.backward.rules.selection import padded_open, placed
+from ovxai.backward.rules.unary import indicator, number, one_less, scaled, shifted
 from ovxai.backward.step import Found, Negated, Refusal, Step
 from ovxai.backward.targets import Targets
 from ovxai.graph import emit
@@ -187,3 +190,102 @@ def _flat(index: ov.Output, extents: Sequence[Dim]) -> ov.Output:
     places = op.select(op.less(places, whole_number(0)), op.add(places, shape_node(extents)), places).output(0)
     strides = shape_node([product(extents[axis + 1 :]) for axis in range(len(extents))])
     return emit.reduce_sum(emit.multiply(places, strides), [len(index.get_partial_shape()) - 1], False)
+
+
+# Places between entries.
+
+
+def grid_sample(step: Step) -> dict[int, ov.Output]:
+    """Each sample is a weighted sum of four cells: a share goes back to each, and a place moves by the slope between them.
+
+    Raises:
+        Refusal: it samples otherwise than linearly, or mirrors what lies outside.
+    """
+    step.only(0, 1)
+    if step.word("mode") != "bilinear":
+        raise Refusal(f"it samples in the mode {step.word('mode')}")
+    if step.word("padding_mode") == "reflection":
+        raise Refusal("it mirrors the map at its borders")
+    batch, channels, height, width = step.dims(0)
+    rows, columns = _beside(step, 1, height), _beside(step, 0, width)
+    line = width.node()
+    index = emit.concat([emit.add(emit.multiply(row, line), column) for row in rows.cells for column in columns.cells], 2)
+    adjoint = step.targets.reshaped(step.adjoint, [batch, channels, product(step.dims(1)[1:3])])
+    found = {}
+    if 0 in step.wanted:
+        shares = [step.targets.times(adjoint, each) for each in _of_corners(rows.weights, columns.weights)]
+        cells = emit.concat(shares, 2 + step.targets.lead)
+        whole = added(step.targets, cells, index, 2, (batch, channels, height * width))
+        found[0] = step.targets.reshaped(whole, step.dims(0))
+    if 1 in step.wanted:
+        values = _at(step, index)
+        across = _moved(step, adjoint, values, _of_corners(rows.weights, columns.slopes))
+        down = _moved(step, adjoint, values, _of_corners(rows.slopes, columns.weights))
+        pairs = step.targets.reshaped(emit.concat([across, down], 2 + step.targets.lead), step.dims(1))
+        found[1] = emit.as_type(pairs, step.feed(1).get_element_type())
+    return found
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """Along one axis of a map the two cells beside each place, all of them [N, 1, places].
+
+    cells: i64, within the map. weights: shares of them, 0 outside. slopes: of the shares, by what the grid says.
+    """
+
+    cells: tuple[ov.Output, ov.Output]
+    weights: tuple[ov.Output, ov.Output]
+    slopes: tuple[ov.Output, ov.Output]
+
+
+def _beside(step: Step, entry: int, extent: Dim) -> _Beside:
+    """entry: where the grid's last axis has the coordinate, from -1 to 1 over the whole axis."""
+    batch, *sides, _ = step.dims(1)
+    grid = emit.slice_axis(step.feed(1), 3, entry, entry + 1)
+    grid = emit.as_type(emit.reshape(grid, [batch, ONE, product(sides)]), step.result.get_element_type())
+    size = op.convert(extent.node(), grid.get_element_type()).output(0)
+    last = shifted(size, -1.0)
+    pace = scaled(last if step.flag("align_corners") else size, 0.5)
+    place = emit.add(emit.multiply(grid, pace), scaled(last, 0.5))
+    if step.word("padding_mode") == "border":
+        inside = op.logical_and(op.greater(place, number(0.0, place)), op.less(place, last))
+        pace = emit.multiply(pace, indicator(inside, place))
+        place = _clipped(place, last)
+    low = op.floor(place).output(0)
+    ends = (low, shifted(low, 1.0))
+    share = emit.subtract(place, low)
+    there = [indicator(op.logical_and(op.greater_equal(end, number(0.0, end)), op.less_equal(end, last)), end) for end in ends]
+    return _Beside(
+        cells=tuple(emit.as_type(_clipped(end, last), ov.Type.i64) for end in ends),
+        weights=(emit.multiply(one_less(share), there[0]), emit.multiply(share, there[1])),
+        slopes=(op.negative(emit.multiply(pace, there[0])).output(0), emit.multiply(pace, there[1])),
+    )
+
+
+def _clipped(place: ov.Output, last: ov.Output) -> ov.Output:
+    return op.minimum(op.maximum(place, number(0.0, place)), last).output(0)
+
+
+def _of_corners(rows: Sequence[ov.Output], columns: Sequence[ov.Output]) -> list[ov.Output]:
+    """The products of each of the four corners."""
+    return [emit.multiply(row, column) for row in rows for column in columns]
+
+
+def _at(step: Step, index: ov.Output) -> list[ov.Output]:
+    """The map's values [N, C, places] at the four corners."""
+    batch, channels, height, width = step.dims(0)
+    data = emit.reshape(step.feed(0), [batch, channels, height * width])
+    count = product(step.dims(1)[1:3])
+    places = emit.broadcast(index, (batch, channels, Dim(_CORNERS) * count))
+    return list(op.split(op.gather_elements(data, places, 2), whole_number(2), _CORNERS).outputs())
+
+
+_CORNERS = 4
+
+
+def _moved(step: Step, adjoint: ov.Output, values: Sequence[ov.Output], slopes: Sequence[ov.Output]) -> ov.Output:
+    """[N, places, 1]: the derivative by one coordinate. slopes: of the corners' weights by it."""
+    terms = [emit.multiply(value, slope) for value, slope in zip(values, slopes, strict=True)]
+    by_channel = step.targets.times(adjoint, functools.reduce(emit.add, terms))
+    total = emit.reduce_sum(by_channel, step.targets.axes([1]), False)
+    return emit.unsqueeze(total, step.targets.axes([2]))
