@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -42,6 +42,8 @@ VIT_RECIPRO_CAM = "vit-reciprocam"
 MASKS = {"reciprocam": ("point", "gaussian"), VIT_RECIPRO_CAM: ("point", "gaussian")}
 #: Operations in which tokens meet.
 PRODUCTS = ("MatMul", "Einsum", "ScaledDotProductAttention")
+#: Operations that weigh and add up.
+WEIGHTED = ("MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
 #: Methods whose maps are laid out by themselves, so that the target layers' layout is none of theirs, and what they say.
 OWN_LAYOUT, USUAL_LAYOUT = ("det-class-probability-map", "inst-seg"), "NCHW"
 #: Words of `collapse`; the first needs no reason, the others have one.
@@ -321,7 +323,22 @@ def _activated(case: Case, index: int) -> str:
         nodes = [reader.get_node() for reader in logits.get_target_inputs()] if logits != goal else []
     else:
         try:
-            nodes = list(nodes_between([port_named(case.plain, name) for name in case.info.target_layers], goal).values())
+            between = nodes_between([port_named(case.plain, name) for name in case.info.target_layers], goal)
         except TargetLayerError:
             return ""
+        nodes = _last_made(goal.get_node(), between)
     return next((node.get_type_name() for node in nodes if node.get_type_name() in ACTIVATIONS), "")
+
+
+def _last_made(goal: ov.Node, among: Mapping[str, ov.Node]) -> list[ov.Node]:
+    """Nodes that make `goal` of the last weighted sums: what stands before these (a gate, a place) is no activation of scores."""
+    found: dict[str, ov.Node] = {}
+    stack = [goal]
+    while stack:
+        node = stack.pop()
+        name = node.get_name()
+        if name in found or name not in among or node.get_type_name() in WEIGHTED:
+            continue
+        found[name] = node
+        stack += [port.get_node() for port in node.input_values()]
+    return list(found.values())

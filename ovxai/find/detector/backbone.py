@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ovxai.find.classifier.levels import coarsest_levels
+from ovxai.find.classifier.trunk import Trunk, dominators
 from ovxai.find.site import DetectionSite, Request
 from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import Port
+from ovxai.graph.picture import PictureInput
 from ovxai.trace.candidates import named_layers
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace
@@ -45,6 +48,14 @@ def backbone_layers(traced: Trace, site: DetectionSite) -> Layers:
             found = whole[max(ports)]
             taps.append(Tap(graph.output_of(max(ports)), found.layout, found.grid, found.prefix))
     return Layers(tuple(taps), held=any(end not in whole for end in ends))
+
+
+def passed_layers(traced: Trace, picture: PictureInput, scores: Port) -> Layers:
+    """The last tensor of each of the coarsest sizes that everything passes on its way to the scores, as of classifiers."""
+    graph = traced.graph
+    entry, port = graph.model.inputs[picture.index].get_node(), graph.output_of(scores)
+    trunk = Trunk(graph, entry, port, traced, dominators(graph, entry, port.get_node()))
+    return Layers(coarsest_levels(trunk))
 
 
 def layers_named(traced: Trace, request: Request) -> Layers:

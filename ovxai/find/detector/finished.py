@@ -64,19 +64,19 @@ def _kind(graph: Graph, port: Port) -> str:
         port = graph.inputs[node][0]
 
 
-def query_outputs(graph: Graph, classes: int) -> tuple[int, int] | None:
+def query_outputs(graph: Graph, classes: int | None = None, output: int | None = None) -> tuple[int, int] | None:
     """Numbers of the outputs that hold the scores [N, Q, K] and the boxes [N, Q, 4] of queries.
 
     Boxes are shares of the picture, made by a sigmoid. Where several layers of a decoder hand out theirs, those of the last;
-    None where there are none.
+    None where there are none. classes: K, where that is known. output: the number of the scores, where somebody named it.
     """
     shapes = {n: shape for n, port in enumerate(graph.results) if (shape := graph.shape(port)) and len(shape) == 3}
     floats = [n for n in shapes if graph.output_of(graph.results[n]).get_element_type().is_real()]
     order = sorted(floats, key=lambda number: -graph.results[number][0])
-    scores = [n for n in order if shapes[n][2] == classes]
+    scores = [n for n in order if classes in (None, shapes[n][2]) and output in (None, n)]
     boxes = [n for n in order if shapes[n][2] == 4 and activation_of(graph, graph.results[n]) == "sigmoid"]
-    if classes == 4:
-        scores = [n for n in scores if not activation_of(graph, graph.results[n])]
+    if classes in (None, 4):
+        scores = [n for n in scores if shapes[n][2] != 4 or not activation_of(graph, graph.results[n])]
     pairs = ((score, box) for score in scores for box in boxes if score != box and shapes[score][:2] == shapes[box][:2])
     return next(pairs, None)
 
