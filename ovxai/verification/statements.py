@@ -57,6 +57,8 @@ WORDS = {
 }
 #: Centres of boxes that spread by more pixels than this are no offsets in a cell.
 MANY_CELLS = 8
+#: Boxes as shares of the picture are no larger.
+BEYOND = 2
 #: Operations behind which rows are finished instances, no longer one for each position.
 SUPPRESSION = ("NonMaxSuppression", "MulticlassNms", "MatrixNms", "DetectionOutput")
 #: What scores that need this activation say of their classes.
@@ -111,8 +113,9 @@ def _prototypes(o: Outputs, front: int, axis: int) -> bool:
 
 
 def _shares(boxes: np.ndarray) -> bool:
-    """Whether they can be centres and sizes as shares of the picture."""
-    return bool(boxes.min(initial=0) >= -SLACK and boxes.max(initial=0) <= 1 + SLACK)
+    """Whether they can be centres and sizes as shares of the picture, beyond which some of those reach that are made of
+    distances to four sides."""
+    return bool(boxes.min(initial=0) >= -1 and boxes.max(initial=0) <= BEYOND)
 
 
 def _in_pixels(rows: np.ndarray) -> bool:

@@ -78,9 +78,9 @@ def not_enlarged(traced: Trace, among: set[int]) -> dict[Port, Place]:
             found = place(traced, (node, number)) if len(graph.shape((node, number)) or ()) == 4 else ""
             if isinstance(found, str) or not found.whole or _cells(found.grid) <= 1:
                 continue
-            enlarged |= _cells(found.grid) > above
+            enlarged |= _cells(found.grid) > above and graph.kinds[node] != "Pad"  # a border, which the next layer takes off
             above = min(above, _cells(found.grid))
-            if not enlarged and graph.kinds[node] != "Parameter":
+            if not enlarged and graph.kinds[node] not in ("Parameter", "Pad"):
                 kept[node, number] = found
         least[node] = above
         if enlarged:
