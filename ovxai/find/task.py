@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ovxai.errors import OptionError, TargetLayerError, UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier
-from ovxai.find.detector.backbone import backbone_layers, layers_named
+from ovxai.find.detector.backbone import backbone_layers, layers_named, passed_layers
 from ovxai.find.detector.search import find_detection
 from ovxai.find.features import find_features
 from ovxai.find.instances.search import find_instances
@@ -174,7 +174,9 @@ def _with_layers(
     """
     layers = layers_named(traced, request) if request.layers else backbone_layers(traced, site)
     if not layers.taps:
-        raise TargetLayerError("no feature map of the backbone has the size of the detector's levels; name a --target-layer")
+        layers = passed_layers(traced, picture, request.graph.results[site.output])
+    if not layers.taps:
+        raise TargetLayerError("no feature map of the backbone leads to all boxes; name a --target-layer")
     taps = layers.taps if request.options.combine == PRODUCT else layers.taps[-1:]
     found = place(traced, request.graph.port_of(taps[-1].port))
     frame = site.frame if isinstance(found, str) else found.frame

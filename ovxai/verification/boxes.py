@@ -174,8 +174,9 @@ def _differences(
 
 
 def _at(head: Head, place: int, reader: Reader, wanted: Wanted, count: int) -> At:
-    """Queries may change places with each other when features move: a box's row is the one that stands nearest to it."""
-    first = [each.boxes for each in reader.candidates(head.outputs(head.gated))] if reader.form == "queries" else None
+    """Queries may change places with each other when features move: a box's row is the one that is most like it, in box and
+    scores, for boxes of several queries may lie together."""
+    first = _looks(reader, head.outputs(head.gated)) if reader.form == "queries" else None
 
     def at(change: np.ndarray) -> tuple[np.ndarray, float]:
         gated = [np.array(each) for each in head.gated]
@@ -183,15 +184,20 @@ def _at(head: Head, place: int, reader: Reader, wanted: Wanted, count: int) -> A
         outputs = head.outputs(gated)
         found = np.zeros((len(wanted), count))
         every = reader.logarithms(outputs)
-        moved = reader.candidates(outputs) if first is not None else []
+        moved = _looks(reader, outputs) if first is not None else []
         for picture, best in enumerate(wanted):
             for target, (row, label, _) in enumerate(best):
                 if first is not None:
-                    row = int(np.abs(moved[picture].boxes - first[picture][row]).sum(axis=1).argmin())
+                    row = int(np.abs(moved[picture] - first[picture][row]).sum(axis=1).argmin())
                 found[picture, target] = every[picture][row, label]
         return found, ROUGH * max(1.0, float(np.abs(found).max()))
 
     return at
+
+
+def _looks(reader: Reader, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Per picture [P, 4 + C]: boxes as shares of the picture, and scores."""
+    return [np.concatenate([each.boxes / reader.whole, each.scores], axis=1) for each in reader.candidates(outputs)]
 
 
 # What the plain model's outputs say.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -42,6 +42,8 @@ VIT_RECIPRO_CAM = "vit-reciprocam"
 MASKS = {"reciprocam": ("point", "gaussian"), VIT_RECIPRO_CAM: ("point", "gaussian")}
 #: Operations in which tokens meet.
 PRODUCTS = ("MatMul", "Einsum", "ScaledDotProductAttention")
+#: Operations that weigh and add up.
+WEIGHTED = ("MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
 #: Methods whose maps are laid out by themselves, so that the target layers' layout is none of theirs, and what they say.
 OWN_LAYOUT, USUAL_LAYOUT = ("det-class-probability-map", "inst-seg"), "NCHW"
 #: Words of `collapse`; the first needs no reason, the others have one.
@@ -55,6 +57,8 @@ WORDS = {
 }
 #: Centres of boxes that spread by more pixels than this are no offsets in a cell.
 MANY_CELLS = 8
+#: Boxes as shares of the picture are no larger.
+BEYOND = 2
 #: Operations behind which rows are finished instances, no longer one for each position.
 SUPPRESSION = ("NonMaxSuppression", "MulticlassNms", "MatrixNms", "DetectionOutput")
 #: What scores that need this activation say of their classes.
@@ -109,8 +113,9 @@ def _prototypes(o: Outputs, front: int, axis: int) -> bool:
 
 
 def _shares(boxes: np.ndarray) -> bool:
-    """Whether they can be centres and sizes as shares of the picture."""
-    return bool(boxes.min(initial=0) >= -SLACK and boxes.max(initial=0) <= 1 + SLACK)
+    """Whether they can be centres and sizes as shares of the picture, beyond which some of those reach that are made of
+    distances to four sides."""
+    return bool(boxes.min(initial=0) >= -1 and boxes.max(initial=0) <= BEYOND)
 
 
 def _in_pixels(rows: np.ndarray) -> bool:
@@ -321,7 +326,22 @@ def _activated(case: Case, index: int) -> str:
         nodes = [reader.get_node() for reader in logits.get_target_inputs()] if logits != goal else []
     else:
         try:
-            nodes = list(nodes_between([port_named(case.plain, name) for name in case.info.target_layers], goal).values())
+            between = nodes_between([port_named(case.plain, name) for name in case.info.target_layers], goal)
         except TargetLayerError:
             return ""
+        nodes = _last_made(goal.get_node(), between)
     return next((node.get_type_name() for node in nodes if node.get_type_name() in ACTIVATIONS), "")
+
+
+def _last_made(goal: ov.Node, among: Mapping[str, ov.Node]) -> list[ov.Node]:
+    """Nodes that make `goal` of the last weighted sums: what stands before these (a gate, a place) is no activation of scores."""
+    found: dict[str, ov.Node] = {}
+    stack = [goal]
+    while stack:
+        node = stack.pop()
+        name = node.get_name()
+        if name in found or name not in among or node.get_type_name() in WEIGHTED:
+            continue
+        found[name] = node
+        stack += [port.get_node() for port in node.input_values()]
+    return list(found.values())

@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from helpers import backward_elementwise, backward_structure
+from helpers import backward_elementwise, backward_indexing, backward_structure
 from helpers.backward_structure import old
 from helpers.differences import Tiny, backward, check, numbers
 from helpers.opsets import is_operation
@@ -15,7 +15,7 @@ from ovxai.backward.targets import Targets
 from ovxai.errors import UnsupportedModelError
 from ovxai.graph.graph import Graph
 
-TABLES = (backward_elementwise, backward_structure)
+TABLES = (backward_elementwise, backward_indexing, backward_structure)
 APPLY: dict[str, list[Tiny]] = {kind: tinies for table in TABLES for kind, tinies in table.APPLY.items()}
 REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
     kind: refused for table in TABLES for kind, refused in table.REFUSE.items()

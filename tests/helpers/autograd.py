@@ -47,6 +47,33 @@ def pixels_map(network: Any, picture: np.ndarray, layer: np.ndarray, combine: st
     return chosen, (slope * tensor).sum(1).clamp(min=0).detach().numpy()
 
 
+def query_maps(
+    network: Any, picture: np.ndarray, layer: np.ndarray, axis: int, queries: list[tuple[np.ndarray, int]]
+) -> list[np.ndarray]:
+    """Per query the HiResCAM of the logarithm of its class's probability, negatives cut.
+
+    network: -> class scores [1, Q, K] before a sigmoid, boxes [1, Q, 4] as centre and size. layer, axis: as for `class_map`.
+    queries: (box as corners, class) of each, which is found by its box.
+
+    Raises:
+        LookupError: no tensor of the network has the layer's values.
+    """
+    import torch
+
+    recorded = _recorded(network, torch.from_numpy(picture))
+    scores, boxes = recorded.pop()
+    tensor = _alike(recorded, layer)
+    centres, sizes = boxes[0].detach().numpy()[:, :2], boxes[0].detach().numpy()[:, 2:]
+    corners = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
+    found = []
+    for box, label in queries:
+        row = int(np.abs(corners - box).sum(axis=1).argmin())
+        target = torch.nn.functional.logsigmoid(scores[0, row, label])
+        (slope,) = torch.autograd.grad(target, tensor, retain_graph=True)
+        found.append((slope * tensor).sum(axis).clamp(min=0).detach().numpy()[0])
+    return found
+
+
 def _recorded(network: Any, picture: Any) -> list[Any]:
     """Every tensor that a function of torch hands out during a forward pass; the scores last."""
     import torch
@@ -58,8 +85,14 @@ def _recorded(network: Any, picture: Any) -> list[Any]:
         """Notes what is handed out."""
 
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(function, "__name__", "") == "detach":
+                return args[0]  # an exported graph has none
             result = function(*args, **(kwargs or {}))
-            found.extend([result] if isinstance(result, torch.Tensor) and result.requires_grad else [])
+            for each in result if isinstance(result, (tuple, list)) else [result]:
+                if isinstance(each, torch.Tensor) and each.requires_grad:
+                    found.append(each)
+                    # PyTorch 2.14's BatchNorm goes wrong where the derivative lies transposed in memory.
+                    each.register_hook(lambda slope: slope.contiguous())
             return result
 
     for module in network.modules():

@@ -105,7 +105,9 @@ def old_resized(mode: str, axes: bool) -> Tiny:
            "pads_begin": [0], "pads_end": [0], "cube_coeff": -0.75, "shape_calculation_mode": mode}  # fmt: skip
     further = [op.constant(ints(2, 3))] if axes else []
     return Tiny(
-        lambda x: old("opset4", "Interpolate", [x, op.constant(ints(*size)), op.constant(np.float32(scale)), *further], **how),
+        lambda x: old(
+            "opset4", "Interpolate", [x, op.constant(ints(*size)), op.constant(np.array(scale, np.float32)), *further], **how
+        ),
         ONE,
     )
 
@@ -301,15 +303,6 @@ APPLY: dict[str, list[Tiny]] = {
         strided([0, 2, 0, 0], [0, 3, 0, 0], [1] * 4, from_start=[1, 1, 1, 1], to_end=[1, 0, 1, 1], single=[0, 1, 0, 0]),
         strided([0, -1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 2], from_start=[1, 0, 1, 1], to_end=[1, 0, 1, 1], single=[0, 1, 0, 0]),
     ],
-    "Gather": [
-        Tiny(lambda x: op.gather(x, ints(2, 0), np.int64(1)), ROWS),
-        Tiny(lambda x: op.gather(x, np.int64(-1), np.int64(1)), ROWS),
-        Tiny(lambda x: op.gather(x, np.array([[0, 3], [3, 1]]), np.int64(2)), ROWS),
-        Tiny(
-            lambda x: op.gather(x, op.convert(op.greater(op.reduce_max(x, ints(0, 2)), np.float32(0)), "i64"), np.int64(2)), ROWS
-        ),
-    ],
-    "GatherElements": [Tiny(lambda x: op.gather_elements(x, op.convert(op.greater(x, np.float32(0.25)), "i64"), 2), ONE)],
     "Pad": [
         Tiny(lambda x: op.pad(x, ints(0, 0, 1, 2), ints(0, 1, 0, 1), "constant", np.float32(0.5)), ONE),
         *(Tiny(lambda x, m=m: op.pad(x, ints(0, 0, 1, 2), ints(0, 0, 2, 1), m), ONE) for m in ("edge", "reflect", "symmetric")),
@@ -376,7 +369,6 @@ REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
     "ShuffleChannels": (Tiny(lambda x: op.shuffle_channels(x, 1, 3), ((2, 6, 2, 3),)), "open", (1,)),
     "Slice": (Tiny(lambda x: op.slice(x, ints(0), ints(6), ints(2), ints(1)), ROWS), "n-th", (1,)),
     "StridedSlice": (strided([0], [0], [1], from_start=[1], to_end=[1], new=[1]), "adds axes", ()),
-    "Gather": (Tiny(lambda x: op.gather(x, np.array([[1, 0], [2, 3]]), np.int64(1), 1), ROWS), "of its own", ()),
     "Pad": (Tiny(lambda x: op.pad(x, ints(0, -1, 0), ints(0, 1, 0), "constant", np.float32(0)), ROWS), "cuts", ()),
     "Split": (
         Tiny(lambda x: op.split(x, op.convert(op.reduce_max(op.abs(x), ints(0, 1, 2)), "i64"), 2).output(0), ROWS),

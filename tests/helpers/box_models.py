@@ -60,6 +60,16 @@ def queries(activated=True):
     return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
 
 
+def learned_queries():
+    """DETR: queries of its own look at a map's cells; none of these has class scores."""
+    x, features = pyramid()
+    cells = op.transpose(op.reshape(conv(features[-1], 8), const(0, 8, -1), True), const(0, 2, 1))
+    own = toys.RNG.normal(0, 1, (1, 7, 8)).astype(np.float32)
+    seen = op.softmax(op.multiply(op.matmul(own, cells, False, True), np.float32(0.3)), 2)
+    answers = op.relu(toys.linear(op.add(op.matmul(seen, cells, False, False), own), 12))
+    return model(x, [toys.linear(answers, CLASSES), op.sigmoid(toys.linear(answers, 4))])
+
+
 def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
     """The same numbers in every test, and pictures so dark that no score is 1."""
 
@@ -79,4 +89,5 @@ def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
 MODELS = {name: _tame(make) for name, make in {
     "yolox": yolox, "yolox, two pictures": lambda: yolox(2), "yolo-v5": toys.yolo_v5, "yolo-v8": toys.yolo_v8, "nanodet": nanodet,
     "boxes-scores": boxes_scores, "queries": queries, "queries, logits": lambda: queries(activated=False),
+    "queries, learned": learned_queries,
 }.items()}  # fmt: skip

@@ -104,6 +104,20 @@ def test_outputs_in_another_form_are_refused() -> None:
         ovxai.insert(toys.centre_points(), task="detection", method="gradient", per="box")
 
 
+def test_queries_that_score_no_positions_are_explained_box_by_box_alone() -> None:
+    model = ovxai.insert(MODELS["queries, learned"](), method="gradient", per="box", feature_vector=False)
+    assert len(info_of(model).target_layers) > 1 and info_of(model).prediction_format == "queries"
+    with pytest.raises(UnsupportedModelError, match="no detector"):
+        ovxai.insert(MODELS["queries, learned"](), task="detection")
+
+
+def test_queries_without_boxes_are_refused() -> None:
+    plain = MODELS["queries, learned"]()
+    plain.remove_result(plain.get_results()[1])
+    with pytest.raises(UnsupportedModelError, match="no detector"):
+        ovxai.insert(plain, task="detection", method="gradient", per="box")
+
+
 def test_an_open_size_is_refused() -> None:
     plain = MODELS["yolo-v8"]()
     plain.reshape([1, 3, ov.Dimension(32, 64), ov.Dimension(48, 96)])

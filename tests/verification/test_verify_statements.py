@@ -181,6 +181,8 @@ def test_shares_of_the_picture_are_no_pixels():
         Outputs([scores, pixels], scores, 3, 1)
     )
     assert not FORMS["queries"](Outputs([scores, pixels], scores, 3, 1))
+    beyond = np.concatenate([shares[:, :-1], np.array([[[-0.01, 0.5, 1.04, 1.1]]], np.float32)], 1)
+    assert FORMS["queries"](Outputs([scores, beyond], scores, 3, 1))
 
 
 @pytest.mark.parametrize("toy", ["yolo_v5", "queries", "anchored", "with_nms", "centre_points", "raw_levels", "single_class"])

@@ -72,14 +72,14 @@ def _put_back(step: Step, adjoint: ov.Output, axis: int, part: slice) -> ov.Outp
         return adjoint
     if part.step != 1:
         raise Refusal("it takes every n-th entry of an axis whose size is open")
-    return _padded_open(step, adjoint, axis, part.start or 0, extent)
+    return padded_open(step, adjoint, axis, part.start or 0, extent)
 
 
 def _endless(part: slice) -> bool:
     return part.step == 1 and (part.stop is None or part.stop >= 1 << 30)
 
 
-def _padded_open(step: Step, adjoint: ov.Output, axis: int, start: int, extent: Dim) -> ov.Output:
+def padded_open(step: Step, adjoint: ov.Output, axis: int, start: int, extent: Dim) -> ov.Output:
     """Zeros around entries that begin at `start`, counted from either end, of an axis whose size is open."""
     where = axis + step.targets.lead
     taken = op.gather(op.shape_of(adjoint, "i64"), ints([where]), whole_number(0)).output(0)
@@ -111,49 +111,6 @@ def placed(targets: Targets, adjoint: ov.Output, axis: int, chosen: np.ndarray, 
         end[where] = 1
         adjoint = op.pad(adjoint, ints([0] * rank), ints(end), "constant", emit.scalar(0.0, adjoint)).output(0)
     return op.gather(adjoint, ints(source.tolist()), whole_number(where)).output(0)
-
-
-def gather(step: Step) -> dict[int, ov.Output]:
-    """x[..., index, ...]  ->  each entry added back where it came from.
-
-    Raises:
-        Refusal: the batch is gathered too, or the axis is not fixed.
-    """
-    step.only(0)
-    rank = len(step.shape(0))
-    if int(step.number("batch_dims")):
-        raise Refusal("each picture has places of its own")
-    axis = step.fixed(2)[0] % rank
-    index = step.constant(1)
-    dims = step.dims(0)
-    count = Dim(1)
-    for dim in step.port_dims(step.feed(1)):
-        count = count * dim
-    adjoint = step.targets.reshaped(step.adjoint, [*dims[:axis], count, *dims[axis + 1 :]])
-    if index is not None and dims[axis].is_static:
-        chosen = index.reshape(-1).astype(np.int64)
-        extent = dims[axis].size
-        return {0: placed(step.targets, adjoint, axis, np.where(chosen < 0, chosen + extent, chosen), extent)}
-    if index is not None and index.size == 1:
-        return {0: _padded_open(step, adjoint, axis, int(index.reshape(-1)[0]), dims[axis])}
-    flat = op.reshape(step.feed(1), ints([-1]), False).output(0)
-    spread = emit.unsqueeze(flat, list(range(1, rank - axis)))
-    return {0: _added(step, adjoint, spread, axis)}
-
-
-def gather_elements(step: Step) -> dict[int, ov.Output]:
-    """Each entry added back where it came from."""
-    step.only(0)
-    return {0: _added(step, step.adjoint, step.feed(1), step.axis())}
-
-
-def _added(step: Step, adjoint: ov.Output, index: ov.Output, axis: int) -> ov.Output:
-    """Zeros like input 0 with the adjoint's entries added at the places that `index` (broadcast) names."""
-    wanted = op.shape_of(adjoint, "i64").output(0)
-    places = op.broadcast(index, wanted, broadcast_spec="BIDIRECTIONAL")
-    nothing = emit.zeros(step.targets.dims(step.dims(0)), adjoint)
-    where = whole_number(axis + step.targets.lead)
-    return op.scatter_elements_update(nothing, places, adjoint, where, "sum").output(0)
 
 
 def pad(step: Step) -> dict[int, ov.Output]:

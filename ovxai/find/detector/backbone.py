@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ovxai.find.classifier.levels import coarsest_levels
+from ovxai.find.classifier.trunk import Trunk, dominators
 from ovxai.find.site import DetectionSite, Request
 from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import Port
+from ovxai.graph.picture import PictureInput
 from ovxai.trace.candidates import named_layers
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace
@@ -47,6 +50,14 @@ def backbone_layers(traced: Trace, site: DetectionSite) -> Layers:
     return Layers(tuple(taps), held=any(end not in whole for end in ends))
 
 
+def passed_layers(traced: Trace, picture: PictureInput, scores: Port) -> Layers:
+    """The last tensor of each of the coarsest sizes that everything passes on its way to the scores, as of classifiers."""
+    graph = traced.graph
+    entry, port = graph.model.inputs[picture.index].get_node(), graph.output_of(scores)
+    trunk = Trunk(graph, entry, port, traced, dominators(graph, entry, port.get_node()))
+    return Layers(coarsest_levels(trunk))
+
+
 def layers_named(traced: Trace, request: Request) -> Layers:
     """The layers of `--target-layer`, coarse to fine."""
     found = named_layers(traced, request.options.target_layer, request.layers)
@@ -67,9 +78,9 @@ def not_enlarged(traced: Trace, among: set[int]) -> dict[Port, Place]:
             found = place(traced, (node, number)) if len(graph.shape((node, number)) or ()) == 4 else ""
             if isinstance(found, str) or not found.whole or _cells(found.grid) <= 1:
                 continue
-            enlarged |= _cells(found.grid) > above
+            enlarged |= _cells(found.grid) > above and graph.kinds[node] != "Pad"  # a border, which the next layer takes off
             above = min(above, _cells(found.grid))
-            if not enlarged and graph.kinds[node] != "Parameter":
+            if not enlarged and graph.kinds[node] not in ("Parameter", "Pad"):
                 kept[node, number] = found
         least[node] = above
         if enlarged:

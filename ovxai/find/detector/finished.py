@@ -64,25 +64,30 @@ def _kind(graph: Graph, port: Port) -> str:
         port = graph.inputs[node][0]
 
 
-def query_outputs(graph: Graph, classes: int) -> tuple[int, int] | None:
+def query_outputs(graph: Graph, classes: int | None = None, output: int | None = None) -> tuple[int, int] | None:
     """Numbers of the outputs that hold the scores [N, Q, K] and the boxes [N, Q, 4] of queries.
 
-    Boxes are shares of the picture, made by a sigmoid. Where several layers of a decoder hand out theirs, those of the last;
-    None where there are none.
+    Boxes are shares of the picture, made by a sigmoid, or by an exponential from others. Where several layers of a decoder
+    hand out theirs, those of the last; None where there are none. classes: K, where that is known. output: the number of the
+    scores, where somebody named it.
     """
     shapes = {n: shape for n, port in enumerate(graph.results) if (shape := graph.shape(port)) and len(shape) == 3}
     floats = [n for n in shapes if graph.output_of(graph.results[n]).get_element_type().is_real()]
     order = sorted(floats, key=lambda number: -graph.results[number][0])
-    scores = [n for n in order if shapes[n][2] == classes]
-    boxes = [n for n in order if shapes[n][2] == 4 and activation_of(graph, graph.results[n]) == "sigmoid"]
-    if classes == 4:
-        scores = [n for n in scores if not activation_of(graph, graph.results[n])]
+    scores = [n for n in order if classes in (None, shapes[n][2]) and output in (None, n)]
+    boxes = [n for n in order if shapes[n][2] == 4 and {"Sigmoid", "Exp"} & _last_made(graph, graph.results[n])]
+    if classes in (None, 4):
+        scores = [n for n in scores if shapes[n][2] != 4 or not activation_of(graph, graph.results[n])]
     pairs = ((score, box) for score in scores for box in boxes if score != box and shapes[score][:2] == shapes[box][:2])
     return next(pairs, None)
 
 
 def activation_of(graph: Graph, port: Port) -> str:
     """The activation that an output has had since the last weighted sum; "" for none."""
-    above = graph.above([port], lambda node: is_linear(graph, node))
-    kinds = {graph.kinds[node] for node in above}
+    kinds = _last_made(graph, port)
     return "softmax" if "Softmax" in kinds else "sigmoid" if "Sigmoid" in kinds else ""
+
+
+def _last_made(graph: Graph, port: Port) -> set[str]:
+    """The kinds of operations that make it of the last weighted sums."""
+    return {graph.kinds[node] for node in graph.above([port], lambda node: is_linear(graph, node))}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ovxai.find.detector.assemble import assemble, ingredients
 from ovxai.find.detector.boxes import box_evidence, holds_boxes
 from ovxai.find.detector.features import narrowed, shared_feature, upright
+from ovxai.find.detector.finished import activation_of, query_outputs
 from ovxai.find.detector.maps import HeadMap, TokenScores, behind_regions, find_token_scores, head_maps, is_resized, last_linear
 from ovxai.find.detector.named import find_named
 from ovxai.find.detector.outputs import Ingredients
@@ -19,6 +20,7 @@ from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, choose
 from ovxai.find.detector.trail import Trail, follow
 from ovxai.find.site import ClassLevel, DetectionSite, No, Request
 from ovxai.graph.graph import Graph
+from ovxai.graph.names import output_name
 from ovxai.metadata import PER_BOX
 
 FOR_DETECTORS = f"for a detector {TARGET_HINT}"
@@ -35,9 +37,10 @@ def find_detection(request: Request) -> DetectionSite | No:
     site = search.on_maps()
     if isinstance(site, No):
         tokens = find_token_scores(request.graph)
-        if isinstance(tokens, No):
-            return site
-        site = search.on_tokens(tokens)
+        if not isinstance(tokens, No):
+            site = search.on_tokens(tokens)
+        elif request.options.per == PER_BOX:
+            site = search.on_queries() or site
     return site if isinstance(site, No) else _checked(site, request)
 
 
@@ -149,6 +152,29 @@ class _Search:
             Ingredients(scores.classes, len(levels), cells=sum(v.grid[0] * v.grid[1] for v in levels), queries=True),
             why=f"{name} scores every position before queries are picked",
             candidates=(f"{name}: class scores of {len(levels)} level(s) before queries are picked",), notes=(),
+        )  # fmt: skip
+
+    def on_queries(self) -> DetectionSite | None:
+        """Query detectors that score no positions: boxes can be explained by gradients. None where there are no queries."""
+        answers = query_outputs(self.graph, output=self.output)
+        if answers is None:
+            return None
+        port = self.graph.results[answers[0]]
+        _, count, classes = self.graph.known_shape(self.graph.output_of(port))
+        level = ClassLevel(
+            port=self.graph.output_of(port),
+            axes=(0, 2, 1, 1),
+            channels=(tuple(range(classes)),),
+            grid=(count, 1),
+            rows=(0, count),
+        )
+        done = activation_of(self.graph, port)
+        name = output_name(self.graph.model, answers[0])
+        return DetectionSite(
+            (level,), classes, 0, done or "none",
+            score_output=name, score_activation="none" if done else "sigmoid", prediction_format="queries", output=answers[0],
+            why=f"output {answers[0]} holds {classes} class scores of {count} queries, output {answers[1]} their boxes",
+            candidates=(f"{name}: class scores of {count} queries",),
         )  # fmt: skip
 
     def _facts(self, trail: Trail, tables: Tables, evidence: str) -> tuple[str, ...]:
