@@ -15,9 +15,12 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.find.site import DetectionSite
 from ovxai.graph import emit
 from ovxai.graph.dims import ints, number
-from ovxai.graph.graph import Graph, Port
+from ovxai.graph.graph import Graph, Port, source
 from ovxai.methods.box_rows import Rows, Table
 from ovxai.methods.outputs import as_float
+
+#: The operation of which finished boxes come.
+SUPPRESSION = "NonMaxSuppression"
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,32 @@ def _box_output(form: Form, table: Table) -> ov.Output:
     raise UnsupportedModelError(f"no output holds a box for each of the {table.sizes[0]} rows of class scores")
 
 
+def _finished(form: Form) -> Rows:
+    """Boxes that the model has suppressed itself: what its suppression reads, and what of it that has chosen.
+
+    Raises:
+        UnsupportedModelError: no NonMaxSuppression stands in front of the boxes, or it does not read each class's scores.
+    """
+    graph, classes = form.graph, form.site.classes
+    above = graph.ancestors([graph.output_of(form.port(form.site.output)).get_node()])
+    found = [node for node in graph.ops if node.get_type_name() == SUPPRESSION and node.get_name() in above]
+    if len(found) != 1:
+        raise UnsupportedModelError(f"its finished boxes come from {len(found)} operations {SUPPRESSION}; maps per box need one")
+    boxes, scores = (source(found[0], port) for port in (0, 1))
+    shape = scores.get_partial_shape()
+    if any(size.is_dynamic for size in shape) or shape[1].get_length() != classes:
+        raise UnsupportedModelError(
+            f"its suppression {found[0].get_friendly_name()} reads scores of {shape}; maps per box need {classes} classes in it, "
+            "and a fixed number of candidates"
+        )
+    values = emit.transpose(as_float(scores), [0, 2, 1])
+    table = Table(graph.port_of(scores), values, scores.get_element_type(), classes, rows_last=True)
+    given = as_float(boxes)
+    centred = str(found[0].get_attributes().get("box_encoding", "corner")).lower() == "center"
+    corners = _around(*_halves(given)) if centred else given
+    return Rows((table,), _in_pixels(corners, given, form), "none", chosen=found[0].output(0))
+
+
 def _nanodet(form: Form) -> Rows:
     """Pairs of class scores and of distances to the sides, as distributions over bins: one pair per level.
 
@@ -208,5 +237,5 @@ def _whole(form: Form) -> ov.Output:
 #: By `prediction_format`.
 FORMS: MappingProxyType[str, Callable[[Form], Rows]] = MappingProxyType({
     "yolox": _yolox, "yolo-v5": _yolo_v5, "yolo-v8": _yolo_v8, "boxes-scores": _boxes_scores, "queries": _queries,
-    "nanodet": _nanodet,
+    "nanodet": _nanodet, "boxes-labels": _finished, "boxes-labels-scores": _finished,
 })  # fmt: skip

@@ -12,7 +12,7 @@ from ovxai.backward.targets import Targets
 from ovxai.graph import emit
 from ovxai.graph.dims import ints, number, whole_number
 from ovxai.graph.graph import Port
-from ovxai.methods.suppression import kept
+from ovxai.methods.suppression import kept, marked
 
 #: Boxes below this score are none; within a class, boxes that overlap more than that are one. Both as `ovxai run` has them.
 FLOOR, IOU = 0.05, 0.5
@@ -57,13 +57,15 @@ class Table:
 class Rows:
     """All candidates of a detector. tables: one below the other. corners: f32 [N, P, 4], x1, y1, x2, y2 in pixels of the input.
 
-    due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due.
+    due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due. chosen:
+    what the model's own suppression has chosen, [I, 3] (picture, class, row), where there is one; of a single table.
     """
 
     tables: tuple[Table, ...]
     corners: ov.Output
     due: str
     suppressed: bool = False
+    chosen: ov.Output | None = None
 
     @property
     def considered(self) -> int:
@@ -102,6 +104,8 @@ def _probabilities(table: Table, due: str) -> ov.Output:
 def best_boxes(rows: Rows, count: int) -> Best:
     """The best boxes of each picture after suppression within each class, each with its best class. count: no more than are
     considered."""
+    if rows.chosen is not None:
+        return _own_boxes(rows, rows.chosen, count)
     scores = emit.concat([_probabilities(table, rows.due) for table in rows.tables], 1)
     best = op.topk(scores, whole_number(1), 2, "max", "value", index_element_type="i64")
     tall, labels = (op.squeeze(port, ints([2])).output(0) for port in best.outputs())
@@ -116,6 +120,18 @@ def best_boxes(rows: Rows, count: int) -> Best:
         final.output(0),
         emit.pick_each(boxes, final.output(1)),
     )
+
+
+def _own_boxes(rows: Rows, chosen: ov.Output, count: int) -> Best:
+    """The best of those that the model itself has left, class by class as it does."""
+    (table,) = rows.tables
+    by_class = emit.transpose(_probabilities(table, rows.due), [0, 2, 1])
+    left = op.reshape(marked(chosen, by_class.get_node()), ints([0, -1]), True)  # classes after each other
+    left = op.select(op.greater(left, number(FLOOR)), left, number(0.0))
+    final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
+    labels = op.divide(final.output(1), whole_number(table.sizes[0])).output(0)
+    own = op.floor_mod(final.output(1), whole_number(table.sizes[0])).output(0)
+    return Best(own, labels, final.output(0), emit.pick_each(rows.corners, own))
 
 
 def _unsuppressed(boxes: ov.Output, names: ov.Output, scores: ov.Output, classes: int) -> ov.Output:

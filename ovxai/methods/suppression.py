@@ -20,9 +20,14 @@ def kept(boxes: ov.Node, scores: ov.Node, iou: float, score: float, most: int = 
         boxes, scores, whole_number(most), number(iou), number(score),
         sort_result_descending=False, output_type="i64",
     )  # fmt: skip
+    return marked(chosen.output(0), scores)
+
+
+def marked(chosen: ov.Output, scores: ov.Node) -> ov.Node:
+    """[N, K, P]: scores of what a suppression has chosen, 0 elsewhere. chosen: [I, 3] (picture, class, box); -1 is nothing."""
     # One slot more takes what points nowhere: rows of -1, and the row that is there when nothing is left.
     total = op.reduce_prod(op.shape_of(scores, "i64"), ints([0]), keep_dims=True)
-    place = op.concat([_flat_places(chosen.output(0), scores, total), total], 0)
+    place = op.concat([_flat_places(op.convert(chosen, "i64").output(0), scores, total), total], 0)
     blank = op.broadcast(number(0), op.add(total, ints([1])))
     ones = op.broadcast(number(1), op.shape_of(place, "i64"))
     marks = op.scatter_elements_update(blank, place, ones, whole_number(0))

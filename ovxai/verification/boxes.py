@@ -174,9 +174,9 @@ def _differences(
 
 
 def _at(head: Head, place: int, reader: Reader, wanted: Wanted, count: int) -> At:
-    """Queries may change places with each other when features move: a box's row is the one that is most like it, in box and
-    scores, for boxes of several queries may lie together."""
-    first = _looks(reader, head.outputs(head.gated)) if reader.form == "queries" else None
+    """Queries and finished boxes may change places with each other when features move: a box's row is the one that is most like
+    it, in box and scores, for boxes of several may lie together."""
+    first = _looks(reader, head.outputs(head.gated)) if reader.form in FINISHED else None
 
     def at(change: np.ndarray) -> tuple[np.ndarray, float]:
         gated = [np.array(each) for each in head.gated]
@@ -187,7 +187,7 @@ def _at(head: Head, place: int, reader: Reader, wanted: Wanted, count: int) -> A
         moved = _looks(reader, outputs) if first is not None else []
         for picture, best in enumerate(wanted):
             for target, (row, label, _) in enumerate(best):
-                if first is not None:
+                if first is not None and len(moved[picture]):
                     row = int(np.abs(moved[picture] - first[picture][row]).sum(axis=1).argmin())
                 found[picture, target] = every[picture][row, label]
         return found, ROUGH * max(1.0, float(np.abs(found).max()))
@@ -226,7 +226,7 @@ class Reader:
     def candidates(self, outputs: Sequence[np.ndarray]) -> list[Candidates]:
         """One per picture."""
         return [
-            Candidates(FORMS[self.form](self, own), np.exp(logs), self.form == "queries")
+            Candidates(FORMS[self.form](self, own), np.exp(logs), self.form in FINISHED)
             for own, logs in zip(_pictures(outputs), self.logarithms(outputs), strict=True)
         ]
 
@@ -235,6 +235,8 @@ class Reader:
         return [self._logarithms([np.asarray(each, np.float64) for each in own]) for own in _pictures(outputs)]
 
     def _logarithms(self, own: Sequence[np.ndarray]) -> np.ndarray:
+        if self.form in SUPPRESSED:
+            return np.log(np.maximum(self.finished(own)[1], TINY))
         if self.form == "nanodet":
             return self._activated(np.concatenate(self.pairs(own)[0]))
         rows = self.rows(own[self.score])
@@ -261,6 +263,16 @@ class Reader:
         scores = [table for table in tables if table.shape[1] == self.classes]
         return scores, [table for table in tables if table.shape[1] != self.classes]
 
+    def finished(self, own: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes as they are, [I, 4], and scores [I, C]: each of its own class alone."""
+        table = own[self.score] if own[self.score].ndim == 2 else next(each for each in own if each.ndim == 2)
+        scores = table[:, 4] if table.shape[1] > 4 else own[self.score]
+        labels = next(each for place, each in enumerate(own) if each.ndim == 1 and place != self.score)
+        spread = np.zeros((len(table), self.classes))
+        known = (labels >= 0) & (labels < self.classes)
+        spread[np.flatnonzero(known), labels[known].astype(np.int64)] = scores[known]
+        return table[:, :4], spread
+
     def boxes(self, own: Sequence[np.ndarray]) -> np.ndarray:
         """[P, 4] of the output that has no scores."""
         count = len(self.rows(own[self.score]))
@@ -271,6 +283,9 @@ class Reader:
         return np.array([self.sides[1], self.sides[0]] * 2, np.float64)
 
 
+#: Forms in which the model has suppressed itself; and those in which nothing is to be suppressed.
+SUPPRESSED = ("boxes-labels", "boxes-labels-scores")
+FINISHED = ("queries", *SUPPRESSED)
 #: The least probability that has a logarithm.
 TINY = 1e-30
 #: Where classes begin in a row; behind an objectness where that is 5.
@@ -319,6 +334,11 @@ def _boxes_scores(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
     return _pixels(given if ordered else _around(given[:, :2], given[:, 2:]), given, reader)
 
 
+def _finished(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
+    boxes = reader.finished(own)[0]
+    return _pixels(boxes, boxes, reader) if len(boxes) else boxes
+
+
 def _queries(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
     given = reader.boxes(own)
     return np.asarray(_around(given[:, :2], given[:, 2:]) * reader.whole)
@@ -339,5 +359,5 @@ def _nanodet(reader: Reader, own: Sequence[np.ndarray]) -> np.ndarray:
 
 FORMS: dict[str, Callable[[Reader, Sequence[np.ndarray]], np.ndarray]] = {
     "yolox": _yolox, "yolo-v5": _centred, "yolo-v8": _centred, "boxes-scores": _boxes_scores, "queries": _queries,
-    "nanodet": _nanodet,
+    "nanodet": _nanodet, **dict.fromkeys(SUPPRESSED, _finished),
 }  # fmt: skip

@@ -60,6 +60,26 @@ def queries(activated=True):
     return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
 
 
+def finished(apart=False, each_class=True, encoding="corner"):
+    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class."""
+    plain = boxes_scores()
+    given, scores = (result.input_value(0) for result in plain.get_results())  # [N, P, 4], [N, K, P]
+    given = op.multiply(given, np.float32(8))  # pixels, and not to be taken for shares
+    centre, size = op.split(given, op.constant(np.int64(2)), 2).outputs()
+    half = op.multiply(size, np.float32(0.5))
+    corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 2)
+    read = scores if each_class else op.reduce_max(scores, const(1), True)
+    limits = [op.constant(np.int64(10)), op.constant(np.float32(0.6)), op.constant(np.float32(0.1))]
+    nms = op.non_max_suppression(corners if encoding == "corner" else given, read, *limits, box_encoding=encoding)
+    chosen = op.convert(nms.output(0), "i64")  # picture, class, row
+    kind, row = (op.gather(chosen, op.constant(np.int64(i)), op.constant(np.int64(1))) for i in (1, 2))
+    boxes = op.unsqueeze(op.gather(op.squeeze(corners, const(0)), row, op.constant(np.int64(0))), const(0))
+    best, labels = op.unsqueeze(op.gather_nd(read, chosen), const(0)), op.unsqueeze(kind, const(0))
+    if apart:
+        return model(plain.inputs[0].get_node(), [boxes, labels, best], ("boxes", "labels", "scores"))
+    return model(plain.inputs[0].get_node(), [op.concat([boxes, op.unsqueeze(best, const(2))], 2), labels], ("boxes", "labels"))
+
+
 def learned_queries():
     """DETR: queries of its own look at a map's cells; none of these has class scores."""
     x, features = pyramid()
@@ -89,5 +109,6 @@ def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
 MODELS = {name: _tame(make) for name, make in {
     "yolox": yolox, "yolox, two pictures": lambda: yolox(2), "yolo-v5": toys.yolo_v5, "yolo-v8": toys.yolo_v8, "nanodet": nanodet,
     "boxes-scores": boxes_scores, "queries": queries, "queries, logits": lambda: queries(activated=False),
-    "queries, learned": learned_queries,
+    "queries, learned": learned_queries, "finished": finished, "finished, apart": lambda: finished(apart=True),
+    "finished, centres": lambda: finished(encoding="center"),
 }.items()}  # fmt: skip

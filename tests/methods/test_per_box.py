@@ -9,7 +9,7 @@ import pytest
 import ovxai
 from helpers import classifiers
 from helpers import detectors as toys
-from helpers.box_models import CLASSES, MODELS
+from helpers.box_models import CLASSES, MODELS, finished
 from helpers.explained import info_of
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.insertion import insert_with_report
@@ -49,6 +49,20 @@ def test_the_default_is_five_boxes() -> None:
     info = info_of(model)
     assert (info.per, info.target, info.classes, info.held) == ("box", "log-score", "top:5", True)
     assert len(info.derivatives) == 3
+
+
+def test_finished_boxes_are_those_of_the_models_own_suppression() -> None:
+    plain = MODELS["finished"]()
+    named, found = outputs(plain), outputs(ovxai.insert(plain, method="gradient", per="box", classes="top:4"))
+    order = np.argsort(-named["boxes"][0, :, 4], kind="stable")[:4]
+    assert np.allclose(found["saliency_box"][0], named["boxes"][0, order, :4], rtol=1e-4)
+    assert np.array_equal(found["saliency_index"][0, 0], named["labels"][0, order])
+    assert np.allclose(found["saliency_score"][0], named["boxes"][0, order, 4])
+
+
+def test_a_suppression_that_does_not_know_classes_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"reads scores of \[1,1,\d+\]; maps per box need 3 classes in it"):
+        ovxai.insert(finished(each_class=False), method="gradient", per="box", num_classes=3)
 
 
 def test_a_picture_without_boxes_has_empty_maps() -> None:
