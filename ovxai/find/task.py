@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ovxai.errors import OptionError, TargetLayerError, UnsupportedModelError
+from ovxai.errors import OptionError, OvxaiError, TargetLayerError, UnsupportedModelError
 from ovxai.find.classifier.search import find_classifier
 from ovxai.find.detector.backbone import backbone_layers, layers_named, passed_layers
 from ovxai.find.detector.search import find_detection
@@ -103,6 +103,8 @@ def find_plan(graph: Graph, options: InsertOptions, model_info: ModelInfo) -> Pl
         refused[task] = site
         if site.final and order[-1] != FEATURES:
             break
+    if order == (CLASSIFICATION,) and options.task == AUTO:
+        _boxes_instead(request)
     told = _telling(refused) if order[0] != CLASSIFICATION else {}
     reasons = "; ".join(f"as {task}: {no.reason}" for task, no in (told or refused).items())
     errors = [no.error for no in refused.values() if no.error is not UnsupportedModelError]
@@ -162,6 +164,20 @@ def _fitting(task: str, options: InsertOptions) -> None:
         raise OptionError(f"pixel: {task} has no scores of pixels; leave out --pixel")
     if options.per == PER_BOX and task != DETECTION:
         raise OptionError(f"per: {task} has no boxes; leave out --per box")
+
+
+def _boxes_instead(request: Request) -> None:
+    """Gradients without --per box, of what is no classifier.
+
+    Raises:
+        OptionError: it is a detector.
+    """
+    try:
+        site = find_detection(request)
+    except OvxaiError:
+        return
+    if isinstance(site, DetectionSite):
+        _fitting(DETECTION, request.options)
 
 
 def _with_layers(

@@ -65,6 +65,11 @@ def test_a_suppression_that_does_not_know_classes_is_refused() -> None:
         ovxai.insert(finished(each_class=False), method="gradient", per="box", num_classes=3)
 
 
+def test_gradients_of_a_detector_ask_for_boxes() -> None:
+    with pytest.raises(OptionError, match='box by box; give per="box"'):
+        ovxai.insert(MODELS["finished"](), method="gradient")
+
+
 def test_a_picture_without_boxes_has_empty_maps() -> None:
     plain = toys.yolo_v8()
     sigmoid = next(node for node in plain.get_ops() if node.get_type_name() == "Sigmoid")
