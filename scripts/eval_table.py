@@ -1,6 +1,6 @@
 """Every method against every figure and what it costs: the tables of docs/evaluation.md.
 
-    python scripts/eval_table.py [--shared ../shared] [--limit N] [--masks M] [--steps S] [--only WORD]
+    python scripts/eval_table.py [--shared ../shared] [--limit N] [--masks M] [--steps S] [--only WORD] [--metrics NAME ...]
 
 For EfficientNet-Lite0 (shipped), YOLOX-Nano and NanoDet-m on the photographs with boxes of the shared folder, and the models of
 the shapes world on its test pictures: in f32, in the precision that the device chooses, and as INT8 (NNCF, calibrated with
@@ -113,13 +113,13 @@ def request(case: Case, given: argparse.Namespace) -> Request:
     wishes = Wishes(case.methods, (), (None,) if case.int8 else ("f32", None), (*names, ACTIVATION))
     return Request(
         [case.subject], case.data.pictures[: given.limit], match, wishes, Choice(per=case.per),
-        Measuring(chosen_metrics(METRICS), given.steps, None, 0), Effort(masks=given.masks), DeviceOptions(hint="throughput"),
-        case.feeding,
+        Measuring(chosen_metrics(given.metrics), given.steps, None, 0), Effort(masks=given.masks),
+        DeviceOptions(hint="throughput"), case.feeding,
     )  # fmt: skip
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    names = shown(METRICS)
+def table(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    names = shown(metrics)
     lines = [f"| method | {' | '.join(names)} | maps | s per picture | forward passes |", "| --- " * (len(names) + 4) + "|"]
     for row in rows:
         cells = ["–" if (value := row.figures.get(name)) is None else f"{value:.3f}" for name in names]
@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="*", help="only these")
     parser.add_argument("--only", nargs="*", help="only tables in whose title one of these words stands")
     parser.add_argument("--calibrated", type=int, default=64, help="pictures that INT8 is calibrated with")
+    parser.add_argument("--metrics", nargs="+", default=METRICS, help="which figures (those that cost little)")
     given = parser.parse_args()
     for case in cases(given.shared):
         if given.only and not any(word.lower() in case.title.lower() for word in given.only):
@@ -148,7 +149,7 @@ def main() -> None:
             outcome = run_evaluation(wanted, ledger)
         more = f", calibrated with {given.calibrated}" if case.int8 else f", {given.masks} masks"
         print(f"### {case.title}\n\n{len(wanted.pictures)} pictures, {given.steps} steps{more}.\n")
-        print("\n".join(table(outcome.rows)) + "\n")
+        print("\n".join(table(outcome.rows, given.metrics)) + "\n")
         left = [note for note in outcome.notes if "left out: " in note and ": method " in note]
         print("".join(f"{note}\n\n" for note in left), end="", flush=True)
 
