@@ -1,6 +1,7 @@
 """Every method against every figure and what it costs: the tables of docs/evaluation.md.
 
     python scripts/eval_table.py [--shared ../shared] [--limit N] [--masks M] [--steps S] [--only WORD] [--metrics NAME ...]
+                                 [--sure P]
 
 For EfficientNet-Lite0 (shipped), YOLOX-Nano and NanoDet-m on the photographs with boxes of the shared folder, and the models of
 the shapes world on its test pictures: in f32, in the precision that the device chooses, and as INT8 (NNCF, calibrated with
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from eval_detectors import coco_detectors  # noqa: E402
+from ovxai import Explainer  # noqa: E402
 from ovxai.annotations import AnnotatedPicture, AnnotationSet, TrueObject, match_names, read_annotations  # noqa: E402
 from ovxai.errors import OvxaiError  # noqa: E402
 from ovxai.evaluation.baselines import BASELINES, Effort  # noqa: E402
@@ -129,10 +131,23 @@ def table(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
     return lines
 
 
+def where_sure(case: Case, least: float) -> Case:
+    """With those pictures alone of whose best class or object the model says at least `least`."""
+    feeding = {name: value for name, value in vars(case.feeding).items() if value is not None}
+    explain = Explainer(case.subject.file, precision="f32", labels=case.subject.labels, **feeding)
+
+    def best(picture: AnnotatedPicture) -> float:
+        return max((found.score for found in explain(picture.path).predictions), default=0.0)
+
+    kept = tuple(one for one in case.data.pictures if best(one) >= least)
+    return replace(case, data=replace(case.data, pictures=kept))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("OVXAI_SHARED") or ROOT.parent / "shared"))
     parser.add_argument("--limit", type=int, help="the first N pictures alone")
+    parser.add_argument("--sure", type=float, help="only pictures of whose best class the model says at least so much")
     parser.add_argument("--masks", type=int, default=600, help="of RISE and D-RISE")
     parser.add_argument("--steps", type=int, default=30, help="of insertion and deletion")
     parser.add_argument("--baselines", nargs="*", help="only these")
@@ -143,6 +158,8 @@ def main() -> None:
     for case in cases(given.shared):
         if given.only and not any(word.lower() in case.title.lower() for word in given.only):
             continue
+        if given.sure is not None:
+            case = where_sure(case, given.sure)
         with tempfile.TemporaryDirectory() as folder:
             wanted = request(quantised(case, Path(folder), given.calibrated) if case.int8 else case, given)
             ledger = Ledger.begin(Path(folder), wanted.settings(), resume=False, force=True)
