@@ -1,5 +1,6 @@
 """Files, their names, and the manifest."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from ovxai.errors import OptionError, OutputError
 from ovxai.explainer import Explainer
 from ovxai.files import check_folder, write_bytes
 from ovxai.runtime.config import ExplainConfig
+from ovxai.runtime.write import encode
 from ovxai.runtime.write.encode import encode_picture
 from ovxai.runtime.write.manifest import SCHEMA_VERSION, model_facts, write_manifest
 from ovxai.runtime.write.maps import ImageNames, Writer, class_words, sanitize
@@ -137,6 +139,27 @@ def test_smooth_pictures_are_stored_smaller_and_without_loss():
     data = encode_picture(picture, "png", smooth=True)
     assert np.array_equal(rgb(data), picture)
     assert len(data) <= len(encode_picture(picture, "png"))
+
+
+@pytest.mark.parametrize("packer", ["isal", "zlib"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 33), (1, 1, 3), (1, 7, 3), (9, 1, 3), (48, 65, 3)])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_png_gives_back_every_pixel_whoever_packs_it(monkeypatch, packer, shape, smooth):
+    if packer == "isal":
+        pytest.importorskip("isal")
+    else:
+        monkeypatch.setattr(encode, "_isal", None)
+    picture = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+    data = encode_picture(picture, "png", smooth=smooth)
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    Image.open(io.BytesIO(data)).verify()  # the sums of its chunks, which OpenCV passes over
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), picture)
+    assert np.array_equal(rgb(data), picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2))
+
+
+def test_views_of_pictures_can_be_stored():
+    picture = np.random.RandomState(1).randint(0, 256, (20, 30, 3)).astype(np.uint8)
+    assert np.array_equal(rgb(encode_picture(picture[::-2, 3:, ::-1], "png")), picture[::-2, 3:, ::-1])
 
 
 def test_a_picture_too_large_for_its_format():
