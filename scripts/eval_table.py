@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import openvino as ov
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -103,6 +105,12 @@ def quantised(case: Case, folder: Path, count: int) -> Case:
     return replace(case, subject=replace(case.subject, file=plain))
 
 
+def precisions() -> tuple[str | None, ...]:
+    """f32, and the device's own choice where that is another."""
+    lower = {"BF16", "FP16"} & set(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return ("f32", None) if lower else ("f32",)
+
+
 def request(case: Case, given: argparse.Namespace) -> Request:
     def match(facts: ModelFacts) -> tuple[dict[str, int], list[str]]:
         return match_names(case.data.classes, facts.names).index, []
@@ -112,7 +120,7 @@ def request(case: Case, given: argparse.Namespace) -> Request:
     ]
     # Occlusion asks as often as RISE-800, of inputs that are four times as large.
     names = () if case.int8 else tuple(usual if given.baselines is None else given.baselines)
-    wishes = Wishes(case.methods, (), (None,) if case.int8 else ("f32", None), (*names, ACTIVATION))
+    wishes = Wishes(case.methods, (), (None,) if case.int8 else precisions(), (*names, ACTIVATION))
     return Request(
         [case.subject], case.data.pictures[: given.limit], match, wishes, Choice(per=case.per),
         Measuring(chosen_metrics(given.metrics), given.steps, None, 0), Effort(masks=given.masks),

@@ -36,10 +36,12 @@ def with_annotations(
     Raises:
         AnnotationError: annotations that were given, or those of a data root without other pictures, can't be read.
     """
+    folders = [name for name in sources if os.path.isdir(name)]  # of a name too long for any file it says no
+    if given is None and not folders:
+        return tuple(sources), []
     from ovxai.annotations import is_data_root
     from ovxai.annotations.files import pictures_in
 
-    folders = [name for name in sources if os.path.isdir(name)]  # of a name too long for any file it says no
     sets = [_given(given, folders)] if given is not None else []
     names: list[str] = []
     for name in sources:
@@ -96,10 +98,10 @@ def ground_truth(sets: Sequence[AnnotationSet], facts: ModelFacts, names: Path |
     Raises:
         AnnotationError: `names` can't be read, or names a class that the model does not have.
     """
-    from ovxai.evaluation.truth import GroundTruth
-
     if not sets:
         return None
+    from ovxai.evaluation.truth import GroundTruth
+
     truth = GroundTruth(sets, facts, names)
     for line in truth.notes:
         note(line)

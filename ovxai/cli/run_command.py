@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,14 +85,16 @@ def _explain(
 ) -> Document:  # fmt: skip
     import cv2
 
-    from ovxai.runtime.feed.sources import Source, count_pictures
-    from ovxai.runtime.run import Run, stop_on_interrupt
-    from ovxai.runtime.write.manifest import model_facts
-    from ovxai.runtime.write.maps import Writer
-    from ovxai.runtime.write.report import start_report
-
     cv2.setNumThreads(1)  # pictures run beside each other already
-    explainer = _explainer(model, found, options)
+    with ThreadPoolExecutor(1, "open") as aside:  # the device compiles while the rest is imported
+        opened = aside.submit(_explainer, model, found, options)
+        from ovxai.runtime.feed.sources import Source, count_pictures
+        from ovxai.runtime.run import Run, stop_on_interrupt
+        from ovxai.runtime.write.manifest import model_facts
+        from ovxai.runtime.write.maps import Writer
+        from ovxai.runtime.write.report import start_report
+
+        explainer = opened.result()
     known = explainer.notes
     for line in known:
         note(line)

@@ -95,7 +95,8 @@ def input_arrays(
     target: PictureInput, sides: Sequence[SideInput], tensors: Sequence[np.ndarray], canvas: Size
 ) -> dict[int, np.ndarray]:
     """Input index -> array, for pictures as tensors without a batch axis."""
-    stacked = np.stack(tensors) if target.batched else tensors[0]
+    alone = tensors[0][None] if target.batched else tensors[0]  # as it lies in memory; stacking copies
+    stacked = np.stack(tensors) if len(tensors) > 1 else alone
     return {target.index: stacked, **{side.index: side.of(canvas, len(tensors)) for side in sides}}
 
 
