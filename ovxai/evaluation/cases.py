@@ -169,24 +169,26 @@ def cases_of(judge: Judge, view: View, truth: Ground, known: frozenset[int], cho
 
 
 def _boxes(judge: Judge, view: View, truth: Ground, choice: Choice, tally: Tally) -> list[Case]:
-    """Predicted boxes of the right class that show one of its objects, by their overlap, the surest first, each object once."""
+    """Predicted boxes of the right class, the surest first, each with the object of those left that it overlaps most."""
     found: list[Case] = []
-    taken: list[tuple[int, int]] = []
+    free = {index: list(places) for index, places in truth.places.items()}
     for prediction in judge.predictions(view, choice.threshold):
-        best = _best_match(prediction, truth.places.get(prediction.class_index, ()))
-        if best is None or (prediction.class_index, best[0]) in taken:
+        left = free.get(prediction.class_index, [])
+        best = _best_match(prediction, left)
+        if best is None:
             tally.add("predicted boxes that match no object, or one that is taken, left out")
             continue
-        taken.append((prediction.class_index, best[0]))
-        found.append(Case(Target(prediction.class_index, prediction.box), prediction.label, best[1], True))
+        region = left.pop(best)
+        found.append(Case(Target(prediction.class_index, prediction.box), prediction.label, region, True))
         if len(found) == choice.boxes:
             break
     return found
 
 
-def _best_match(prediction: Prediction, places: Sequence[np.ndarray]) -> tuple[int, np.ndarray] | None:
+def _best_match(prediction: Prediction, places: Sequence[np.ndarray]) -> int | None:
+    """Which of `places` is the object of the prediction's box."""
     if prediction.box is None or not len(places):
         return None
     shares = overlaps([box_of(region) or (0, 0, 0, 0) for region in places], prediction.box)
     best = int(np.argmax(shares))
-    return (best, places[best]) if shares[best] >= SAME_OBJECT else None
+    return best if shares[best] >= SAME_OBJECT else None

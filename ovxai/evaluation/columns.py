@@ -240,9 +240,15 @@ def open_judge(subject: Subject, options: DeviceOptions, feeding: PreprocessOpti
     Where nothing can be inserted, a model with one output of class scores is taken for a classifier.
 
     Raises:
-        ModelReadError: no such model. UnsupportedModelError: how its predictions are read is unknown.
+        ModelReadError: no such model. UnsupportedModelError: how its predictions are read is unknown, or its maps were
+            inserted by another tool.
     """
     given = read_model(subject.file, trust=subject.trust)
+    if is_explained(given) and ExplainedInfo.read(given) is None:
+        raise UnsupportedModelError(
+            f"{subject.file}: its maps were inserted by another tool, and what the model is without them is unknown; give the "
+            "plain model"
+        )
     if not given.get_friendly_name():
         given.set_friendly_name(subject.file.stem)
     base, facts, notes = _readable(subject, given)

@@ -58,11 +58,12 @@ class Request:
 @dataclass
 class Ledger:
     """The records of a run, line by line in a file as they come. done: by (column, picture). notes: of what was there and is
-    measured anew."""
+    measured anew. head: the first line of a file that is begun with its first record, so that a run that fails leaves none."""
 
     path: Path
     done: dict[tuple[str, str], Done] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    head: str | None = None
 
     @classmethod
     def begin(cls, folder: Path, settings: Mapping[str, str], *, resume: bool, force: bool) -> Ledger:
@@ -80,8 +81,7 @@ class Ledger:
         if taken and not (force or resume):
             raise OutputError(f"{folder / taken[0]}: is there already; go on with --resume, or take its place with --force")
         make_folder(folder)
-        with whole_file(ledger.path) as file:
-            file.write(to_json({"settings": dict(settings)}, compact=True) + "\n")
+        ledger.head = to_json({"settings": dict(settings)}, compact=True) + "\n"
         return ledger
 
     def _read(self, settings: Mapping[str, str]) -> None:
@@ -126,6 +126,10 @@ class Ledger:
 
     def add(self, done: Done) -> None:
         self.done[done.column, done.picture] = done
+        if self.head is not None:
+            with whole_file(self.path) as file:
+                file.write(self.head)
+            self.head = None
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(to_json(done.to_dict(), compact=True) + "\n")

@@ -144,6 +144,15 @@ def test_masks_in_folders_of_classes_and_masks_without_names(tmp_path):
         read_annotations(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("value", "crowd"), [(0, False), ("0", False), (False, False), (0.0, False), (1, True), ("1", True), (True, True)]
+)
+def test_crowds_by_number_flag_or_text(tmp_path, value, crowd):
+    path = _coco(tmp_path, [{"bbox": [1, 1, 2, 2], "iscrowd": value}])
+    write_pictures(tmp_path, {"a": (10, 12)})
+    assert [item.crowd for item in read_annotations(path).pictures[0].objects] == [crowd]
+
+
 # Counted, never left out in silence.
 
 

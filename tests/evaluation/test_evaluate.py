@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -16,12 +17,12 @@ from helpers.box_models import MODELS
 from helpers.pictures import bgr, rgb
 from ovxai.errors import OptionError, OutputError, UsageError
 from ovxai.evaluation.baselines import BASELINES, Effort, random_masks
-from ovxai.evaluation.cases import Choice, Tally, cases_of, ground
+from ovxai.evaluation.cases import Choice, Ground, Tally, cases_of, ground
 from ovxai.evaluation.columns import Subject, Wishes, open_bench
 from ovxai.evaluation.curves import deletion, insertion
 from ovxai.evaluation.evaluate import Done, Record
 from ovxai.evaluation.figures import Measuring, chosen_metrics
-from ovxai.evaluation.judge import Target
+from ovxai.evaluation.judge import Judge, Target, View
 from ovxai.evaluation.metrics import overlaps
 from ovxai.evaluation.page import make_page
 from ovxai.evaluation.rows import Row
@@ -31,6 +32,7 @@ from ovxai.insertion import insert
 from ovxai.runtime.config import ExplainConfig
 from ovxai.runtime.feed.engine import DeviceOptions
 from ovxai.runtime.feed.preprocess import PreprocessOptions
+from ovxai.runtime.predict.formats import Prediction
 
 FEW = Effort(masks=24)
 
@@ -230,6 +232,26 @@ def test_what_is_left_out_is_counted(world):
     assert [(case.target.class_index, case.region is not None, case.true) for case in cases] == [
         (0, True, True), (1, False, True), (3, False, True), (4, False, True),
     ]  # fmt: skip
+
+
+def test_a_predicted_box_takes_the_best_of_the_objects_that_are_left():
+    """The surest has taken the object that the second overlaps most; there is another that it shows as well."""
+    first, second = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
+    first[10:50, 10:50], second[10:50, 16:70] = True, True
+    boxes = [(10.0, 10.0, 50.0, 50.0), (12.0, 10.0, 54.0, 50.0), (14.0, 10.0, 60.0, 50.0)]
+
+    class Sees:
+        facts, classifies = None, False
+
+        def predictions(self, _view, _threshold):
+            return [Prediction(0, "disc", 0.9 - 0.1 * i, box) for i, box in enumerate(boxes)]
+
+    truth, tally = Ground({0: first | second}, {0: [first, second]}, first | second, frozenset({0})), Tally()
+    found = cases_of(cast(Judge, Sees()), cast(View, None), truth, frozenset({0}), Choice(per="box", boxes=3), tally)
+    assert [(case.target.box, case.region is first, case.region is second) for case in found] == [
+        (boxes[0], True, False), (boxes[1], False, True),
+    ]  # fmt: skip
+    assert tally.lines() == ["predicted boxes that match no object, or one that is taken, left out: 1"]
 
 
 def test_gradients_of_a_detector_are_asked_box_by_box(tmp_path):
