@@ -206,7 +206,7 @@ def insert_with_report(
     """
     wishes = options or InsertOptions()
     working = as_model(model, example_input, trust=wishes.trust)
-    name = str(model) if isinstance(model, (str, Path)) else "the model"
+    name = str(model if isinstance(model, (str, Path)) else beside or "the model")
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
     before = unique_names(working)
