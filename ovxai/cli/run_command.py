@@ -249,7 +249,7 @@ def _failures(broken: Sequence[Broken]) -> list[dict[str, str]]:
 
 
 def _summary(result: RunResult, out: Path) -> str:
-    words = [f"{result.explained} explained", f"{len(result.written)} files in {out}"]
+    words = [f"{result.explained} explained", f"{len(result.written)} {'file' if len(result.written) == 1 else 'files'} in {out}"]
     if result.without:
         words.append(f"{result.without} without a prediction over the threshold")
     if result.broken:

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from ovxai.entries import to_text
+
 if TYPE_CHECKING:
     import openvino as ov
 
@@ -111,7 +113,7 @@ def what_was_done(info: ExplainedInfo, model: ov.Model) -> list[str]:
         f"by {_method(info)}, at {_listed(info.target_layers)}.",
         part or _maps(info, model, "It gives"),
         "`ovxai strip` gives the plain model back; rt_info says:",
-        *(f"  {key:18} {value}" for key, value in filled),
+        *(f"  {key:18} {to_text(value)}" for key, value in filled),
     ]
 
 

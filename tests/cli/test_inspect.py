@@ -105,6 +105,7 @@ def test_a_model_that_is_explained_already(tmp_path: Path) -> None:
     assert "and gives scores [1,4] f32, saliency_map [1,2,3,4] u8, " in text
     assert "It is explained already, by ovxai " in text and "a classifier, by vit-reciprocam with the gaussian mask, at " in text
     assert "It gives saliency_map [1,2,3,4]: maps of 3 x 4 cells, for classes 0,2 of 4, u8" in text
+    assert "\n  map_frame          0,0,1,1\n" in text  # as it stands there
     assert "rt_info says:\n  version  " in text and "\n  classes            0,2\n" in text
     document = json.loads(call("inspect", path, "--json").stdout)
     assert document["explained"] is True and document["extra_outputs"] == ["saliency_map", "feature_map", "saliency_index"]
