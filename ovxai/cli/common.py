@@ -78,6 +78,11 @@ def command_options(function: Callable[..., Document]) -> Callable[..., None]:
     return wrapped
 
 
+def examples(*lines: str) -> str:
+    """The end of a command's --help: what people type most, one line each as it stands."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 class _OneLine(logging.Formatter):
     """Log lines as they may go to a terminal; tracebacks keep their lines."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ovxai.cli.common import Document, Refused, Say, asked, command_options, warn
+from ovxai.cli.common import Document, Refused, Say, asked, command_options, examples, warn
 from ovxai.cli.options import FORCE, INSERTING, MODEL, insert_options, with_options
 from ovxai.cli.sentences import graph_and_machine, what_it_takes, what_was_done, what_would_be_done
 
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from ovxai.options import InsertOptions
 
 
-@click.command()
+@click.command(epilog=examples(
+    "ovxai insert model.onnx",
+    "ovxai insert model.xml -o out.xml --mean 123.675,116.28,103.53 --scale-values 58.395,57.12,57.375",
+    "ovxai insert classifier.xml --method gradient --classes top:3",
+    "ovxai insert detector.xml --method gradient --per box",
+))  # fmt: skip
 @MODEL
 @click.option("-o", "--output-model", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
               help="Where the explained model goes.  [default: MODEL's stem + _xai.xml beside MODEL]")  # fmt: skip
