@@ -208,6 +208,8 @@ def _same(result: Comparison) -> str:
     share, both = figures["same_top"], figures["both_predict"]
     if not isinstance(share, float):
         return "no picture in which both predict something"
+    if both == 1:
+        return f"{'the same' if share else 'another'} in the one picture in which both predict something"
     return f"the same in {100 * share:.0f} % of the {both} pictures in which both predict something"
 
 
