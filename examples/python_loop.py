@@ -14,6 +14,8 @@ import openvino as ov
 
 MEAN, SCALE = 127.0, 128.0  # of the shipped EfficientNet-Lite0
 
+if len(sys.argv) < 3:
+    sys.exit("usage: python_loop.py MODEL_xai.xml PICTURE...")
 compiled = ov.Core().compile_model(sys.argv[1], "CPU")
 for path in sys.argv[2:]:
     picture = cv2.imread(path)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 #: Options that are of no use to a caller in Python, and stay as they are.
 COMMAND_LINE_ONLY = frozenset({
-    "advise", "data", "debug", "format", "image", "limit", "max-pixels", "metrics", "names", "recursive", "report",
+    "advise", "data", "debug", "format", "image", "images", "limit", "max-pixels", "metrics", "names", "recursive", "report",
     "video-format",
 })  # fmt: skip
 #: Options without a value, and the keyword that says the same.

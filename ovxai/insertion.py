@@ -206,7 +206,7 @@ def insert_with_report(
     """
     wishes = options or InsertOptions()
     working = as_model(model, example_input, trust=wishes.trust)
-    name = str(model) if isinstance(model, (str, Path)) else "the model"
+    name = str(model if isinstance(model, (str, Path)) else beside or "the model")
     if is_explained(working):
         raise AlreadyExplainedError(f"{name} carries explanation outputs already; take them off first with: ovxai strip")
     before = unique_names(working)
@@ -219,13 +219,13 @@ def insert_with_report(
     wishes = settled(wishes, working)
     plan, model_info, adopted = _planned(graph, wishes, adopted, name)
     try:
-        _check_feeding(plan, model_info, wishes)
+        unsaid = _check_feeding(plan, model_info, wishes)
     except OptionError:
         if not adopted.normalisation:
             raise
         adopted = adopted.without_normalisation(working)
         model_info = ModelInfo.read(working)
-        _check_feeding(plan, model_info, wishes)
+        unsaid = _check_feeding(plan, model_info, wishes)
     refuse_unread(wishes, [(plan.task, plan.site.method if wishes.method == AUTO else wishes.method)])
     branch = build_branch(graph, plan, wishes)
     _check_counts(branch, plan, wishes)
@@ -236,7 +236,7 @@ def insert_with_report(
     name_in_order(working, before)
     warnings = probed(working, info, model_info, apart, name_of(branch.saliency)) if wishes.probe else ()
     verified = verified_by(working, name, apart) if wishes.verify else None
-    notes = (*adopted.notes, *branch.notes, *notes)
+    notes = (*adopted.notes, *branch.notes, *notes, *filter(None, [unsaid]))
     return Insertion(working, info, plan.site.why, notes, warnings, plan.site.candidates, adopted.notes, verified)
 
 
@@ -289,13 +289,13 @@ def _check_counts(branch: Branch, plan: Plan, options: InsertOptions) -> None:
         )
 
 
-def _check_feeding(plan: Plan, model_info: ModelInfo, options: InsertOptions) -> None:
-    """Refuse a mean or scale that the explained input can't have.
+def _check_feeding(plan: Plan, model_info: ModelInfo, options: InsertOptions) -> str:
+    """Refuse a mean or scale that the explained input can't have; what to note where nobody says how to normalise, else empty.
 
     Raises:
         OptionError: it takes whole numbers, normalises inside, or has another number of channels.
     """
-    pixel_values(plan.picture, model_info, mean=options.mean, scale=options.scale_values)
+    return pixel_values(plan.picture, model_info, mean=options.mean, scale=options.scale_values).unsaid
 
 
 def _place_labels(model: ov.Model, model_info: ModelInfo, branch: Branch, plan: Plan, options: InsertOptions) -> None:

@@ -229,16 +229,17 @@ def refuse_unread(options: InsertOptions, pairs: Sequence[tuple[str, str]]) -> N
     """
     for name in options.given:
         if not any(name in options_read(task, method) for task, method in pairs):
+            readers = _readers(name)
             raise UsageError(
-                f"{_words(name)}: not read by {_who(pairs)}, only by {', '.join(_readers(name))}; "
-                "leave it out, or choose another --method"
+                f"{_words(name)}: not read by {_who(pairs)}, only by {', '.join(readers)}; "
+                f"leave it out, or choose {'--method ' + readers[0] if len(readers) == 1 else 'another --method'}"
             )
 
 
 def _who(pairs: Sequence[tuple[str, str]]) -> str:
     tasks, methods = dict.fromkeys(task for task, _ in pairs), dict.fromkeys(method for _, method in pairs)
     if len(methods) > 1:
-        return f"the methods for {' and '.join(tasks)}"
+        return f"the methods for {next(iter(tasks))}" if len(tasks) == 1 else "the methods that are chosen by themselves"
     method = next(iter(methods))
     return f"{method} for {next(iter(tasks))}" if len(tasks) < len(READS[method].tasks) else method
 
@@ -337,7 +338,7 @@ def parse_classes(text: str) -> int | tuple[int, ...] | None:
             raise UsageError("classes: top:0 would explain nothing; K starts at 1")
         return int(match[1])
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise UsageError(f"classes: {text!r} is neither all, top:K nor a list such as 0,3,7")
+        raise UsageError(f"classes: {text!r} is neither all, top:K nor a list of numbers such as 0,3,7")
     indices = tuple(int(word) for word in text.split(","))
     if len(set(indices)) != len(indices):
         raise UsageError(f"classes: {text!r} names a class twice")

@@ -41,6 +41,8 @@ def _commands() -> Iterator[str]:
         assert command is not None
         arguments = [_argument(part) for part in command.params if isinstance(part, click.Argument)]
         yield from (f"### ovxai {name}", "", _escaped(inspect.cleandoc(command.help or "")), "")
+        if command.epilog:
+            yield from ("```sh", *(line.strip() for line in command.epilog.splitlines()[2:]), "```", "")
         yield from (f"`ovxai {name} {' '.join([*arguments, '[OPTIONS]'])}`", "", "| option | |", "| --- | --- |")
         for part in command.params:
             if isinstance(part, click.Option):

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import openvino as ov
+import openvino.opset13 as opset
 import pytest
 from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
@@ -102,10 +103,52 @@ def test_cpp_gives_the_map_that_python_gives(program, explained, tmp_path):
 
 
 def test_cpp_says_what_is_wrong(program, explained, tmp_path):
-    for words in ([], [explained, PHOTO, tmp_path / "out.ppm"], [tmp_path / "none.xml", PHOTO, tmp_path / "out.ppm"]):
+    plain, photo, out = ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml", tmp_path / "in.ppm", tmp_path / "out.ppm"
+    cv2.imwrite(str(photo), bgr(PHOTO))
+    image = opset.parameter([1, 3, 8, 8], np.float32)
+    rows = opset.multiply(image, np.float32(1))  # no row of scores
+    rows.output(0).get_tensor().set_names({"rows"})
+    maps = opset.constant(np.zeros((1, 3, 2, 2), np.uint8))
+    maps.output(0).get_tensor().set_names({"saliency_map"})
+    ov.save_model(ov.Model([rows, maps], [image]), tmp_path / "odd.xml")
+    for words, why in (
+        ([], "usage"),
+        ([explained, PHOTO, out], "not a binary PPM"),
+        ([tmp_path / "none.xml", PHOTO, out], ""),
+        ([plain, photo, out], "no output saliency_map"),
+        ([tmp_path / "odd.xml", photo, out], "give the number of a CLASS"),
+        ([explained, photo, out, "f32", "1000"], "there is no map of class 1000"),
+        ([explained, photo, out, "f32", "tabby"], "CLASS is a number"),
+    ):
         done = subprocess.run([str(program), *map(str, words)], check=False, capture_output=True, text=True)
-        assert done.returncode == 1 and done.stderr.startswith("Error: ")
-    assert not (tmp_path / "out.ppm").exists()
+        assert done.returncode == 1 and done.stderr.startswith("Error: ") and why in done.stderr, done.stderr
+    assert not out.exists()
+    assert call(program, tmp_path / "odd.xml", photo, out, "f32", "2").strip() == "class 2, map 2x2: 0 0 0 0"
+
+
+def test_cpp_finds_the_map_of_a_class_among_a_few(program, explained, tmp_path):
+    """Where maps were inserted for some classes only, which one is whose stands in another output."""
+    cv2.imwrite(str(tmp_path / "in.ppm"), bgr(PHOTO))
+    files = [tmp_path / "in.ppm", tmp_path / "out.ppm", "f32"]
+    few = ovxai.insert(ROOT / "fixtures" / "imagenet" / "efficientnet_lite0.xml", classes=f"7,{EGYPTIAN_CAT}", probe=False)
+    path = ovxai.save_model(few, tmp_path / "few.xml")
+    assert call(program, path, *files) == call(program, explained, *files)
+    assert call(program, path, *files, "7") == call(program, explained, *files, "7")
+    done = subprocess.run([str(word) for word in (program, path, *files, "8")], check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and "there is no map of class 8 for this picture" in done.stderr
+
+
+def test_cpp_paints_a_detectors_map(program, tmp_path):
+    """The class is the best box's, among boxes and labels as OTX's detectors give them."""
+    path = ovxai.save_model(ovxai.insert(ROOT / "fixtures" / "shapes" / "detector.xml", probe=False), tmp_path / "xai.xml")
+    explainer = ovxai.Explainer(path, ovxai.ExplainConfig(target="all"), precision="f32")
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / "in.ppm"), shapes(number)[:, :, ::-1])
+        said = call(program, path, tmp_path / "in.ppm", tmp_path / "out.ppm", "f32").replace(",", "").replace(":", "").split()
+        ours = explainer(shapes(number))
+        label = ours.predictions[0].class_index
+        assert said[:3] == ["class", str(label), "map"]
+        assert np.abs(np.array(said[4:], int) - ours.raw_maps[label].ravel().astype(int)).max() <= 3
 
 
 def test_the_loop_in_python(explained, tmp_path):

@@ -384,7 +384,7 @@ def test_activation_map():
 def test_activation_map_needs_no_head():
     """The 3x3 convolution behind the layer would be laid out densely."""
     done = insert_with_report(
-        with_a_kernel_behind(), InsertOptions(target_layer=("asked",), method="activation-map", probe=False)
+        with_a_kernel_behind(), InsertOptions(target_layer=("asked",), method="activation-map", probe=False, mean=(0.0,))
     )
     assert done.info.collapse == "exact" and done.notes == ()
 

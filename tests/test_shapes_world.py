@@ -12,6 +12,7 @@ import pytest
 
 import ovxai
 from helpers.pictures import bgr, rgb
+from ovxai.annotations.read import read_annotations
 
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 #: Of correctly classified (found) objects, how many peaks must lie inside.
@@ -141,3 +142,15 @@ def test_instances_agree_with_pasting_at_full_size(world, size, record_property,
     assert len(every) >= 80 and len(large) >= 30
     assert min(every) >= SIZES[size][0]
     assert np.mean(large) >= SIZES[size][1]
+
+
+def test_the_boxes_in_coco_are_those_of_the_pictures(world):
+    found = read_annotations(world / "det_coco.json")
+    known = {
+        entry["file"]: [(one["class"], tuple(one["box"])) for one in entry["objects"]]
+        for entry in json.loads((world / "test" / "annotations.json").read_text())["pictures"]
+        if entry["file"].startswith("det")
+    }
+    assert len(known) == 40
+    assert {picture.path.name: [(one.name, one.box) for one in picture.objects] for picture in found.pictures} == known
+    assert {picture.path.parent for picture in found.pictures} == {world / "test"}

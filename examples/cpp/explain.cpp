@@ -1,9 +1,13 @@
-// Runs an explained classifier on a picture and paints the map of its best class over it: PPM in, PPM out.
+// Runs an explained model on a picture and paints the map of its best class over it: PPM in, PPM out.
 //
-//     explain MODEL_xai.xml IN.ppm OUT.ppm [PRECISION]      PRECISION: f32, bf16, f16; default: the device's own
+//     explain MODEL_xai.xml IN.ppm OUT.ppm [PRECISION [CLASS]]
 //
-// Nothing here knows ovxai: the maps are an output of the model, called "saliency_map", [N, classes, h, w] u8. Of a model in
-// two parts (ovxai insert --split) give the plain part; its head is the file beside it.
+// PRECISION: f32, bf16, f16; default: the device's own. CLASS: the number of another class than the best one. Which is best is
+// read from a row of scores, as classifiers have it, or from boxes and labels, as OTX's detectors have them; of other models say it.
+//
+// Nothing here knows ovxai: the maps are an output of the model, called "saliency_map", [N, classes, h, w] u8; where it was
+// inserted with --classes or --per box, "saliency_index" says which map is of which class. Of a model in two parts
+// (ovxai insert --split) give the plain part; its head is the file beside it.
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -12,6 +16,7 @@
 #include <openvino/core/preprocess/pre_post_process.hpp>
 #include <openvino/openvino.hpp>
 #include <sstream>
+#include <utility>
 
 struct Picture { size_t width = 0, height = 0; std::vector<uint8_t> rgb; };
 
@@ -38,10 +43,54 @@ std::vector<float> numbers(const std::string& text) {
     return {std::istream_iterator<float>(words), std::istream_iterator<float>()};
 }
 
-void run(const std::string& model_path, const std::string& in, const std::string& out, const std::string& precision) {
+bool gives(const std::vector<ov::Output<const ov::Node>>& outputs, const std::string& name) {
+    return std::any_of(outputs.begin(), outputs.end(), [&](auto& output) { return output.get_names().count(name); });
+}
+
+// The class that the model puts first; of `classes`, where there is a map of every one.
+int64_t best_class(ov::InferRequest request, size_t classes) {
+    auto outputs = request.get_compiled_model().outputs();
+    if (gives(outputs, "boxes") && gives(outputs, "labels")) {  // [N, boxes, 5], the score last, and [N, boxes]
+        auto boxes = request.get_tensor("boxes"), labels = request.get_tensor("labels");
+        size_t best = 0, width = boxes.get_shape().back();
+        if (!labels.get_size() || width != 5) throw std::runtime_error("nothing was found in the picture; give a CLASS");
+        auto score = [&](size_t box) { return boxes.data<float>()[box * width + 4]; };
+        for (size_t box = 1; box < labels.get_size(); ++box) if (score(box) > score(best)) best = box;
+        return labels.get_element_type() == ov::element::i64 ? labels.data<int64_t>()[best] : labels.data<int32_t>()[best];
+    }
+    auto scores = request.get_output_tensor(0);  // the model's own output comes first
+    if (scores.get_size() != scores.get_shape().back() || (classes && scores.get_size() != classes))
+        throw std::runtime_error("the first output is no row of class scores; give the number of a CLASS");
+    return std::max_element(scores.data<float>(), scores.data<float>() + scores.get_size()) - scores.data<float>();
+}
+
+// Which of the maps is of a class: the one of that number, unless the model says of which classes they are.
+size_t place(ov::InferRequest request, int64_t wanted, size_t maps) {
+    if (!gives(request.get_compiled_model().outputs(), "saliency_index")) {
+        if (wanted < 0 || size_t(wanted) >= maps) throw std::runtime_error("there is no map of class " + std::to_string(wanted));
+        return wanted;
+    }
+    auto index = request.get_tensor("saliency_index");
+    auto begin = index.data<int64_t>(), end = begin + index.get_size(), found = std::find(begin, end, wanted);
+    if (found == end) throw std::runtime_error("there is no map of class " + std::to_string(wanted) + " for this picture");
+    return found - begin;
+}
+
+int64_t number(const std::string& word) {
+    if (word.find_first_not_of("0123456789") != std::string::npos || word.size() > 9)
+        throw std::runtime_error("CLASS is a number, not '" + word + "'");
+    return std::stoll(word);
+}
+
+void run(const std::string& model_path, const std::string& in, const std::string& out, const std::string& precision,
+         const std::string& wanted) {
     ov::Core core;
     auto model = core.read_model(model_path);
     auto picture = read_ppm(in);
+    if (!gives(std::as_const(*model).outputs(), "saliency_map") && !model->has_rt_info("ovxai", "split"))
+        throw std::runtime_error(model_path + ": has no output saliency_map; ovxai insert makes a model that has");
+    if (auto fitted = info(model, "resize_type"); fitted.rfind("fit_to_window", 0) == 0)
+        throw std::runtime_error(model_path + ": wants pictures padded (resize_type " + fitted + "), which this example does not do");
     // The part of the picture that the model sees: all of it, or the square in its middle.
     bool crop = info(model, "resize_type") == "crop";
     size_t width = crop ? std::min(picture.width, picture.height) : picture.width;
@@ -53,18 +102,20 @@ void run(const std::string& model_path, const std::string& in, const std::string
     // OpenVINO does the rest: u8 RGB pixels of any size -> what the model wants, as its rt_info says.
     ov::preprocess::PrePostProcessor feed(model);
     feed.input().tensor().set_element_type(ov::element::u8).set_layout("NHWC").set_shape(seen.get_shape());
-    feed.input().model().set_layout("NCHW");
+    auto shape = model->input().get_partial_shape();
+    feed.input().model().set_layout(shape[1] != 3 && shape[3] == 3 ? "NHWC" : "NCHW");
     auto& steps = feed.input().preprocess();
+    if (auto bgr = info(model, "reverse_input_channels"); bgr == "YES" || bgr == "True") steps.reverse_channels();
     steps.convert_element_type(ov::element::f32).resize(ov::preprocess::ResizeAlgorithm::RESIZE_LINEAR);
     if (auto mean = numbers(info(model, "mean_values")); !mean.empty()) steps.mean(mean);
     if (auto scale = numbers(info(model, "scale_values")); !scale.empty()) steps.scale(scale);
+    feed.output(0).tensor().set_element_type(ov::element::f32);  // quantised models may give their scores as u8
     ov::AnyMap config;
     if (!precision.empty()) config["INFERENCE_PRECISION_HINT"] = precision;
     auto request = core.compile_model(feed.build(), "CPU", config).create_infer_request();
     request.set_input_tensor(seen);
     request.infer();
 
-    auto scores = request.get_output_tensor(0);  // the model's own output comes first
     auto asked = request;
     if (model->has_rt_info("ovxai", "split")) {  // in two parts: the head is run for pictures whose map is wanted, here for each
         auto head = core.compile_model(model_path.substr(0, model_path.size() - 4) + "_head.xml", "CPU", config);
@@ -73,9 +124,10 @@ void run(const std::string& model_path, const std::string& in, const std::string
         asked.infer();
     }
     auto maps = asked.get_tensor("saliency_map");
-    size_t best = std::max_element(scores.data<float>(), scores.data<float>() + scores.get_size()) - scores.data<float>();
-    size_t rows = maps.get_shape()[2], columns = maps.get_shape()[3];
-    const uint8_t* map = maps.data<uint8_t>() + best * rows * columns;
+    size_t count = maps.get_shape()[1], rows = maps.get_shape()[2], columns = maps.get_shape()[3];
+    bool every = !gives(asked.get_compiled_model().outputs(), "saliency_index");
+    int64_t best = wanted.empty() ? best_class(request, every ? count : 0) : number(wanted);
+    const uint8_t* map = maps.data<uint8_t>() + place(asked, best, count) * rows * columns;
     for (size_t y = 0; y < height; ++y)
         for (size_t x = 0; x < width; ++x) {  // bilinear, cells are centred
             float v = std::clamp((y + 0.5f) * rows / height - 0.5f, 0.0f, rows - 1.0f);
@@ -97,8 +149,8 @@ void run(const std::string& model_path, const std::string& in, const std::string
 }
 
 int main(int count, char** words) try {
-    if (count < 4) throw std::runtime_error("usage: explain MODEL_xai.xml IN.ppm OUT.ppm [PRECISION]");
-    run(words[1], words[2], words[3], count > 4 ? words[4] : "");
+    if (count < 4) throw std::runtime_error("usage: explain MODEL_xai.xml IN.ppm OUT.ppm [PRECISION [CLASS]]");
+    run(words[1], words[2], words[3], count > 4 ? words[4] : "", count > 5 ? words[5] : "");
 } catch (const std::exception& error) {
     std::cerr << "Error: " << error.what() << std::endl;
     return 1;

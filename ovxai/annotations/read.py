@@ -81,7 +81,9 @@ def _finished(path: Path, found: AnnotationSet, tally: Tally, *, alone: bool) ->
         merged[picture.path] = picture
     if not merged:
         what = "; ".join(tally.notes()) or "it is empty"
-        raise AnnotationError(f"{path}: there is no annotated picture to read ({what}); give the folder of the pictures")
+        raise AnnotationError(
+            f"{path}: there is no annotated picture to read ({what}); give the folder of the pictures (of ovxai eval: --images)"
+        )
     beside = () if alone else _beside(merged)
     for picture in merged.values():
         if not picture.objects:

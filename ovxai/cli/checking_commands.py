@@ -54,17 +54,18 @@ def verify(
         report = apart.call(
             what, check, model, picture, seed, samples=samples, size=size, plain=plain, precision=precision, progress=_progress()
         )  # fmt: skip
-    for line in _lines(report):
+    on = "on smooth noise (--image takes a picture)" if image is None else f"on {image}"
+    for line in _lines(report, on):
         say(line)
     return {"model": str(model), **report.to_dict()}
 
 
-def _lines(report: VerifyReport) -> list[str]:
+def _lines(report: VerifyReport, on: str) -> list[str]:
     channels, *size = report.map_shape
     kind = "scaled u8" if report.scaled else "raw f32"
     verdict = "holds" if report.ok else "DOES NOT HOLD"
     return [
-        f"{report.method}: {channels} maps of {' x '.join(map(str, size))}, {kind}, compared in f32",
+        f"{report.method}: {channels} maps of {' x '.join(map(str, size))}, {kind}, compared in f32 {on}",
         *(f"  picture {row.picture}, batch {row.batch}: {_row(row, report)}" for row in report.rows),
         *(f"  {check.name}: {MARKS[check.ok]}: {check.detail}" for check in report.checks),
         *(f"  note: {note}" for note in report.notes),
@@ -145,7 +146,7 @@ def _figures(report: BenchReport) -> list[str]:
     second = "explained" if report.head_ms is None else "plain part"
     found = [(title, own, ours) for title, own, ours in rows if own is not None and ours is not None]
     cells = [(title, f"{own:.2f}", f"{ours:.2f}", f"{ours / own:.3f}" if own else "") for title, own, ours in found]
-    where = f"{report.device} in {report.precision}, collapse {report.collapse or 'unknown'}"
+    where = f"{report.device} in {report.precision}" + (f", collapse {report.collapse}" if report.collapse else "")
     pairs = [(report.precision, report.ratio), *([("f32", exact.ratio)] if exact else [])]
     paired = ", ".join(f"{ratio:.3f} in {precision}" for precision, ratio in pairs)
     return [

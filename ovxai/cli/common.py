@@ -28,6 +28,15 @@ class Say(Protocol):
         ...
 
 
+class Refused(Exception):
+    """An error of which --json tells more than its line."""
+
+    def __init__(self, error: OvxaiError, document: Document) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.document = document
+
+
 def command_options(function: Callable[..., Document]) -> Callable[..., None]:
     """Wrap a command's body: adds --json, --debug and --quiet, turns an `OvxaiError` into one line and exit code 1.
 
@@ -45,10 +54,12 @@ def command_options(function: Callable[..., Document]) -> Callable[..., None]:
         say: Say = _silent if as_json or quiet else _say
         try:
             document = function(*args, say=say, **kwargs)
-        except OvxaiError as error:
+        except (OvxaiError, Refused) as raised:
+            error = raised.error if isinstance(raised, Refused) else raised
             if debug:
-                raise
-            _fail(str(error), as_json, 2 if isinstance(error, UsageError) else 1)
+                raise error from error.__cause__
+            more = raised.document if isinstance(raised, Refused) else {}
+            _fail(str(error), as_json, 2 if isinstance(error, UsageError) else 1, more)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)
@@ -65,6 +76,11 @@ def command_options(function: Callable[..., Document]) -> Callable[..., None]:
                 sys.exit(1)
 
     return wrapped
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's --help: what people type most, one line each as it stands."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 class _OneLine(logging.Formatter):
@@ -123,9 +139,9 @@ def complain(reasons: Sequence[str], listed: str) -> None:
         click.echo(f"Error: and {len(reasons) - MOST_LINES} more; {listed} lists them", err=True)
 
 
-def _fail(message: str, as_json: bool, code: int = 1) -> None:
+def _fail(message: str, as_json: bool, code: int = 1, more: Document | None = None) -> None:
     if as_json:
-        click.echo(to_json({"ok": False, "error": " ".join(message.split())}))
+        click.echo(to_json({"ok": False, "error": " ".join(message.split()), **(more or {})}, indent=2 if more else None))
     click.echo(f"Error: {_line(message)}", err=True)
     sys.exit(code)
 

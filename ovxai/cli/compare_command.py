@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ovxai.cli.common import Document, Say, asked, command_options, complain, note
+from ovxai.cli.common import Document, Say, asked, command_options, complain, examples, note
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, TRUST, with_options
 from ovxai.errors import OutputError, UsageError
 from ovxai.options import METHODS
@@ -60,7 +60,10 @@ class _One:
         return ", ".join(filter(None, (self.path.stem, self.method, self.precision)))
 
 
-@click.command()
+@click.command(epilog=examples(
+    "ovxai compare float_xai.xml int8_xai.xml photos -o out",
+    "ovxai compare model.xml model.xml photos -o out --method-b gradient",
+))  # fmt: skip
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
@@ -205,6 +208,8 @@ def _same(result: Comparison) -> str:
     share, both = figures["same_top"], figures["both_predict"]
     if not isinstance(share, float):
         return "no picture in which both predict something"
+    if both == 1:
+        return f"{'the same' if share else 'another'} in the one picture in which both predict something"
     return f"the same in {100 * share:.0f} % of the {both} pictures in which both predict something"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note
+from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, examples, note
 from ovxai.cli.options import DEVICE, FEEDING, LABELS, LABELS_OFFSET, MASK_COUNT, SEED, TRUST, preprocess_options, with_options
 from ovxai.errors import UsageError
 from ovxai.options import AUTO, METHODS
@@ -78,7 +78,12 @@ _HOW = (
 )  # fmt: skip
 
 
-@click.command(name="eval")
+@click.command(name="eval", epilog=examples(
+    "ovxai eval model.xml --data dataset -o figures",
+    "ovxai eval model.xml --data truth.json --images photos -o figures --baseline rise",
+    "ovxai eval detector.xml --data truth.json -o figures --per box --method gradient --baseline box-gaussian",
+    "ovxai eval model.xml --data dataset -o advice --advise",
+))  # fmt: skip
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL...")
 @click.option("-o", "--output-dir", "--output", "out", type=click.Path(path_type=Path), required=True, metavar="DIR",
               help="For the figures.")  # fmt: skip

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ovxai.cli.common import Document, Say, command_options, warn
+from ovxai.cli.common import Document, Refused, Say, asked, command_options, examples, warn
 from ovxai.cli.options import FORCE, INSERTING, MODEL, insert_options, with_options
-from ovxai.cli.sentences import what_it_takes, what_was_done, what_would_be_done
+from ovxai.cli.sentences import graph_and_machine, what_it_takes, what_was_done, what_would_be_done
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from ovxai.options import InsertOptions
 
 
-@click.command()
+@click.command(epilog=examples(
+    "ovxai insert model.onnx",
+    "ovxai insert model.xml -o out.xml --mean 123.675,116.28,103.53 --scale-values 58.395,57.12,57.375",
+    "ovxai insert classifier.xml --method gradient --classes top:3",
+    "ovxai insert detector.xml --method gradient --per box",
+))  # fmt: skip
 @MODEL
 @click.option("-o", "--output-model", "out", type=click.Path(path_type=Path), metavar="OUT.xml",
               help="Where the explained model goes.  [default: MODEL's stem + _xai.xml beside MODEL]")  # fmt: skip
@@ -67,7 +72,11 @@ def insert(model: Path, out: Path | None, split: bool, force: bool, say: Say, **
 @with_options(INSERTING)
 @command_options
 def inspect(model: Path, say: Say, **values: Any) -> Document:
-    """What MODEL is, what would be inserted and where, at what cost. Nothing is written."""
+    """What MODEL is, what would be inserted and where, at what cost. Nothing is written.
+
+    With --json also what a report of a fault needs: shapes, operations, versions; no weights, no names of classes.
+    """
+    from ovxai.errors import OvxaiError
     from ovxai.graph.read import read_model
     from ovxai.insertion import insert_with_report
     from ovxai.metadata import ExplainedInfo
@@ -76,14 +85,18 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
     plain = read_model(model, trust=options.trust)
     say(f"{model}")
     say(what_it_takes(plain))
-    known = ExplainedInfo.read(plain)
-    if known is not None:
-        for line in what_was_done(known, plain):
-            say(line)
-        return {"model": str(model), "explained": True, **asdict(known)}
-    with _apart(options) as apart:
-        done = insert_with_report(plain, options, apart=apart, beside=model)
-        precision, measured = _precision(done, apart)
+    about = graph_and_machine(plain) if asked("as_json") else {}
+    try:
+        known = ExplainedInfo.read(plain)
+        if known is not None:
+            for line in what_was_done(known, plain):
+                say(line)
+            return {"model": str(model), "explained": True, **asdict(known), **about}
+        with _apart(options) as apart:
+            done = insert_with_report(plain, options, apart=apart, beside=model)
+            precision, measured = _precision(done, apart)
+    except OvxaiError as error:  # what the model is, is of use all the same
+        raise Refused(error, {"model": str(model), **about}) from error
     share = _share(done.model)
     candidates = [f"  {candidate}" for candidate in done.candidates]
     for line in [*what_would_be_done(done, share), *precision, "Considered, from the scores upwards:", *candidates]:
@@ -91,7 +104,8 @@ def inspect(model: Path, say: Say, **values: Any) -> Document:
     say("Nothing was written: `ovxai insert` with the same options does it.")
     for warning in done.warnings:
         warn(warning)
-    return {"model": str(model), "explained": False, **_facts(done, share), **measured, "candidates": done.candidates}
+    facts = {**_facts(done, share), **measured, "candidates": done.candidates}
+    return {"model": str(model), "explained": False, **facts, **about}
 
 
 @click.command()

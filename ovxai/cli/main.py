@@ -65,6 +65,8 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             near = ALIASES.get(name.lower()) or difflib.get_close_matches(name.lower(), COMMANDS, 1, 0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
+            if name.lower() == "help":
+                hint = f"ask ovxai --help, or ovxai {next((word for word in args[1:] if word in COMMANDS), 'insert')} --help"
             if Path(name).suffix.lower() in (".xml", ".onnx", ".tflite", ".pb", ".pdmodel", ".pt2"):
                 hint = f"a command comes first, such as: ovxai insert {name}"
             ctx.fail(f"there is no command {name!r}; {hint}")

@@ -86,10 +86,26 @@ FEEDING = (
                  help="Height and width of a dynamic input.  [default: the picture's own size]"),
 )  # fmt: skip
 
+#: As `ovxai.evaluation.host.HOST_METHODS` has them; spelt out so that --help needs no OpenVINO.
+HOST_METHODS = ("rise", "occlusion", "aise", "d-rise")
+
+
+class Method(click.Choice[str]):
+    """The methods that a command takes; of another command's it says where they are taken."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, if this command takes it."""
+        if value not in self.choices and value in HOST_METHODS:
+            self.fail(f"{value} asks the model from outside, nothing is inserted: ovxai run MODEL SOURCE -o DIR --method {value}")
+        if value not in self.choices and value in METHODS:
+            self.fail(f"{value} is inserted first: ovxai insert MODEL --method {value}, then run the model that this writes")
+        return super().convert(value, param, ctx)
+
+
 #: How to insert, for every command that inserts: the fields of `InsertOptions`, but for --verify.
 INSERTING = (
     click.option("--task", type=click.Choice(TASKS), default=AUTO, show_default=True, help="What the model is taken for."),
-    click.option("--method", type=click.Choice(METHODS), default=AUTO, show_default=True, help="How it is explained."),
+    click.option("--method", type=Method(METHODS), default=AUTO, show_default=True, help="How it is explained."),
     click.option("--target-layer", multiple=True, metavar="NAME",
                  help="Gate this tensor (node name, name:port or tensor name); of detectors, it holds class logits. Repeatable."),
     click.option("--output", metavar="NAME|INDEX",

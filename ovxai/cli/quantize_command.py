@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ovxai.cli.common import MOST_LINES, Document, Say, asked, command_options, warn
+from ovxai.cli.common import MOST_LINES, Document, Say, asked, command_options, examples, warn
 from ovxai.cli.options import FEEDING, FORCE, MODEL, TRUST, preprocess_options, with_options
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from ovxai.quantization import QuantizeReport
 
 
-@click.command()
+@click.command(epilog=examples(
+    "ovxai quantize model_xai.xml --data photos -o model_int8.xml",
+    "ovxai quantize model_xai.xml --data photos -o model_int8.xml --keep-explanation",
+))  # fmt: skip
 @MODEL
 @click.option("--data", type=click.Path(path_type=Path), required=True, multiple=True, metavar="DIR",
               help="Pictures to calibrate with, repeatable; in folders named after classes they also show accuracy.")  # fmt: skip

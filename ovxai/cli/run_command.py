@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ovxai.cli.annotated import TRUTH, ground_truth, tell_truth, with_annotations
-from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, note, warn
+from ovxai.cli.common import Document, Say, asked, color_allowed, command_options, complain, examples, note, warn
 from ovxai.cli.options import FEEDING, MODEL, with_options
 from ovxai.cli.run_options import LOOK, WHAT, WHERE, RunOptions
 from ovxai.errors import UsageError
@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 _MANY_FILES = 1000
 
 
-@click.command()
+@click.command(epilog=examples(
+    "ovxai run model_xai.xml photos -o explained",
+    "ovxai run model_xai.xml photo.jpg -o explained --class tabby --class 285",
+    "ovxai run model_xai.xml photos -o checked --annotations truth.json",
+    "ovxai run model_xai.xml video.mp4 -o film --every 5",
+    "ovxai run model.xml photo.jpg -o asked --method rise",
+))  # fmt: skip
 @MODEL
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
@@ -252,7 +258,7 @@ def _failures(broken: Sequence[Broken]) -> list[dict[str, str]]:
 
 
 def _summary(result: RunResult, out: Path) -> str:
-    words = [f"{result.explained} explained", f"{len(result.written)} files in {out}"]
+    words = [f"{result.explained} explained", f"{len(result.written)} {'file' if len(result.written) == 1 else 'files'} in {out}"]
     if result.without:
         words.append(f"{result.without} without a prediction over the threshold")
     if result.broken:

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import click
 
-from ovxai.cli.options import DEVICE, LABELS, LABELS_OFFSET, MASK_COUNT, SEED, TRUST
+from ovxai.cli.options import DEVICE, HOST_METHODS, LABELS, LABELS_OFFSET, MASK_COUNT, SEED, TRUST, Method
 from ovxai.runtime.config import COLORMAPS, INTERPOLATIONS, MOST_PIXELS, STYLES
-
-#: As `ovxai.evaluation.host.HOST_METHODS` has them; spelt out so that --help needs no OpenVINO.
-HOST_METHODS = ("rise", "occlusion", "aise", "d-rise")
 
 WHAT = (
     click.option("--target", type=click.Choice(["image", "all", "predictions"], case_sensitive=False), default="predictions",
@@ -26,7 +23,7 @@ WHAT = (
                  help="The K best classes count as predicted, whatever their score; of detectors, the K best that were found."),
     click.option("--input", "inputs", multiple=True, metavar="NAME=FILE",
                  help="What to feed to an input beside the picture: a picture or .npy file; repeatable."),
-    click.option("--method", type=click.Choice(HOST_METHODS),
+    click.option("--method", type=Method(HOST_METHODS),
                  help="Maps from outside of the model, by asking it hundreds of times: for models into which nothing can be "
                       "inserted.  [default: the model's own maps]"),
     MASK_COUNT,

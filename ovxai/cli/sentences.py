@@ -1,10 +1,15 @@
-"""What `ovxai inspect` says: what a model is and what would be inserted, as sentences for people."""
+"""What `ovxai inspect` says: what a model is and what would be inserted, for people; what a report of a fault needs, as data."""
 
 from __future__ import annotations
 
+import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from ovxai.entries import to_text
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -20,6 +25,11 @@ _A = {
     "semantic-segmentation": "a segmentation model",
     "features": "a model with a feature map and no class scores that could be explained",
 }
+#: Entries of `model_info` that say how a model is fed and read; its labels, which may be confidential, are none of them.
+_TOLD = (
+    "model_type", "task_type", "mean_values", "scale_values", "resize_type", "pad_value", "reverse_input_channels",
+    "confidence_threshold", "iou_threshold", "multilabel", "hierarchical", "embedded_processing",
+)  # fmt: skip
 _COLLAPSE = {
     "exact": "What follows the gate is collapsed exactly: no copy of it per position is run.",
     "partial": "What follows the gate is collapsed in part: some of it is run on masked copies, which costs time and memory.",
@@ -30,6 +40,42 @@ _COLLAPSE = {
 def what_it_takes(model: ov.Model) -> str:
     """Inputs and outputs of a model, with shapes and types."""
     return f"The model takes {_listed(_ports(model.inputs))} and gives {_listed(_ports(model.outputs))}."
+
+
+def graph_and_machine(model: ov.Model) -> dict[str, object]:
+    """What somebody who has not got the model needs to know of it and of this machine: no weights, no names of classes."""
+    from ovxai.metadata import MODEL_INFO
+
+    operations = Counter(f"{kind.name} ({kind.version_id})" for kind in (node.get_type_info() for node in model.get_ops()))
+    said = dict(model.get_rt_info(MODEL_INFO).value) if model.has_rt_info(MODEL_INFO) else {}
+    graph = {
+        "inputs": [_port(port) for port in model.inputs],
+        "outputs": [_port(port) for port in model.outputs],
+        "operations": dict(operations.most_common()),
+        MODEL_INFO: {key: str(value) for key, value in said.items() if key in _TOLD},
+    }
+    return {"graph": graph, "machine": _machine()}
+
+
+def _port(port: ov.Output) -> dict[str, object]:
+    shape, kind = str(port.get_partial_shape()), port.get_element_type().get_type_name()
+    return {"names": sorted(port.get_names()), "shape": shape, "type": kind}
+
+
+def _machine() -> dict[str, str]:
+    import openvino as ov
+
+    from ovxai.runtime.write.manifest import versions
+
+    core = ov.Core()
+    cpu = str(core.get_property("CPU", "FULL_DEVICE_NAME")) if "CPU" in core.available_devices else ""
+    return {
+        **versions(),
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": cpu,
+    }
 
 
 def what_would_be_done(done: Insertion, share: float | None) -> list[str]:
@@ -67,7 +113,7 @@ def what_was_done(info: ExplainedInfo, model: ov.Model) -> list[str]:
         f"by {_method(info)}, at {_listed(info.target_layers)}.",
         part or _maps(info, model, "It gives"),
         "`ovxai strip` gives the plain model back; rt_info says:",
-        *(f"  {key:18} {value}" for key, value in filled),
+        *(f"  {key:18} {to_text(value)}" for key, value in filled),
     ]
 
 

@@ -129,7 +129,7 @@ def ground(items: Sequence[Object], index_of: Mapping[str, int], size: tuple[int
             continue
         share = float(region.mean())
         if not choice.least <= share <= choice.most:
-            tally.add(f"objects below {choice.least:.2g} or above {choice.most:.2g} of their picture, left out")
+            tally.add(f"objects below {100 * choice.least:.3g} % or above {100 * choice.most:.3g} % of their picture, left out")
             continue
         every |= region
         if item.crowd:

@@ -63,7 +63,8 @@ def make_page(
         _section("Best and worst pictures", _extremes(titles, records)),
         _section("Run", _facts(facts, notes)),
     ]
-    return still_page(f"How good are the maps: {len(rows)} ways", "\n".join(filter(None, parts)), _STYLE)
+    what = rows[0].title if len(rows) == 1 else f"{len(rows)} ways"
+    return still_page(f"How good are the maps: {what}", "\n".join(filter(None, parts)), _STYLE)
 
 
 def _short_titles(rows: Sequence[Row]) -> list[str]:

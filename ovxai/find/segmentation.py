@@ -77,7 +77,8 @@ def _readout(traced: Trace, index: int) -> _Readout | No:
         if kind in _ACTIVATIONS:
             break
     if not port.get_element_type().is_real():
-        return No(f"output {index} holds {port.get_element_type()}, not scores per pixel; export the model without ArgMax")
+        kind = port.get_element_type().get_type_name()
+        return No(f"output {index} holds {kind}, not scores per pixel; export the model without ArgMax")
     found = place(traced, graph.port_of(port))
     if isinstance(found, str) or not found.whole or found.layout not in ("NCHW", "NHWC"):
         words = found if isinstance(found, str) else f"is laid out as {found.layout}"

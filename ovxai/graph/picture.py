@@ -300,6 +300,19 @@ class PixelValues:
     reverse: bool = False
     raw: bool = False
 
+    @property
+    def unsaid(self) -> str:
+        """What to note where nobody says how pictures are normalised, so that their pixels go in as they are; else empty."""
+        if (
+            self.raw
+            or self.mean is not None
+            or self.scale is not None
+            or not np.issubdtype(self.picture.number_type, np.floating)
+        ):
+            return ""
+        span = f"{self.picture.black:g}..{self.picture.white:g}"
+        return f"the model does not say how to normalise pictures; fed {span} (set it with --mean and --scale-values)"
+
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """[H, W, channels] u8, colours as RGB(A) -> [channels, H, W], [H, W, channels] or [H, W], of the input's number type."""
         planes = list(cv2.split(pixels))

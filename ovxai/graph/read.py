@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import openvino as ov
@@ -19,6 +20,18 @@ IR_VERSION = 11
 #: What `ov.convert_model` takes without any other package installed.
 CONVERTED_SUFFIXES = (".onnx", ".tflite", ".pb", ".pdmodel")
 SUPPORTED = f"{IR_SUFFIX}, " + ", ".join(CONVERTED_SUFFIXES) + ", .pt2 or a SavedModel folder"
+
+_PICKLED = (
+    "; PyTorch's own files hold weights or code: export it (torch.onnx.export, torch.export), or give the module to "
+    "ovxai.insert(module, example_input=...) in Python"
+)
+_KERAS = "; Keras makes a SavedModel folder by model.export(folder)"
+#: Suffixes that people try, and how to get from there to a file that can be read.
+_ELSEWHERE = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), _PICKLED),
+    **dict.fromkeys((".h5", ".keras"), _KERAS),
+    ".bin": "; the weights of an IR are read with the .xml beside them: give that",
+}
 
 
 def read_model(path: str | Path, *, trust: bool = False) -> ov.Model:
@@ -37,7 +50,8 @@ def read_model(path: str | Path, *, trust: bool = False) -> ov.Model:
     if path.is_dir() and not (path / "saved_model.pb").exists():
         raise ModelReadError(f"{path}: is a folder without saved_model.pb; give a model file ({SUPPORTED})")
     if path.is_file() and path.suffix.lower() not in (IR_SUFFIX, ".pt2", *CONVERTED_SUFFIXES):
-        raise ModelReadError(f"{path}: not a model file by its suffix; OpenVINO reads {SUPPORTED}")
+        hint = _ELSEWHERE.get(path.suffix.lower(), "")
+        raise ModelReadError(f"{path}: not a model file by its suffix; OpenVINO reads {SUPPORTED}{hint}")
     if path.suffix.lower() == IR_SUFFIX:
         return _as_current(_read_ir(path))
     if path.suffix.lower() == ".pt2":
@@ -92,7 +106,10 @@ def convert_module(module: object, example_input: object) -> ov.Model:
             model = converted_program(module)
         else:
             shape = list(example_input.shape) if hasattr(example_input, "shape") else None
-            model = ov.convert_model(module.eval(), example_input=example_input, input=shape)
+            with warnings.catch_warnings():  # what PyTorch advises to its callers, here OpenVINO, is of no use to ours
+                warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
+                warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
+                model = ov.convert_model(module.eval(), example_input=example_input, input=shape)
         name_converted(model)
         return model
     except Exception as error:

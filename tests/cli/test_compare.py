@@ -124,7 +124,8 @@ def test_the_best_class_is_compared_by_number_or_by_its_partner():
     assert [card["same"] for card in cards("same/compare.html")] == [True, True]
     for name, index in (("first.xml", 0), ("second.xml", 1)):
         ov.save_model(detector(f32([[4, 4, 12, 12, 0.9]]), np.array([index]), model_info={"labels": "crane crane blue"}), name)
-    assert call("compare", "first.xml", "second.xml", "in/squares.png", "-o", "twins").exit_code == 0
+    twins = call("compare", "first.xml", "second.xml", "in/squares.png", "-o", "twins")
+    assert twins.exit_code == 0 and "best class: another in the one picture in which both predict something" in twins.stdout
     assert [entry["same_top"] for entry in document("twins")["maps"]] == [False]
 
 

@@ -171,9 +171,18 @@ def test_folder_that_can_not_be_written(plain, tmp_path):
     assert done.exit_code == 1 and "can't be written" in done.stderr
 
 
+def test_how_pictures_are_normalised_is_asked_for_where_nothing_says_it(plain, tmp_path):
+    """Whoever runs the model elsewhere would not hear of it from `ovxai run`."""
+    note = "the model does not say how to normalise pictures; fed 0..255"
+    said = call("insert", plain, "-o", tmp_path / "a.xml").stdout
+    assert said.count(note) == 1
+    assert note not in call("insert", plain, "-o", tmp_path / "b.xml", "--mean", "127", "--scale-values", "128").stdout
+
+
 @pytest.mark.parametrize("content, name, words", [
     (None, "absent.xml", "no such file"), (b"", "empty.xml", "not a model"), (b"<net", "broken.xml", "not a model"),
-    (b"hello", "notes.txt", "not a model file by its suffix"), (b"\x00\x01", "broken.onnx", "can't convert"),
+    (b"hello", "notes.txt", "not a model file by its suffix"), (b"x", "m.pt", "torch.onnx.export"),
+    (b"x", "m.bin", ".xml beside"), (b"\x00\x01", "broken.onnx", "can't convert"),
 ])  # fmt: skip
 def test_what_is_no_model(tmp_path, content, name, words):
     if content is not None:

@@ -105,6 +105,7 @@ def test_a_model_that_is_explained_already(tmp_path: Path) -> None:
     assert "and gives scores [1,4] f32, saliency_map [1,2,3,4] u8, " in text
     assert "It is explained already, by ovxai " in text and "a classifier, by vit-reciprocam with the gaussian mask, at " in text
     assert "It gives saliency_map [1,2,3,4]: maps of 3 x 4 cells, for classes 0,2 of 4, u8" in text
+    assert "\n  map_frame          0,0,1,1\n" in text  # as it stands there
     assert "rt_info says:\n  version  " in text and "\n  classes            0,2\n" in text
     document = json.loads(call("inspect", path, "--json").stdout)
     assert document["explained"] is True and document["extra_outputs"] == ["saliency_map", "feature_map", "saliency_index"]
@@ -141,3 +142,29 @@ def test_a_model_that_can_not_be_explained(tmp_path: Path) -> None:
     done = call("inspect", saved(toys.without_a_picture(), tmp_path))
     assert done.exit_code == 1 and done.stderr.startswith("Error: ") and "no input takes a picture" in done.stderr
     assert "The model takes " in done.stdout  # what it is, is said all the same
+
+
+def test_what_a_report_of_a_fault_needs(tmp_path: Path) -> None:
+    """Shapes, operations, feeding, versions: of a plain model, of an explained one, and of one that is refused."""
+    plain = toys.cnn()
+    plain.set_rt_info("secret_one secret_two", ["model_info", "labels"])
+    plain.set_rt_info("1 2 3", ["model_info", "mean_values"])
+    files = [saved(plain, tmp_path)]
+    for name, model in (("explained", insert(toys.vit(), probe=False)), ("refused", toys.without_a_picture())):
+        (tmp_path / name).mkdir()
+        files.append(saved(model, tmp_path / name))
+    documents = []
+    for path in files:
+        text = call("inspect", path, "--json").stdout
+        assert "secret" not in text
+        documents.append(json.loads(text))
+    for document in documents:
+        assert {"ovxai", "openvino", "numpy", "python", "system", "cpu"} <= set(document["machine"])
+        assert document["graph"]["inputs"] and document["graph"]["operations"]["Parameter (opset1)"] >= 1
+    own, explained, refused = documents
+    assert own["graph"]["model_info"] == {"mean_values": "1 2 3"}
+    assert own["graph"]["inputs"][0]["type"] == "f32" and own["graph"]["outputs"][0]["shape"] == "[1,4]"
+    assert ["saliency_map"] in [port["names"] for port in explained["graph"]["outputs"]]
+    assert refused["ok"] is False and str(files[2]) in refused["error"] and refused["model"] == str(files[2])
+    refusal = call("inspect", files[0], "--levels", "max", "--json")
+    assert refusal.exit_code == 2 and json.loads(refusal.stdout)["graph"] == own["graph"]

@@ -21,6 +21,7 @@ PLACEHOLDERS = {"K": "5", "N": "5", "MB": "512", "HxW": "40x40"}
 #: Commands on what a checkout ships, as pages give them; run in a copy of it.
 RUN = (
     "ovxai insert fixtures/imagenet/efficientnet_lite0.xml -o model_xai.xml",
+    "ovxai eval fixtures/shapes/detector.xml --data fixtures/shapes/det_coco.json -o figures --limit 10",
     "ovxai run model_xai.xml fixtures/photos/chelsea.png -o explained",
 )
 
@@ -97,12 +98,16 @@ def test_those_on_shipped_files_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     given = {" ".join(["ovxai", *words]) for _, words in commands()}
     assert set(RUN) <= given
     monkeypatch.chdir(tmp_path)
-    for folder in ("imagenet", "photos"):
+    for folder in ("imagenet", "photos", "shapes"):
         shutil.copytree(ROOT / "fixtures" / folder, tmp_path / "fixtures" / folder)
     for line in RUN:
         done = call(*line.split()[1:])
         assert done.exit_code == 0, f"{line}: {done.output}"
-    assert (tmp_path / "explained" / "report.html").is_file() and "Egyptian" in done.stdout
+    assert (
+        (tmp_path / "figures" / "report.html").is_file()
+        and (tmp_path / "explained" / "report.html").is_file()
+        and "Egyptian" in done.stdout
+    )
 
 
 def test_every_command_has_its_place_in_the_pages() -> None:

@@ -23,6 +23,7 @@ def said(*words: str) -> tuple[int, str]:
         ("quantise", "did you mean quantize?"),
         ("benchmark", "did you mean bench?"),
         ("xyzzy", "there are insert, run"),
+        ("help", "ask ovxai --help"),
         ("model.onnx", "a command comes first, such as: ovxai insert model.onnx"),
     ],
 )
@@ -33,6 +34,19 @@ def test_a_command_that_there_is_not(word: str, hint: str) -> None:
 
 def test_what_other_tools_say_leads_to_commands_that_there_are() -> None:
     assert {name for names in ALIASES.values() for name in names} <= set(COMMANDS) and not set(ALIASES) & set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["insert", "m.xml", "--method", "d-rise"], "ovxai run MODEL SOURCE -o DIR --method d-rise"),
+        (["run", "m.xml", "p.jpg", "-o", "d", "--method", "gradient"], "ovxai insert MODEL --method gradient, then run"),
+        (["run", "m.xml", "p.jpg", "-o", "d", "--method", "gradiant"], "is not one of 'rise'"),
+    ],
+)
+def test_a_method_of_another_command_says_which(words: list[str], hint: str) -> None:
+    code, output = said(*words)
+    assert code == 2 and hint in " ".join(output.split())
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_what_is_left_out_is_counted(world):
     assert truth.classes == {0, 1, 3, 4} and set(truth.regions) == {0} and truth.regions[0].all() and len(truth.places[0]) == 1
     assert truth.every is not None and truth.every.all()
     reasons = "\n".join(tally.lines())
-    for words in ("does not know: 1", "objects below 0.01", "crowd regions", "no pixel in their picture, left out: 1"):
+    for words in ("does not know: 1", "objects below 1 % or above", "crowd regions", "no pixel in their picture, left out: 1"):
         assert words in reasons
     nothing = Tally()
     ground([], {}, (96, 96), Choice(), nothing)
@@ -373,5 +373,7 @@ def test_a_page_names_what_differs_and_marks_what_is_better():
     page = make_page(one, records, names, {}, [])
     assert "<td>x (f32)</td>" in page and "m / x" not in page and 'class="best"' not in page
     assert page.count("fill-opacity") == 1 and f"<title>{long}</title>" in page and f"{long} (" not in page
+    assert "How good are the maps: 2 ways" in page
+    assert "How good are the maps: m / x (f32)<" in make_page(one[:1], records, names, {}, [])
     two = make_page([one[0], row("n", "x", 0.25, 1.0)], {}, names, {}, [])
     assert "<td>m / x (f32)</td>" in two and '<span class="best">0.500</span>' in two and two.count('class="best"') == 1

@@ -71,6 +71,8 @@ def test_tensors(explainer):
     with pytest.raises(SourceError, match=r"Tensor that NumPy can't read is no picture: .*cpu") as caught:
         explainer(Tensor(None))
     assert "\n" not in str(caught.value)
+    with pytest.raises(SourceError, match=r"a list is no picture; .*; for several pictures there is explain_many"):
+        explainer([picture(), picture()])
 
 
 def test_the_bytes_of_a_file(explainer):

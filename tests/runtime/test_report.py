@@ -74,6 +74,14 @@ def test_a_card_holds_the_picture_and_its_maps(explainer, tmp_path):
     assert shown[5, 5, 2] > 200 and shown[5, 5, 0] < 60  # BGR: the red square
 
 
+@pytest.mark.parametrize(("name", "title"), [("main_graph", "net"), ("TensorFlow_Frontend_IR", "net"), ("mine", "mine")])
+def test_what_exporters_call_every_graph_is_no_title(name, title, tmp_path):
+    model = classifier()
+    model.set_friendly_name(name)
+    page = write(Report(tmp_path, 1), Explainer(model, ExplainConfig(target="all")), model="net.xml").read_text(encoding="utf-8")
+    assert f"{title}: maps of " in page
+
+
 def test_without_pictures_there_is_no_page(explainer, tmp_path):
     assert Report(tmp_path).write(explainer.facts, model="m.xml", settings={}) is None
     assert not list(tmp_path.iterdir())

@@ -82,7 +82,7 @@ def readout_of(graph: Graph, index: int, *, single: bool = False) -> Readout | N
     best = _list_of_best(output)
     logits, activation = logits_of(source(best.get_node(), 0) if best else output)
     if not logits.get_element_type().is_real():
-        return No(f"output {index} holds {logits.get_element_type()}, not scores")
+        return No(f"output {index} holds {logits.get_element_type().get_type_name()}, not scores")
     shape = graph.shape(logits)
     if shape is None:
         return No(f"output {index} has a size that depends on the picture")

@@ -38,7 +38,10 @@ def as_array(image: object, channel_order: str) -> tuple[np.ndarray, str]:
     if type(image).__module__.partition(".")[0] == "PIL" and hasattr(image, "convert"):
         return np.asarray(_plain_mode(image)), "rgb"
     if not hasattr(image, "__array__") and not hasattr(image, "__array_interface__"):
-        raise SourceError(f"a {kind} is no picture; give a path, the bytes of a file, an array [H, W, 3] or a PIL picture")
+        several = "; for several pictures there is explain_many" if isinstance(image, (list, tuple)) else ""
+        raise SourceError(
+            f"a {kind} is no picture; give a path, the bytes of a file, an array [H, W, 3] or a PIL picture{several}"
+        )
     try:
         return _channels_last(np.asarray(image)), channel_order
     except Exception as error:  # a tensor on another device, or one that wants gradients

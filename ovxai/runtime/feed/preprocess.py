@@ -87,18 +87,13 @@ def make_preprocessor(
     values = pixel_values(
         target, info, mean=options.mean, scale=options.scale_values, reverse=options.reverse_input_channels
     )  # fmt: skip
-    plain = values.mean is None and values.scale is None and not values.raw
-    notes = []
-    if plain and np.issubdtype(target.number_type, np.floating):
-        span = f"{target.black:g}..{target.white:g}"
-        notes.append(f"the model does not say how to normalise pictures; fed {span} (set it with --mean and --scale-values)")
     return Preprocessor(
         values=values,
         resize_type=_resize_type(options.resize_type or info.resize_type),
         pad_value=options.pad_value if options.pad_value is not None else info.pad_value or 0,
         canvas=_canvas(model, target, info, options.input_size),
         embedded=info.embedded_processing,
-    ), tuple(notes)
+    ), tuple(filter(None, [values.unsaid]))
 
 
 def _resize_type(name: str | None) -> str:

@@ -27,7 +27,7 @@ from ovxai.runtime.write.manifest import versions
 #: Failures listed in the page; manifest.json has them all.
 _MOST_FAILURES = 100
 #: What OpenVINO calls models that nobody has named; then their file's name says more.
-_NAMELESS = re.compile(r"|\w*_Frontend_IR|Model\d+")
+_NAMELESS = re.compile(r"|\w*_Frontend_IR|Model\d+|main_graph|torch[-_]jit\w*")
 _SCRIPTS = ("maps.js", "state.js", "truth.js", "gallery.js", "viewer.js", "links.js", "save.js", "page.js")
 
 
