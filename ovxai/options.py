@@ -162,6 +162,9 @@ class InsertOptions:
             parse_pixel(self.pixel)
         if self.classes is not None:
             parse_classes(self.classes)
+        twice = next((name for name in self.target_layer if self.target_layer.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"target layer: {twice!r} is named twice; name each layer once")
         if self.blocks > 1 and self.target_layer:
             raise UsageError("blocks: --target-layer names the gated tensors already; give one of the two")
         if self.method == GRADIENT and self.combine != PRODUCT and len(self.target_layer) > 1:
