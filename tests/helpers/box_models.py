@@ -53,9 +53,9 @@ def boxes_scores():
     return model(plain.get_parameters(), [boxes, op.transpose(scores, const(0, 2, 1))])
 
 
-def queries(activated=True):
-    """RT-DETR: the scores of picked tokens, boxes as shares of the picture."""
-    plain = toys.queries(CLASSES)
+def queries(activated=True, joined=False):
+    """RT-DETR: the scores of picked tokens, boxes as shares of the picture. joined: each looks at all others."""
+    plain = toys.queries(CLASSES, joined=joined)
     scores, boxes = (result.input(0).get_source_output() for result in plain.get_results())
     return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
 
@@ -109,6 +109,6 @@ def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
 MODELS = {name: _tame(make) for name, make in {
     "yolox": yolox, "yolox, two pictures": lambda: yolox(2), "yolo-v5": toys.yolo_v5, "yolo-v8": toys.yolo_v8, "nanodet": nanodet,
     "boxes-scores": boxes_scores, "queries": queries, "queries, logits": lambda: queries(activated=False),
-    "queries, learned": learned_queries, "finished": finished, "finished, apart": lambda: finished(apart=True),
-    "finished, centres": lambda: finished(encoding="center"),
+    "queries, joined": lambda: queries(joined=True), "queries, learned": learned_queries, "finished": finished,
+    "finished, apart": lambda: finished(apart=True), "finished, centres": lambda: finished(encoding="center"),
 }.items()}  # fmt: skip
