@@ -226,7 +226,8 @@ class DetectionSite:
     """Where a detector can be explained.
 
     taps, sides: for maps per box, the layers that gradients are asked of, coarse to fine, and (h, w) of the input. held:
-    whether each layer counts as a variable of its own.
+    whether each layer counts as a variable of its own. no_object: whether scores have one more column than classes, the last,
+    which says that there is nothing.
     levels: fine to coarse. size_level: whose size the map has. activation: what the model itself applies.
     """
 
@@ -246,6 +247,7 @@ class DetectionSite:
     taps: tuple[Tap, ...] = ()
     sides: tuple[int, int] | None = None
     held: bool = False
+    no_object: bool = False
 
 
 #: Kinds of masks: of the box alone; of the whole picture; coefficients that mix prototypes of the whole picture.

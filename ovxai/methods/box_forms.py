@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -124,7 +124,7 @@ def _boxes_scores(form: Form) -> Rows:
 
 def _queries(form: Form) -> Rows:
     """Centres and sizes as shares of the input; nothing to suppress."""
-    table = _scores(form)
+    table = replace(form.table(form.site.output), behind=int(form.site.no_object))
     corners = _around(*_halves(_box_output(form, table)))
     return Rows((table,), emit.multiply(corners, _whole(form)), form.site.score_activation, suppressed=True)
 

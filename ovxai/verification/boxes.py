@@ -243,6 +243,8 @@ class Reader:
         if self.form == "nanodet":
             return self._activated(np.concatenate(self.pairs(own)[0]))
         rows = self.rows(own[self.score])
+        if self.form == "queries":  # of an exclusive set the last is no class: no object
+            return self._activated(rows)[:, : self.classes]
         start = COLUMNS.get(self.form, 0)
         logs = self._activated(rows[:, start : start + self.classes])
         return logs + np.log(np.maximum(rows[:, 4:5], TINY)) if start == 5 else logs
@@ -258,7 +260,7 @@ class Reader:
         """[P, columns], whichever way it lies."""
         if self.form == "yolo-v8":
             return table.T if table.shape[0] < table.shape[1] else table
-        return table.T if self.form in ("boxes-scores", "queries") and table.shape[1] != self.classes else table
+        return table.T if self.form == "boxes-scores" and table.shape[1] != self.classes else table
 
     def pairs(self, own: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Class scores and boxes of each level."""

@@ -120,12 +120,16 @@ def _staying(
     ports = [port for port in _choices(below, goals) if choice_key(port) in choices]
     for port in [port for port in ports if port.get_node().get_type_name() == "TopK"]:
         node, given = port.get_node(), port.get_node().output(0)
-        picked = op.gather_elements(node.input_value(0), port, int(node.get_attributes()["axis"]))
+        axis, rank = int(node.get_attributes()["axis"]), len(port.get_partial_shape())
+        # Behind one more axis, for plugins drop a Slice right before GatherElements (OpenVINO 2026.4).
+        feeds = [op.unsqueeze(each, np.array([rank])) for each in (node.input_value(0), port)]
+        taken = op.gather_elements(*feeds, axis % rank)
+        picked = op.squeeze(taken, np.array([rank]))
+        below |= {each.get_name(): each for each in (*feeds, taken, picked)}
         for reader in given.get_target_inputs():
             if reader.get_node().get_name() in below:
                 reader.replace_source_output(picked.output(0))
         goals[:] = [picked.output(0) if _key(goal) == _key(given) else goal for goal in goals]
-        below[picked.get_name()] = picked
     return [(port, choices[choice_key(port)]) for port in ports]
 
 

@@ -80,14 +80,22 @@ def finished(apart=False, each_class=True, encoding="corner"):
     return model(plain.inputs[0].get_node(), [op.concat([boxes, op.unsqueeze(best, const(2))], 2), labels], ("boxes", "labels"))
 
 
-def learned_queries():
-    """DETR: queries of its own look at a map's cells; none of these has class scores."""
+def learned_queries(more=0, softmax=""):
+    """DETR: queries of its own look at a map's cells; none of these has class scores.
+
+    more: scores behind those of classes. softmax: "whole", or "cut" where what is behind is left out.
+    """
     x, features = pyramid()
     cells = op.transpose(op.reshape(conv(features[-1], 8), const(0, 8, -1), True), const(0, 2, 1))
     own = toys.RNG.normal(0, 1, (1, 7, 8)).astype(np.float32)
     seen = op.softmax(op.multiply(op.matmul(own, cells, False, True), np.float32(0.3)), 2)
     answers = op.relu(toys.linear(op.add(op.matmul(seen, cells, False, False), own), 12))
-    return model(x, [toys.linear(answers, CLASSES), op.sigmoid(toys.linear(answers, 4))])
+    scores = toys.linear(answers, CLASSES + more)
+    if softmax:
+        scores = op.softmax(scores, 2)
+    if softmax == "cut":
+        scores = op.slice(scores, const(0), const(CLASSES), const(1), const(2))
+    return model(x, [scores, op.sigmoid(toys.linear(answers, 4))])
 
 
 def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
@@ -110,5 +118,10 @@ MODELS = {name: _tame(make) for name, make in {
     "yolox": yolox, "yolox, two pictures": lambda: yolox(2), "yolo-v5": toys.yolo_v5, "yolo-v8": toys.yolo_v8, "nanodet": nanodet,
     "boxes-scores": boxes_scores, "queries": queries, "queries, logits": lambda: queries(activated=False),
     "queries, joined": lambda: queries(joined=True), "queries, learned": learned_queries, "finished": finished,
+    "queries, softmax": lambda: learned_queries(1, "whole"),
+    "queries, softmax cut": lambda: learned_queries(1, "cut"),
     "finished, apart": lambda: finished(apart=True), "finished, centres": lambda: finished(encoding="center"),
 }.items()}  # fmt: skip
+
+#: One more score than there are classes, and no word of what it says.
+NO_OBJECT = _tame(lambda: learned_queries(1))

@@ -101,6 +101,12 @@ def taken(x: ov.Output) -> ov.Node:
     return op.multiply(op.topk(x, np.int64(3), 2, "max", "value").output(0), np.array([[1], [2], [4]], np.float32))
 
 
+def taken_of_a_part(x: ov.Output) -> ov.Node:
+    """The best of all columns but the last."""
+    part = op.slice(x, *(np.array([bound]) for bound in (0, 3, 1, 3)))
+    return op.topk(part, np.int64(2), -2, "max", "value").output(0)
+
+
 def suppressed(x: ov.Output) -> ov.Node:
     """What NonMaxSuppression leaves of the boxes that a map holds, in its order."""
     rows = op.reshape(x, np.array([1, 12, 4]), False)
@@ -114,6 +120,7 @@ def suppressed(x: ov.Output) -> ov.Node:
 
 CHOICES: dict[str, Callable[[ov.Output], ov.Node]] = {
     "values of TopK": taken,
+    "values of TopK of a part": taken_of_a_part,
     "numbers of TopK": lambda x: op.gather_elements(
         x, op.topk(x, np.int64(2), 3, "min", "index", index_element_type="i64").output(1), 3
     ),

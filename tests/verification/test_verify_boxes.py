@@ -8,7 +8,7 @@ import pytest
 from openvino import opset13 as op
 
 import ovxai
-from helpers.box_models import MODELS
+from helpers.box_models import MODELS, NO_OBJECT
 from helpers.explained import info_of
 from ovxai.graph.names import port_named
 from ovxai.verification import verify
@@ -23,6 +23,16 @@ def test_right_maps_hold(name: str) -> None:
     assert report.ok, report
     checks = {check.name: check.ok for check in report.checks}
     assert checks["saliency_box"] and any(ok for title, ok in checks.items() if title.startswith("derivative by"))
+
+
+@pytest.mark.parametrize("options", [{"labels": ["a", "b", "c"]}, {"class_activation": "softmax"}])
+def test_scores_under_a_softmax_with_no_object_hold(options: dict) -> None:
+    model = ovxai.insert(NO_OBJECT(), method="gradient", per="box", classes="top:3", **options)
+    report = verify(model)
+    assert report.ok, report
+    assert any(check.ok for check in report.checks if check.name.startswith("derivative by"))
+    model.set_rt_info("sigmoid", ["ovxai", "score_activation"])  # other scores than those
+    assert not verify(model).ok
 
 
 @pytest.mark.parametrize(

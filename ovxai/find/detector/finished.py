@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ovxai.find.detector.maps import is_linear
 from ovxai.graph.graph import Graph, Port
@@ -77,9 +78,55 @@ def query_outputs(graph: Graph, classes: int | None = None, output: int | None =
     scores = [n for n in order if classes in (None, shapes[n][2]) and output in (None, n)]
     boxes = [n for n in order if shapes[n][2] == 4 and {"Sigmoid", "Exp"} & _last_made(graph, graph.results[n])]
     if classes in (None, 4):
-        scores = [n for n in scores if shapes[n][2] != 4 or not activation_of(graph, graph.results[n])]
+        scores = [n for n in scores if shapes[n][2] != 4 or activation_of(graph, graph.results[n]) != "sigmoid"]
     pairs = ((score, box) for score in scores for box in boxes if score != box and shapes[score][:2] == shapes[box][:2])
     return next(pairs, None)
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """How the class scores of queries are read. done: the activation that the graph gives them, "" for none. due: what they
+    need still. no_object: whether one more column, behind the classes, says that there is nothing."""
+
+    classes: int
+    done: str
+    due: str
+    no_object: bool
+    note: str = ""
+
+
+def query_scores(graph: Graph, port: Port, count: int | None, asked: str | None) -> QueryScores | str:
+    """Of scores [N, Q, columns]; why not, where `asked` speaks against the graph.
+
+    Under a softmax queries need a class for nothing, the last one (DETR, arXiv 2005.12872), unless so many labels are known as
+    there are columns. count: of classes, where anybody gave one. asked: an activation, where anybody did.
+    """
+    columns = graph.known_shape(graph.output_of(port))[2]
+    done = activation_of(graph, port)
+    if done and asked not in (None, done):
+        return f"class activation: the graph itself gives the scores a {done}; leave out --class-activation"
+    one_more = count == columns - 1
+    due = "none" if done else asked or ("softmax" if one_more else "sigmoid")
+    no_object = "softmax" in (done, due) and count != columns > 1 and not _is_cut_off(graph, port, columns)
+    note = ""
+    if not done and asked is None and one_more:
+        note = (
+            f"{count} labels for {columns} scores of each query: a softmax whose last score says that there is nothing (DETR); "
+            "--class-activation sigmoid says otherwise"
+        )
+    elif not done and asked is None and count is None:
+        note = (
+            "class scores of queries count as sigmoids; where the last of them says that there is nothing (DETR, YOLOS), give "
+            "--class-activation softmax"
+        )
+    return QueryScores(columns - no_object, done, due, no_object, note)
+
+
+def _is_cut_off(graph: Graph, port: Port, columns: int) -> bool:
+    """Whether a softmax was over more columns than are handed out."""
+    above = graph.above([port], lambda node: is_linear(graph, node))
+    shapes = [graph.shape((node, 0)) for node in above if graph.kinds[node] == "Softmax"]
+    return any(shape and shape[-1] > columns for shape in shapes)
 
 
 def activation_of(graph: Graph, port: Port) -> str:
