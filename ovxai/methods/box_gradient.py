@@ -55,7 +55,7 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
         boxes=best.boxes,
         box_scores=best.scores,
         info=information(site, options),
-        notes=site.notes,
+        notes=(*site.notes, *rows.notes),
     )
 
 

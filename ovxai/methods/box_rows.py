@@ -65,7 +65,8 @@ class Rows:
     """All candidates of a detector. tables: one below the other. corners: f32 [N, P, 4], x1, y1, x2, y2 in pixels of the input.
 
     due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due. chosen:
-    what the model's own suppression has chosen, [I, 3] (picture, class, row), where there is one; of a single table.
+    what the model's own suppression has chosen, [I, 3] (picture, class, row), where there is one; of a single table. notes: what
+    a person who inserts should know.
     """
 
     tables: tuple[Table, ...]
@@ -73,6 +74,7 @@ class Rows:
     due: str
     suppressed: bool = False
     chosen: ov.Output | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def considered(self) -> int:

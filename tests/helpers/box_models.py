@@ -60,11 +60,14 @@ def queries(activated=True, joined=False):
     return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
 
 
-def finished(apart=False, each_class=True, encoding="corner"):
-    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class."""
+def finished(apart=False, each_class=True, encoding="corner", y_first=False):
+    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class. y_first: as
+    suppression reads boxes."""
     plain = boxes_scores()
     given, scores = (result.input_value(0) for result in plain.get_results())  # [N, P, 4], [N, K, P]
     given = op.multiply(given, np.float32(8))  # pixels, and not to be taken for shares
+    if y_first:
+        given = op.gather(given, const(1, 0, 3, 2), op.constant(np.int64(2)))
     centre, size = op.split(given, op.constant(np.int64(2)), 2).outputs()
     half = op.multiply(size, np.float32(0.5))
     corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 2)
@@ -74,6 +77,8 @@ def finished(apart=False, each_class=True, encoding="corner"):
     chosen = op.convert(nms.output(0), "i64")  # picture, class, row
     kind, row = (op.gather(chosen, op.constant(np.int64(i)), op.constant(np.int64(1))) for i in (1, 2))
     boxes = op.unsqueeze(op.gather(op.squeeze(corners, const(0)), row, op.constant(np.int64(0))), const(0))
+    if y_first:
+        boxes = op.gather(boxes, const(1, 0, 3, 2), op.constant(np.int64(2)))
     best, labels = op.unsqueeze(op.gather_nd(read, chosen), const(0)), op.unsqueeze(kind, const(0))
     if apart:
         return model(plain.inputs[0].get_node(), [boxes, labels, best], ("boxes", "labels", "scores"))
@@ -121,6 +126,8 @@ MODELS = {name: _tame(make) for name, make in {
     "queries, softmax": lambda: learned_queries(1, "whole"),
     "queries, softmax cut": lambda: learned_queries(1, "cut"),
     "finished, apart": lambda: finished(apart=True), "finished, centres": lambda: finished(encoding="center"),
+    "finished, y first": lambda: finished(y_first=True),
+    "finished, centres, y first": lambda: finished(encoding="center", y_first=True),
 }.items()}  # fmt: skip
 
 #: One more score than there are classes, and no word of what it says.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset13 as op
 
 import ovxai
 from helpers import classifiers
@@ -56,13 +57,28 @@ def test_the_default_is_five_boxes() -> None:
     assert len(info.derivatives) == 3
 
 
-def test_finished_boxes_are_those_of_the_models_own_suppression() -> None:
-    plain = MODELS["finished"]()
+@pytest.mark.parametrize("name", ["finished", "finished, centres", "finished, y first", "finished, centres, y first"])
+def test_finished_boxes_are_those_of_the_models_own_suppression(name: str) -> None:
+    """Suppression itself measures boxes of either order alike."""
+    plain = MODELS[name]()
     named, found = outputs(plain), outputs(ovxai.insert(plain, method="gradient", per="box", classes="top:4"))
     order = np.argsort(-named["boxes"][0, :, 4], kind="stable")[:4]
     assert np.allclose(found["saliency_box"][0], named["boxes"][0, order, :4], rtol=1e-4)
     assert np.array_equal(found["saliency_index"][0, 0], named["labels"][0, order])
     assert np.allclose(found["saliency_score"][0], named["boxes"][0, order, 4])
+
+
+def test_an_order_of_columns_that_can_not_be_seen_is_told() -> None:
+    """Nothing of the boxes that suppression reads reaches the output."""
+    plain = MODELS["finished"]()
+    nms = next(node for node in plain.get_ops() if node.get_type_name() == "NonMaxSuppression")
+    nms.input(0).replace_source_output(op.negative(op.negative(nms.input_value(0))).output(0))
+    nms.set_friendly_name("the_suppression")
+    for name, told in (("finished", False), ("", True)):
+        made = insert_with_report(MODELS[name]() if name else plain, InsertOptions(method="gradient", per="box", probe=False))
+        assert (
+            any("whether the_suppression reads boxes as x1, y1, x2, y2 could not be seen" in note for note in made.notes) == told
+        )
 
 
 def test_a_suppression_that_does_not_know_classes_is_refused() -> None:
