@@ -22,7 +22,8 @@ _OTHERWISE = {"class": "classes", "output-model": "path"}
 #: `--name`, with a value behind `=` or, where it can't be taken for the sentence's next word, behind a space.
 _OPTION = re.compile(
     r"(?<![\w/\\-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*[a-z])"
-    r"(?:=(?P<value>[^\s,;)]+)| (?P<word>\d+(?:,\d+)*|top:\w+|[A-Z]+|activation-map|gradient|regression|product|box)(?![\w-]))?"
+    r"(?:=(?P<value>[^\s,;)]+)| (?P<word>\d+(?:,\d+)*|top:\w+|[A-Z]+|activation-map|gradient|regression|product|box|softmax"
+    r"|sigmoid)(?![\w-]))?"
     r"(?![\w/\\-]|\.\w)"  # not a part of a path
 )
 #: How many commands are at work, in threads or one within the other.

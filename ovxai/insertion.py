@@ -145,7 +145,9 @@ def insert(
     labels_offset: how many classes without a name come first, such as 1 for a background.
     num_classes: how many classes there are, where the graph leaves that open.
     map_size: "HxW", grid of the maps of detectors and instance segmentation, in cells.
-    class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax.
+    class_activation: "softmax", "sigmoid" or "none" over a detector's class logits. Default: softmax. With per="box", what the
+        class scores of queries need; under "softmax" the last score says that there is nothing. Default: "softmax" where labels
+        are one fewer than scores, else "sigmoid".
     levels: "mean" or "max" over a detector's pyramid levels.
     combine: how gradients become a map: "product" over several levels, or "hirescam", "layercam" or "gradcam" at one layer.
     per: "class", or "box": a detector's gradients, one map for each of the K best boxes (classes="top:K", default 5).

@@ -56,7 +56,7 @@ READS = {
     ACTIVATION_MAP: Method((CLASSIFICATION, REGRESSION, DETECTION, INSTANCE_SEGMENTATION, SEMANTIC_SEGMENTATION, FEATURES)),
     GRADIENT: Method(
         (CLASSIFICATION, REGRESSION, DETECTION, SEMANTIC_SEGMENTATION),
-        frozenset({"classes", "combine", "per", "pixel", "toward"}),
+        frozenset({"classes", "combine", "per", "pixel", "toward", "class_activation"}),
     ),
 }
 #: Methods that nothing but their name asks for.
@@ -162,10 +162,15 @@ class InsertOptions:
             parse_pixel(self.pixel)
         if self.classes is not None:
             parse_classes(self.classes)
+        twice = next((name for name in self.target_layer if self.target_layer.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"target layer: {twice!r} is named twice; name each layer once")
         if self.blocks > 1 and self.target_layer:
             raise UsageError("blocks: --target-layer names the gated tensors already; give one of the two")
         if self.method == GRADIENT and self.combine != PRODUCT and len(self.target_layer) > 1:
             raise UsageError(f"combine: {self.combine} is made at one layer; give one --target-layer, or --combine product")
+        if self.method == GRADIENT and self.class_activation is not None and self.per != PER_BOX:
+            raise UsageError("class activation: of gradients it is read for boxes; leave it out, or give --per box")
         check_feeding(self.feeding)
         refuse_unread(self, _possible(self.task, self.method))
 

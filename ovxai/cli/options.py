@@ -131,7 +131,8 @@ INSERTING = (
                  help="How many classes there are, where the graph leaves that open."),
     click.option("--map-size", metavar="HxW", help="Detection and instance segmentation: the map's grid."),
     click.option("--class-activation", type=click.Choice(CLASS_ACTIVATIONS),
-                 help="Detection: over the class logits.  [default: softmax]"),
+                 help="Detection: over the class logits [default: softmax]. With --per box, of queries: under softmax the last "
+                      "score says that there is nothing [default: as labels tell, else sigmoid]."),
     click.option("--levels", type=click.Choice(LEVELS), default="mean", show_default=True,
                  help="Detection: how pyramid levels are joined."),
     click.option("--combine", type=click.Choice(COMBINES), default=PRODUCT, show_default=True,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import openvino as ov
 
-from ovxai.errors import OvxaiError, UnsupportedModelError
+from ovxai.errors import OvxaiError, TargetLayerError, UnsupportedModelError
 from ovxai.graph.dims import CHANNELS_FIRST, Grid, MapAxes, Tap
-from ovxai.graph.graph import Graph
+from ovxai.graph.graph import Graph, key_of
 from ovxai.graph.names import chosen_picture, output_index, port_named
 from ovxai.graph.picture import PictureInput, no_picture, picture_inputs
 from ovxai.metadata import ACTIVATION_MAP, GRADIENT, WHOLE, MapFrame, ModelInfo
@@ -43,11 +43,12 @@ class Request:
         """The request that `options` mean for the model of `graph`.
 
         Raises:
-            TargetLayerError, OptionError: there is no layer, no output of a name; the message holds the nearest ones.
+            TargetLayerError, OptionError: there is no layer, no output of a name; the message holds the nearest ones. Or two
+                names mean one layer.
         """
         model = graph.model
         output = None if options.output is None else output_index(model, options.output)
-        layers = tuple(port_named(model, name) for name in options.target_layer)
+        layers = _layers_named(model, options.target_layer)
         picture = None if options.input is None else chosen_picture(model, options.input)
         return cls(graph, options, model_info, layers, output, picture)
 
@@ -77,6 +78,17 @@ class Request:
             return self.options.num_classes
         labels = self.options.labels or self.model_info.labels
         return len(labels) if labels else None
+
+
+def _layers_named(model: ov.Model, names: Sequence[str]) -> tuple[ov.Output, ...]:
+    """Each once: a layer that counted twice would be multiplied with itself."""
+    found: dict[tuple[str, int], tuple[str, ov.Output]] = {}
+    for name in names:
+        port = port_named(model, name)
+        other, _ = found.setdefault(key_of(port), (name, port))
+        if other != name:
+            raise TargetLayerError(f"target layer: {other!r} and {name!r} are two names of one tensor; name each layer once")
+    return tuple(port for _, port in found.values())
 
 
 @dataclass(frozen=True)
@@ -214,7 +226,8 @@ class DetectionSite:
     """Where a detector can be explained.
 
     taps, sides: for maps per box, the layers that gradients are asked of, coarse to fine, and (h, w) of the input. held:
-    whether each layer counts as a variable of its own.
+    whether each layer counts as a variable of its own. no_object: whether scores have one more column than classes, the last,
+    which says that there is nothing.
     levels: fine to coarse. size_level: whose size the map has. activation: what the model itself applies.
     """
 
@@ -234,6 +247,7 @@ class DetectionSite:
     taps: tuple[Tap, ...] = ()
     sides: tuple[int, int] | None = None
     held: bool = False
+    no_object: bool = False
 
 
 #: Kinds of masks: of the box alone; of the whole picture; coefficients that mix prototypes of the whole picture.

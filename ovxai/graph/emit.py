@@ -107,8 +107,19 @@ def pick_each(tensor: ov.Output, rows: ov.Output) -> ov.Output:
     shape = op.shape_of(tensor, "i64")
     tail = op.gather(shape, ints(range(2, rank)), whole_number(0))
     wanted = op.concat([op.shape_of(rows, "i64"), tail], 0)
-    index = op.broadcast(unsqueeze(rows, list(range(2, rank))), wanted, broadcast_spec="BIDIRECTIONAL")
-    return op.gather_elements(tensor, index, 1).output(0)
+    index = op.broadcast(unsqueeze(rows, list(range(2, rank))), wanted, broadcast_spec="BIDIRECTIONAL").output(0)
+    if not _is_cut(tensor):
+        return op.gather_elements(tensor, index, 1).output(0)
+    # Plugins drop a Slice right before GatherElements (OpenVINO 2026.4), whatever axes it cuts.
+    picked = op.gather_elements(unsqueeze(tensor, [rank]), unsqueeze(index, [rank]), 1)
+    return op.squeeze(picked, ints([rank])).output(0)
+
+
+def _is_cut(tensor: ov.Output) -> bool:
+    node = tensor.get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return node.get_type_name() in ("Slice", "StridedSlice")
 
 
 def concat(tensors: Sequence[ov.Output], axis: int) -> ov.Output:

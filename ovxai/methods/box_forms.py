@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,9 +12,10 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import UnsupportedModelError
+from ovxai.find.detector.finished import rows_come_first
 from ovxai.find.site import DetectionSite
 from ovxai.graph import emit
-from ovxai.graph.dims import ints, number
+from ovxai.graph.dims import ints, number, whole_number
 from ovxai.graph.graph import Graph, Port, source
 from ovxai.methods.box_rows import Rows, Table
 from ovxai.methods.outputs import as_float
@@ -124,7 +125,7 @@ def _boxes_scores(form: Form) -> Rows:
 
 def _queries(form: Form) -> Rows:
     """Centres and sizes as shares of the input; nothing to suppress."""
-    table = _scores(form)
+    table = replace(form.table(form.site.output), behind=int(form.site.no_object))
     corners = _around(*_halves(_box_output(form, table)))
     return Rows((table,), emit.multiply(corners, _whole(form)), form.site.score_activation, suppressed=True)
 
@@ -166,10 +167,25 @@ def _finished(form: Form) -> Rows:
         )
     values = emit.transpose(as_float(scores), [0, 2, 1])
     table = Table(graph.port_of(scores), values, scores.get_element_type(), classes, rows_last=True)
-    given = as_float(boxes)
+    given, notes = as_float(boxes), []
+    y_first = rows_come_first(graph, found[0], _table_of_boxes(form))
+    if y_first:
+        given = op.gather(given, ints([1, 0, 3, 2]), whole_number(2)).output(0)
+    elif y_first is None:
+        name = found[0].get_friendly_name()
+        notes.append(f"whether {name} reads boxes as x1, y1, x2, y2 could not be seen; it is taken for granted")
     centred = str(found[0].get_attributes().get("box_encoding", "corner")).lower() == "center"
     corners = _around(*_halves(given)) if centred else given
-    return Rows((table,), _in_pixels(corners, given, form), "none", chosen=found[0].output(0))
+    return Rows((table,), _in_pixels(corners, given, form), "none", chosen=found[0].output(0), notes=tuple(notes))
+
+
+def _table_of_boxes(form: Form) -> Port:
+    """What holds the corners of finished boxes, perhaps with their scores behind."""
+    for index in form.outputs:
+        shape = form.graph.output_of(form.port(index)).get_partial_shape()
+        if shape.rank.is_static and len(shape) >= 2 and shape[len(shape) - 1] in (4, 5):
+            return form.port(index)
+    return form.port(form.site.output)
 
 
 def _nanodet(form: Form) -> Rows:

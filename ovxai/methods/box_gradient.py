@@ -55,7 +55,7 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
         boxes=best.boxes,
         box_scores=best.scores,
         info=information(site, options),
-        notes=site.notes,
+        notes=(*site.notes, *rows.notes),
     )
 
 
@@ -66,6 +66,7 @@ def information(site: DetectionSite, options: InsertOptions) -> ExplainedInfo:
         stated(site, options, DETECTION, LOG_SCORE),
         feature_layer=name_of(feature) if feature is not None else "",
         per=options.per,
+        class_activation="softmax" if site.score_activation == "softmax" else options.class_activation or "",
         held=site.held,
         prediction_format=site.prediction_format,
     )

@@ -27,7 +27,8 @@ class Table:
     """Rows of one output of the model. values: f32 [N, P, columns], classes from column `start` on.
 
     port: the output that it is of, with what element type. objectness: the column of a factor of all class scores.
-    rows_last: whether the output is [N, columns, P].
+    rows_last: whether the output is [N, columns, P]. behind: columns behind the classes that are exclusive with them and none
+    themselves: "no object".
     """
 
     port: Port
@@ -37,6 +38,7 @@ class Table:
     start: int = 0
     objectness: int | None = None
     rows_last: bool = False
+    behind: int = 0
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -52,13 +54,19 @@ class Table:
         """[N, P, C], as the output has them."""
         return self.columns(self.start, self.start + self.classes)
 
+    @property
+    def exclusive(self) -> ov.Output:
+        """[N, P, C or more]: all that a softmax goes over."""
+        return self.columns(self.start, self.start + self.classes + self.behind)
+
 
 @dataclass(frozen=True)
 class Rows:
     """All candidates of a detector. tables: one below the other. corners: f32 [N, P, 4], x1, y1, x2, y2 in pixels of the input.
 
     due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due. chosen:
-    what the model's own suppression has chosen, [I, 3] (picture, class, row), where there is one; of a single table.
+    what the model's own suppression has chosen, [I, 3] (picture, class, row), where there is one; of a single table. notes: what
+    a person who inserts should know.
     """
 
     tables: tuple[Table, ...]
@@ -66,6 +74,7 @@ class Rows:
     due: str
     suppressed: bool = False
     chosen: ov.Output | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def considered(self) -> int:
@@ -95,7 +104,7 @@ def _probabilities(table: Table, due: str) -> ov.Output:
     if due == "sigmoid":
         scores = op.sigmoid(scores).output(0)
     elif due == "softmax":
-        scores = op.softmax(scores, 2).output(0)
+        scores = emit.slice_axis(op.softmax(table.exclusive, 2).output(0), 2, 0, table.classes)
     if table.objectness is None:
         return scores
     return emit.multiply(scores, table.columns(table.objectness, table.objectness + 1))
@@ -168,12 +177,12 @@ def _seed(table: Table, own: ov.Output, best: Best, due: str, targets: Targets) 
 def _entries(table: Table, rows: ov.Output, labels: ov.Output, due: str) -> ov.Node:
     """f32 [N, K, columns]: the derivative of a box's score by the values of its row."""
     columns = table.sizes[1]
-    own = emit.pick_each(table.scores, rows)  # [N, K, classes]
+    own = emit.pick_each(table.exclusive, rows)  # [N, K, classes or more]
     value = op.gather_elements(own, op.unsqueeze(labels, ints([2])), 2).output(0)  # [N, K, 1]
     one = _one_hot(op.add(labels, whole_number(table.start)).output(0), columns)
     if due == "softmax":
-        shares = op.pad(op.softmax(own, 2), ints([0, 0, table.start]), ints([0, 0, columns - table.start - table.classes]),
-                        "constant", number(0.0))  # fmt: skip
+        rest = columns - table.start - table.classes - table.behind
+        shares = op.pad(op.softmax(own, 2), ints([0, 0, table.start]), ints([0, 0, rest]), "constant", number(0.0))
         entries: ov.Node = op.subtract(one, shares)
     else:
         entries = op.multiply(one, op.subtract(number(1.0), op.sigmoid(value)) if due == "sigmoid" else _inverse(value))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import openvino as ov
@@ -16,8 +16,9 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import SALIENCY_BOX, SALIENCY_INDEX, SALIENCY_SCORE, ExplainedInfo
 from ovxai.verification.detection import upright
+from ovxai.verification.differences import At, Layer, along_directions
 from ovxai.verification.engine import Feeds, is_quantised, values_of
-from ovxai.verification.gradient import At, Layer, along_directions, maps_of, read_layers
+from ovxai.verification.gradient import maps_of, read_layers
 from ovxai.verification.head import Head, cut_head
 from ovxai.verification.instances import suppress
 from ovxai.verification.maps import Definition
@@ -31,13 +32,8 @@ FLOOR, IOU = 0.05, 0.5
 CONSIDERED = 300
 #: What scores may be off by, relatively, and boxes, as a part of the picture's sides.
 SCORE_OFF, BOX_OFF = 1e-3, 1e-3
-
-
 #: Scores that are this close, relatively, may change places.
 TIE = 1e-5
-#: Logarithms of scores carry the rounding of more than the scores: of the sums that those are worked out from.
-ROUGH = 4.0
-
 
 #: Per picture (row, class, score) of the best boxes.
 Wanted = Sequence[Sequence[tuple[int, int, float]]]
@@ -70,6 +66,12 @@ class Candidates:
             rows = rows[suppress(self.boxes[rows], own, IOU, FLOOR, CONSIDERED)[:, 0]]
         return [(int(row), int(labels[row]), float(tall[row])) for row in rows if tall[row] > FLOOR][:count]
 
+    def has_twin(self, row: int, near: float) -> bool:
+        """Whether another row has its class, its box and its score, so that nothing says which of the two is explained."""
+        labels, tall = self.scores.argmax(axis=1), self.scores.max(axis=1)
+        alike = (labels == labels[row]) & (np.abs(tall - tall[row]) <= TIE * tall[row])
+        return int((alike & (np.abs(self.boxes - self.boxes[row]).max(axis=1) <= near)).sum()) > 1
+
 
 def per_box(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
     """The maps of the K best boxes, and what is said of those.
@@ -83,8 +85,9 @@ def per_box(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Fe
     layers, arrays = read_layers(explained, info, feeds, beside, lambda model: _own(model, len(plain.outputs)))
     *outputs, index, boxes, scores = arrays
     reader = Reader.of(plain, info)
-    near = BOX_OFF * max(reader.sides)
-    wanted = [each.best(index[picture, 0], boxes[picture], near) for picture, each in enumerate(reader.candidates(outputs))]
+    near, every = BOX_OFF * max(reader.sides), reader.candidates(outputs)
+    wanted = [each.best(index[picture, 0], boxes[picture], near) for picture, each in enumerate(every)]
+    alone = [[not each.has_twin(row, near) for row, _, _ in best] for each, best in zip(every, wanted, strict=True)]
     maps = maps_of(layers, info)
     return Definition(
         maps=maps,
@@ -93,7 +96,7 @@ def per_box(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Fe
         doubtful=np.zeros(maps.shape, bool),
         checks=(
             _boxes_named(wanted, (index, boxes, scores), reader, outputs),
-            *_differences(plain, info, feeds, layers, reader, wanted),
+            *_differences(plain, info, feeds, layers, reader, wanted, alone),
         ),
     )
 
@@ -156,8 +159,10 @@ def _differences(
     layers: Sequence[Layer],
     reader: Reader,
     wanted: Wanted,
+    alone: Sequence[Sequence[bool]],
 ) -> tuple[Check, ...]:
-    """One check per layer: along random directions the boxes' scores change as the derivative says.
+    """One check per layer: along random directions the boxes' scores change as the derivative says. alone: which of the boxes
+    have no twin; the others can't be judged.
 
     Where layers count by themselves, the plain model is cut at all of them, and one is moved at a time.
     """
@@ -167,37 +172,35 @@ def _differences(
         if is_quantised(plain):
             checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
             continue
+        if any(map(len, alone)) and not any(map(any, alone)):
+            checks.append(Check(name, None, "could not tell: each box has a twin of its class and score in its place"))
+            continue
         names = info.target_layers if info.held else [layer.name]
-        head = cut_head(plain, names, info.explained_output, feeds, whole=True)
-        checks.append(along_directions(name, _at(head, place if info.held else 0, reader, wanted, len(layer.derivative)), layer))
+        head = cut_head(plain, names, info.explained_output, feeds, whole=True, choices=layer.choices)
+        judged = np.zeros(layer.derivative.shape[1::-1], bool)  # [N, K]
+        for picture, flags in enumerate(alone):
+            judged[picture, : len(flags)] = flags
+        slope = layer.derivative * judged.T.reshape(*judged.T.shape, *[1] * (layer.features.ndim - 1))
+        at = _at(head, place if info.held else 0, reader, wanted, judged)
+        checks.append(along_directions(name, at, replace(layer, derivative=slope)))
     return tuple(checks)
 
 
-def _at(head: Head, place: int, reader: Reader, wanted: Wanted, count: int) -> At:
-    """Queries and finished boxes may change places with each other when features move: a box's row is the one that is most like
-    it, in box and scores, for boxes of several may lie together."""
-    first = _looks(reader, head.outputs(head.gated)) if reader.form in FINISHED else None
+def _at(head: Head, place: int, reader: Reader, wanted: Wanted, judged: np.ndarray) -> At:
+    """The logarithms of the scores of the rows `wanted` of each picture, 0 where `judged` [N, K] says no. Queries and finished
+    boxes stand in the rows in which they were chosen, whatever the head is given."""
 
     def at(change: np.ndarray) -> tuple[np.ndarray, float]:
         gated = [np.array(each) for each in head.gated]
         gated[place] = (gated[place] + change).astype(np.float32)
-        outputs = head.outputs(gated)
-        found = np.zeros((len(wanted), count))
-        every = reader.logarithms(outputs)
-        moved = _looks(reader, outputs) if first is not None else []
+        found = np.zeros(judged.shape)
+        every = reader.logarithms(head.outputs(gated))
         for picture, best in enumerate(wanted):
             for target, (row, label, _) in enumerate(best):
-                if first is not None and len(moved[picture]):
-                    row = int(np.abs(moved[picture] - first[picture][row]).sum(axis=1).argmin())
                 found[picture, target] = every[picture][row, label]
-        return found, ROUGH * max(1.0, float(np.abs(found).max()))
+        return found * judged, max(1.0, float(np.abs(found).max()))
 
     return at
-
-
-def _looks(reader: Reader, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Per picture [P, 4 + C]: boxes as shares of the picture, and scores."""
-    return [np.concatenate([each.boxes / reader.whole, each.scores], axis=1) for each in reader.candidates(outputs)]
 
 
 # What the plain model's outputs say.
@@ -240,6 +243,8 @@ class Reader:
         if self.form == "nanodet":
             return self._activated(np.concatenate(self.pairs(own)[0]))
         rows = self.rows(own[self.score])
+        if self.form == "queries":  # of an exclusive set the last is no class: no object
+            return self._activated(rows)[:, : self.classes]
         start = COLUMNS.get(self.form, 0)
         logs = self._activated(rows[:, start : start + self.classes])
         return logs + np.log(np.maximum(rows[:, 4:5], TINY)) if start == 5 else logs
@@ -255,7 +260,7 @@ class Reader:
         """[P, columns], whichever way it lies."""
         if self.form == "yolo-v8":
             return table.T if table.shape[0] < table.shape[1] else table
-        return table.T if self.form in ("boxes-scores", "queries") and table.shape[1] != self.classes else table
+        return table.T if self.form == "boxes-scores" and table.shape[1] != self.classes else table
 
     def pairs(self, own: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Class scores and boxes of each level."""

@@ -8,7 +8,6 @@ layer, have to change as they say.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import openvino as ov
@@ -16,8 +15,9 @@ import openvino as ov
 from ovxai.errors import UnsupportedModelError
 from ovxai.metadata import SALIENCY_INDEX, ExplainedInfo
 from ovxai.verification.classification import Positions, positions_of
+from ovxai.verification.differences import At, Layer, along_directions
 from ovxai.verification.engine import Feeds, constant_value, is_quantised, values_of
-from ovxai.verification.head import Head, cut_head
+from ovxai.verification.head import Head, choice_key, choices_between, cut_head
 from ovxai.verification.maps import NO_EVIDENCE, Definition, bilinear
 from ovxai.verification.plain import logits_port, port_named
 from ovxai.verification.report import Check
@@ -25,28 +25,6 @@ from ovxai.verification.report import Check
 LOGIT, LOG_ODDS, COSINE = "logit", "log-odds", "cosine"
 #: The constant that holds the vector which an embedding is compared with.
 TOWARD = "toward"
-#: Directions that are tried per layer, and the shorter of the two steps along them, in deviations of the features; where
-#: bends of the head (ReLU) lie so close that those cross them, once more with shorter ones, which rounding disturbs more.
-DIRECTIONS, STEPS = 8, (2.0**-9, 2.0**-13)
-#: A second look has to be this sure, as a part of the size: in doubt anything would pass.
-SURE = 0.25
-#: What differences may be off by: a part of what a random sum of the derivative's entries comes to, and their own doubt.
-OF_SIZE, OF_DOUBT = 0.1, 1.0
-#: How far rounding in f32 moves a score, as a part of the largest.
-OF_SCORE = 4e-7
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One target layer. features: as the plain model has it, [N, ...]. derivative: [K, N, ...] of the K targets by it.
-    moved: [N, ...] bool, which entries differences are taken of; None: all. unsettled: numbers of axes whose sizes the model
-    leaves open."""
-
-    name: str
-    features: np.ndarray
-    derivative: np.ndarray
-    moved: np.ndarray | None = None
-    unsettled: frozenset[int] = frozenset()
 
 
 def gradient(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Feeds) -> Definition:
@@ -121,15 +99,17 @@ def read_layers(
         raise UnsupportedModelError("rt_info does not name a derivative for each of its target layers")
     model = explained.clone()
     ports = [port_named(model, name) for name in (*info.target_layers, *info.derivatives)]
-    ports += [*ports_of(model), *(model.output(name).get_node().input(0).get_source_output() for name in beside)]
-    tensors = values_of(model, ports, feeds)
-    count = len(info.target_layers)
+    count, goals = len(info.target_layers), ports_of(model)
+    ports += [*goals, *(model.output(name).get_node().input(0).get_source_output() for name in beside)]
+    chosen = choices_between(ports[:count], goals)
+    found = values_of(model, [*ports, *chosen], feeds)
+    tensors, choices = found[: len(ports)], dict(zip(map(choice_key, chosen), found[len(ports) :], strict=True))
     layers = []
     for place, (name, features, derivative) in enumerate(zip(info.target_layers, tensors[:count], tensors[count : 2 * count])):
         lead = derivative if derivative.ndim > features.ndim else derivative[None]
         shape = ports[place].get_partial_shape()
         unsettled = frozenset(axis for axis in range(features.ndim) if shape.rank.is_dynamic or shape[axis].is_dynamic)
-        layers.append(Layer(name, features.astype(np.float64), lead.astype(np.float64), unsettled=unsettled))
+        layers.append(Layer(name, features.astype(np.float64), lead.astype(np.float64), unsettled=unsettled, choices=choices))
     return layers, tensors[2 * count :]
 
 
@@ -233,12 +213,12 @@ def checked(
         if is_quantised(plain):
             checks.append(Check(name, None, "could not tell: quantisers are stairs, which have no derivative to compare with"))
             continue
-        checks.append(along_directions(name, at_of(cut_head(plain, [layer.name], info.explained_output, feeds)), layer))
+        checks.append(
+            along_directions(
+                name, at_of(cut_head(plain, [layer.name], info.explained_output, feeds, choices=layer.choices)), layer
+            )
+        )
     return tuple(checks)
-
-
-#: What is added to a layer -> the targets [N, K], and the size of the numbers that they were worked out from.
-At = Callable[[np.ndarray], tuple[np.ndarray, float]]
 
 
 def _at(head: Head, target: str, classes: np.ndarray) -> At:
@@ -247,54 +227,6 @@ def _at(head: Head, target: str, classes: np.ndarray) -> At:
         return _targets(scores, target, classes), float(np.abs(scores).max())
 
     return at
-
-
-def along_directions(name: str, at: At, layer: Layer) -> Check:
-    """Whether differences agree with the derivative, at one length of steps or another."""
-    first = _along(name, at, layer, STEPS[0])
-    if first.ok is not False:
-        return first
-    # Where a ReLU has cut to 0 and a MaxPool finds nothing but that, the features lie on a bend themselves. A map is nothing
-    # there, whatever the derivative.
-    uncut = Layer(layer.name, layer.features, layer.derivative * (layer.features != 0), moved=layer.features != 0)
-    others = (_along(name, at, each, step, SURE) for each, step in ((layer, STEPS[1]), (uncut, STEPS[0]), (uncut, STEPS[1])))
-    return next((other for other in others if other.ok), first)
-
-
-def _along(name: str, at: At, layer: Layer, step: float, sure: float = 1.0) -> Check:
-    """The mean square of what all directions are off by; bends of the head move single ones. sure: a doubt of this part of the
-    size leaves it open; where the derivative says next to nothing, of that of the differences."""
-    random = np.random.default_rng(0)
-    off, size, doubt, seen = (np.zeros(layer.derivative.shape[1::-1]) for _ in range(4))
-    for _ in range(DIRECTIONS):
-        direction = layer.features.std() * random.standard_normal(layer.features.shape)
-        direction = direction if layer.moved is None else direction * layer.moved
-        difference, unsure = _change(at, direction, step)
-        parts = layer.derivative * direction
-        axes = tuple(range(2, parts.ndim))
-        off += np.square(parts.sum(axis=axes).T - difference)
-        size += np.square(parts).sum(axis=axes).T
-        doubt += np.square(unsure)
-        seen += np.square(difference)
-    off, size, doubt, seen = (np.sqrt(squares / DIRECTIONS) for squares in (off, size, doubt, seen))
-    if (doubt > sure * np.maximum(size, seen)).all() or (sure < 1 and (doubt > sure * size).any()):
-        return Check(name, None, "could not tell: the scores hardly depend on it, rounding hides it")
-    allowed = OF_SIZE * size + OF_DOUBT * doubt
-    worst = float((off / np.maximum(allowed, np.finfo(np.float64).tiny)).max())
-    share = float((off / np.maximum(np.maximum(size, seen), np.finfo(np.float64).tiny)).max())
-    words = f"{DIRECTIONS} differences of the plain model's scores are {share:.2g} of their size off"
-    return Check(name, worst <= 1, f"{words}, {worst:.2g} of what is allowed")
-
-
-def _change(at: At, direction: np.ndarray, shorter: float) -> tuple[np.ndarray, np.ndarray]:
-    """[N, K]: how fast the targets change along a direction, and how far that is in doubt: by another step, by rounding."""
-    slopes, largest = [], 0.0
-    for step in (shorter, 2 * shorter):
-        (up, size), (down, _) = at(step * direction), at(-step * direction)
-        slopes.append((up - down) / (2 * step))
-        largest = max(largest, size)
-    near, far = slopes
-    return near, np.abs(near - far) + OF_SCORE * largest / shorter
 
 
 def _targets(scores: np.ndarray, target: str, classes: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +39,26 @@ class Head:
         return self.engine(dict(enumerate([*gated, *self.bypass])))
 
 
-def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, rough: bool = False, whole: bool = False) -> Head:
+#: What is chosen, by the friendly name and number of a port: see `choices_between`.
+Choices = Mapping[tuple[str, int], np.ndarray]
+#: Operations whose results change in stairs, also where these are no whole numbers.
+STAIRS = ("Floor", "Ceiling", "Round", "Sign")
+
+
+def cut_head(
+    plain: ov.Model,
+    names: Sequence[str],
+    output: int,
+    feeds: Feeds,
+    *,
+    rough: bool = False,
+    whole: bool = False,
+    choices: Choices | None = None,
+) -> Head:
     """The head of `plain` behind the tensors `names`, for the pictures in `feeds`.
 
     output: index of the output whose logits the head gives. rough: it shifts what its quantisers read by what
-    it is given. whole: it gives all outputs of the model, as they are.
+    it is given. whole: it gives all outputs of the model, as they are. choices: what it chooses, whatever it is given.
 
     Raises:
         TargetLayerError: a name is unknown, or nothing leads from the tensors to the logits.
@@ -52,9 +67,15 @@ def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, r
     taps = [port_named(model, name) for name in names]
     goals = [result.input(0).get_source_output() for result in model.get_results()] if whole else [logits_port(model, output)]
     below = _below(taps, goals)
+    stay = _staying(below, goals, choices)
     bypass = _entries(below, taps)
     values = values_of(model, [*taps, *bypass], feeds)
-    parameters = [_replace(port, value, below) for port, value in zip([*taps, *bypass], values, strict=True)]
+    ports = [*taps, *bypass, *(port for port, _ in stay)]
+    parameters = [
+        _replace(port, value, below) for port, value in zip(ports, [*values, *(value for _, value in stay)], strict=True)
+    ]
+    chosen = {_key(port): made.output(0) for (port, _), made in zip(reversed(stay), reversed(parameters))}
+    goals = [chosen.get(_key(goal), goal) for goal in goals]
     results = [op.result(as_f32(goal) if is_float(goal) else goal) for goal in goals]
     quantisers = [node for node in below.values() if node.get_type_name() == "FakeQuantize"]
     # Shapes behind the new parameters are known only once a model was made of them.
@@ -63,7 +84,58 @@ def cut_head(plain: ov.Model, names: Sequence[str], output: int, feeds: Feeds, r
     if shifts:
         head = ov.Model(results, [*parameters, *shifts], "head")
     shapes = tuple(tuple(shift.get_output_shape(0)) for shift in shifts)
-    return Head(Engine(head), tuple(values[: len(taps)]), tuple(values[len(taps) :]), bool(quantisers), shapes)
+    bypassed = (*values[len(taps) :], *(value for _, value in stay))
+    return Head(Engine(head), tuple(values[: len(taps)]), bypassed, bool(quantisers), shapes)
+
+
+def choices_between(taps: Sequence[ov.Output], goals: Sequence[ov.Output]) -> list[ov.Output]:
+    """What is made of the taps on the way to the goals, and changes in stairs: which entries are picked, truth values, cells.
+
+    A derivative counts all that as fixed. Where it changes scores may jump; and of entries that tie, each graph that is
+    compiled may pick others.
+
+    Raises:
+        TargetLayerError: no goal depends on the taps.
+    """
+    return _choices(_below(taps, goals), goals)
+
+
+def _choices(below: dict[str, ov.Node], goals: Sequence[ov.Output]) -> list[ov.Output]:
+    read = {_key(port) for node in below.values() for port in node.input_values()} | {_key(goal) for goal in goals}
+    found = []
+    for node in below.values():
+        if any(is_float(port) for port in node.input_values()):
+            kind, outputs = node.get_type_name(), node.outputs()
+            used = [port for port in outputs if kind == "TopK" or _key(port) in read]
+            found += [port for port in used if kind in STAIRS or not is_float(port)]
+    return found
+
+
+def _staying(
+    below: dict[str, ov.Node], goals: list[ov.Output], choices: Choices | None
+) -> list[tuple[ov.Output, np.ndarray]]:  # fmt: skip
+    """Ports that stay as they are, and how. Changes `below` and `goals`: the entries that a TopK picks are read by number."""
+    if choices is None:
+        return []
+    ports = [port for port in _choices(below, goals) if choice_key(port) in choices]
+    for port in [port for port in ports if port.get_node().get_type_name() == "TopK"]:
+        node, given = port.get_node(), port.get_node().output(0)
+        axis, rank = int(node.get_attributes()["axis"]), len(port.get_partial_shape())
+        # Behind one more axis, for plugins drop a Slice right before GatherElements (OpenVINO 2026.4).
+        feeds = [op.unsqueeze(each, np.array([rank])) for each in (node.input_value(0), port)]
+        taken = op.gather_elements(*feeds, axis % rank)
+        picked = op.squeeze(taken, np.array([rank]))
+        below |= {each.get_name(): each for each in (*feeds, taken, picked)}
+        for reader in given.get_target_inputs():
+            if reader.get_node().get_name() in below:
+                reader.replace_source_output(picked.output(0))
+        goals[:] = [picked.output(0) if _key(goal) == _key(given) else goal for goal in goals]
+    return [(port, choices[choice_key(port)]) for port in ports]
+
+
+def choice_key(port: ov.Output) -> tuple[str, int]:
+    """By what a port is known in every copy of a model."""
+    return port.get_node().get_friendly_name(), port.get_index()
 
 
 def _below(taps: Sequence[ov.Output], goals: Sequence[ov.Output]) -> dict[str, ov.Node]:

@@ -14,8 +14,9 @@ from ovxai.errors import UnsupportedModelError
 from ovxai.graph.picture import find_picture_input
 from ovxai.metadata import SALIENCY_INDEX, ExplainedInfo
 from ovxai.verification.classification import positions_of
+from ovxai.verification.differences import At
 from ovxai.verification.engine import Feeds
-from ovxai.verification.gradient import At, checked, maps_of, read_layers
+from ovxai.verification.gradient import checked, maps_of, read_layers
 from ovxai.verification.head import Head
 from ovxai.verification.maps import Definition
 from ovxai.verification.plain import BEHIND, logits_port

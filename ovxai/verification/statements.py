@@ -135,7 +135,7 @@ FORMS: dict[str, Callable[[Outputs], bool]] = {
     "boxes-labels-prototypes": lambda o: _boxes(o) and any(o.has(ANY, count) for count in o.tables),
     "detection-output": lambda o: o.score.ndim >= 2 and o.score.shape[-1] == 7,
     "boxes-scores": lambda o: bool(o.boxes) and o.score_rows(0),
-    "queries": lambda o: any(_shares(boxes) for boxes in o.boxes) and o.score_rows(0),
+    "queries": lambda o: any(_shares(boxes) for boxes in o.boxes) and any(o.is_score(ANY, o.classes + more) for more in (0, 1)),
     "yolox": lambda o: o.is_score(ANY, 5 + o.classes) and not _in_pixels(o.score),
     "yolo-v5": lambda o: o.is_score(ANY, 5 + o.classes) and _in_pixels(o.score),
     "yolo-v8": lambda o: len(o.score.shape) in (2, 3) and o.score_rows(4),
@@ -296,9 +296,11 @@ def _scores(case: Case, arrays: Sequence[np.ndarray], batch: int) -> str:
 def _activation(case: Case, outputs: Outputs, index: int) -> str:
     """Scores that need no activation lie in 0..1; those that need one have none yet."""
     info, said = case.info, case.info.score_activation
-    words = WORDS.get(info.task, ("none", "sigmoid"))
+    words = WORDS.get(info.task, ("none", "sigmoid", *(["softmax"] if info.prediction_format == "queries" else [])))
     if said not in words:
         return f"score_activation is {said!r}, which is none of {', '.join(words)}"
+    if info.method == GRADIENT and info.class_activation not in ("", said):
+        return f"score_activation is {said!r}, but class_activation {info.class_activation!r}"
     values = SCORES[info.prediction_format](outputs) if info.prediction_format in SCORES else np.zeros(0)
     numbers = info.task == REGRESSION or (info.task in VECTOR_TASKS and outputs.classes == 1)
     if numbers and said != "none":

@@ -6,16 +6,18 @@ import pytest
 
 import ovxai
 from helpers.explained import info_of
-from helpers.query_networks import NETWORKS, SIZE
+from helpers.query_networks import CLASSES, NETWORKS, SIZE
 from ovxai.graph.dims import CHANNEL_AXIS
 from ovxai.graph.names import port_named
 
+#: Those that are trained with a softmax over classes and "no object".
+EXCLUSIVE = ("DETR", "YOLOS")
 _PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def exported(request):
-    """(network, plain model, a picture)."""
+    """(name, network, plain model, a picture)."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers", reason="the networks are transformers'")
     if request.param == "D-FINE" and not hasattr(transformers, "DFineForObjectDetection"):
@@ -25,7 +27,7 @@ def exported(request):
     made = network(request.param)
     picture = np.random.default_rng(0).standard_normal((1, 3, *SIZE)).astype(np.float32)
     model = ov.convert_model(made, example_input=torch.from_numpy(picture), input=[1, 3, *SIZE])
-    return made, model, picture
+    return request.param, made, model, picture
 
 
 def run(model, picture):
@@ -37,18 +39,27 @@ def test_the_maps_of_queries_are_those_of_autograd(exported):
     """At every layer that the product over levels reads."""
     from helpers.autograd import query_maps
 
-    made, model, picture = exported
-    for layer in info_of(ovxai.insert(model, method="gradient", per="box", probe=False)).target_layers:
+    name, made, model, picture = exported
+    for layer in info_of(ovxai.insert(model, method="gradient", per="box", num_classes=CLASSES, probe=False)).target_layers:
         explained = ovxai.insert(
-            model, method="gradient", per="box", combine="hirescam", target_layer=layer, scale=False, probe=False
+            model,
+            method="gradient",
+            per="box",
+            combine="hirescam",
+            target_layer=layer,
+            scale=False,
+            probe=False,
+            num_classes=CLASSES,
         )
         info, found = info_of(explained), run(explained, picture)
         shares = found["saliency_box"][0] / np.array([*SIZE[::-1]] * 2)
         queries = [(box, int(label)) for box, label in zip(shares, found["saliency_index"][0, 0], strict=True) if label >= 0]
         assert queries
+        assert info.score_activation == ("softmax" if name in EXCLUSIVE else "sigmoid") and info.num_classes == CLASSES
         twin = model.clone()
         twin.add_outputs(port_named(twin, layer))
-        wanted = query_maps(made, picture, run(twin, picture)[len(model.outputs)], CHANNEL_AXIS[info.layout], queries)
+        exclusive = info.score_activation == "softmax"
+        wanted = query_maps(made, picture, run(twin, picture)[len(model.outputs)], CHANNEL_AXIS[info.layout], queries, exclusive)
         for ours, truth in zip(found["saliency_map"][0], wanted, strict=False):
             truth = truth[info.prefix_tokens or 0 :][: ours.size] if info.grid else truth
             if not truth.any():  # all of it speaks against the class

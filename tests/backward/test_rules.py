@@ -79,6 +79,26 @@ def test_attention_to_a_sink_is_refused() -> None:
         backward(tiny.model(), np.ones((1, 2, 4, 5), np.float32), tiny.feed())
 
 
+def test_numbers_of_entries_have_no_derivative() -> None:
+    """What a TopK picks goes on through its values alone; asked for one by numbers, rules refuse."""
+    x, index, places = op.parameter([2, 6], np.float32), op.parameter([2, 3], np.int64), op.parameter([2, 3, 1], np.int64)
+    best, taken = op.topk(x, np.int64(3), 1, "max", "value", index_element_type="i64"), op.gather_elements(x, index, 1)
+    rows = op.gather_nd(x, places, 1)
+    numbered = op.convert(best.output(1), "f32")
+    for name, node in (("the best", best), ("the taken", taken), ("the rows", rows)):
+        node.set_friendly_name(name)
+    outputs = (best.output(0), best.output(1), taken.output(0), rows.output(0), numbered.output(0))
+    graph = Graph(ov.Model([op.result(port) for port in outputs], [x, index, places], "numbered"))
+    seed = op.constant(numbers(2, 3)).output(0)
+    assert derivatives(graph, {graph.results[4]: seed}, [x.output(0)], Targets(1)) == [None]
+    assert derivatives(graph, {graph.results[0]: seed}, [x.output(0)], Targets(1)) != [None]
+    with pytest.raises(UnsupportedModelError, match="TopK the best: scores read more of it than its first output"):
+        derivatives(graph, {graph.results[0]: seed, graph.results[1]: seed}, [x.output(0)], Targets(1))
+    for place, tap, name in ((2, index, "GatherElements the taken"), (3, places, "GatherND the rows")):
+        with pytest.raises(UnsupportedModelError, match=f"{name}: its input 1 depends on the picture"):
+            derivatives(graph, {graph.results[place]: seed}, [tap.output(0)], Targets(1))
+
+
 @pytest.mark.parametrize("kind", REFUSE)
 def test_a_rule_refuses_by_name(kind):
     tiny, word, opened = REFUSE[kind]

@@ -223,6 +223,12 @@ def test_unknown_target_layer(plain):
     assert done.exit_code == 1 and "block1_norm" in done.stderr
 
 
+def test_a_target_layer_given_twice(plain):
+    done = call("insert", plain, "--target-layer", "block1_norm", "--target-layer", "block1_norm")
+    assert done.exit_code == 2 and "'block1_norm' is named twice" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and list(plain.parent.glob("*_xai.*")) == []
+
+
 @pytest.mark.parametrize("build", [toys.vit, wide, toys.cnn])
 def test_weights_hardly_grow(tmp_path, build):
     path = tmp_path / "model.xml"

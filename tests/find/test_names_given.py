@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset13 as op
 
 import ovxai
 from helpers import classifiers, detectors, instances
 from ovxai.errors import OptionError, TargetLayerError, UsageError
 from ovxai.find import task as tasks
-from ovxai.metadata import ExplainedInfo
+from ovxai.find.site import Request
+from ovxai.graph.graph import Graph
+from ovxai.metadata import ExplainedInfo, ModelInfo
+from ovxai.options import InsertOptions
 
 FAMILIES: dict[str, tuple[Callable[[], ov.Model], str]] = {
     "classification": (classifiers.cnn, "features"),
@@ -55,6 +60,30 @@ def test_an_output_that_is_not_there(family):
         ovxai.insert(model, output="handed_ot")
     with pytest.raises(OptionError, match="no output 9"):
         ovxai.insert(model, output=9)
+
+
+@pytest.mark.usefixtures("no_search")
+@pytest.mark.parametrize("family", GATED)
+@pytest.mark.parametrize("method", ["auto", "gradient"])
+def test_a_layer_that_is_named_twice(family, method):
+    """In a product it would be multiplied with itself."""
+    model, name = model_of(family), FAMILIES[family][1]
+    per = "box" if (family, method) == ("detection", "gradient") else "class"
+    with pytest.raises(UsageError, match=f"target layer: '{name}' is named twice"):
+        ovxai.insert(model, target_layer=[name, name], method=method, per=per)
+    port = next(node for node in model.get_ops() if node.get_friendly_name() == name).output(0)
+    port.get_tensor().set_names({"tensor_of_it"})
+    for alias in ("tensor_of_it", f"{name}:0"):
+        with pytest.raises(TargetLayerError, match=f"'{name}' and '{alias}' are two names of one tensor"):
+            ovxai.insert(model, target_layer=[name, alias], method=method, per=per)
+
+
+def test_layers_of_one_operation_are_two():
+    model = ov.Model([(parts := op.split(image := op.parameter([1, 4, 8, 8], np.float32), np.int64(1), 2)).output(1)], [image])
+    parts.set_friendly_name("parts")
+    graph, info = Graph(model), ModelInfo.read(model)
+    found = Request.of(graph, InsertOptions(target_layer=("parts", "parts:1")), info).layers
+    assert [(port.get_node().get_friendly_name(), port.get_index()) for port in found] == [("parts", 0), ("parts", 1)]
 
 
 def test_a_layer_of_a_detector_that_is_no_map():

@@ -48,12 +48,17 @@ def pixels_map(network: Any, picture: np.ndarray, layer: np.ndarray, combine: st
 
 
 def query_maps(
-    network: Any, picture: np.ndarray, layer: np.ndarray, axis: int, queries: list[tuple[np.ndarray, int]]
+    network: Any,
+    picture: np.ndarray,
+    layer: np.ndarray,
+    axis: int,
+    queries: list[tuple[np.ndarray, int]],
+    exclusive: bool = False,
 ) -> list[np.ndarray]:
     """Per query the HiResCAM of the logarithm of its class's probability, negatives cut.
 
-    network: -> class scores [1, Q, K] before a sigmoid, boxes [1, Q, 4] as centre and size. layer, axis: as for `class_map`.
-    queries: (box as corners, class) of each, which is found by its box.
+    network: -> class scores [1, Q, K] before a sigmoid, or before a softmax where they are exclusive; boxes [1, Q, 4] as centre
+    and size. layer, axis: as for `class_map`. queries: (box as corners, class) of each, which is found by its box.
 
     Raises:
         LookupError: no tensor of the network has the layer's values.
@@ -68,7 +73,8 @@ def query_maps(
     found = []
     for box, label in queries:
         row = int(np.abs(corners - box).sum(axis=1).argmin())
-        target = torch.nn.functional.logsigmoid(scores[0, row, label])
+        logarithms = torch.log_softmax(scores, 2) if exclusive else torch.nn.functional.logsigmoid(scores)
+        target = logarithms[0, row, label]
         (slope,) = torch.autograd.grad(target, tensor, retain_graph=True)
         found.append((slope * tensor).sum(axis).clamp(min=0).detach().numpy()[0])
     return found

@@ -129,6 +129,7 @@ APPLY: dict[str, list[Tiny]] = {
 #: As in `backward_structure`.
 REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
     "GridSample": (sampled(False, "zeros", "bicubic"), "bicubic", ()),
+    "GatherND": (Tiny(lambda x: op.gather_nd(x, is_high(x, 1, 2)), ROWS), "open number of axes", (0,)),
     "Gather": (Tiny(lambda x: op.gather(x, ints(0), op.reduce_max(is_high(x), ints(0, 1, 2))), ROWS), "input 2", ()),
     "ScatterElementsUpdate": (scatter("max"), "reduction is max", ()),
     "ScatterUpdate": (

@@ -53,18 +53,21 @@ def boxes_scores():
     return model(plain.get_parameters(), [boxes, op.transpose(scores, const(0, 2, 1))])
 
 
-def queries(activated=True):
-    """RT-DETR: the scores of picked tokens, boxes as shares of the picture."""
-    plain = toys.queries(CLASSES)
+def queries(activated=True, joined=False):
+    """RT-DETR: the scores of picked tokens, boxes as shares of the picture. joined: each looks at all others."""
+    plain = toys.queries(CLASSES, joined=joined)
     scores, boxes = (result.input(0).get_source_output() for result in plain.get_results())
     return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
 
 
-def finished(apart=False, each_class=True, encoding="corner"):
-    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class."""
+def finished(apart=False, each_class=True, encoding="corner", y_first=False):
+    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class. y_first: as
+    suppression reads boxes."""
     plain = boxes_scores()
     given, scores = (result.input_value(0) for result in plain.get_results())  # [N, P, 4], [N, K, P]
     given = op.multiply(given, np.float32(8))  # pixels, and not to be taken for shares
+    if y_first:
+        given = op.gather(given, const(1, 0, 3, 2), op.constant(np.int64(2)))
     centre, size = op.split(given, op.constant(np.int64(2)), 2).outputs()
     half = op.multiply(size, np.float32(0.5))
     corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 2)
@@ -74,20 +77,30 @@ def finished(apart=False, each_class=True, encoding="corner"):
     chosen = op.convert(nms.output(0), "i64")  # picture, class, row
     kind, row = (op.gather(chosen, op.constant(np.int64(i)), op.constant(np.int64(1))) for i in (1, 2))
     boxes = op.unsqueeze(op.gather(op.squeeze(corners, const(0)), row, op.constant(np.int64(0))), const(0))
+    if y_first:
+        boxes = op.gather(boxes, const(1, 0, 3, 2), op.constant(np.int64(2)))
     best, labels = op.unsqueeze(op.gather_nd(read, chosen), const(0)), op.unsqueeze(kind, const(0))
     if apart:
         return model(plain.inputs[0].get_node(), [boxes, labels, best], ("boxes", "labels", "scores"))
     return model(plain.inputs[0].get_node(), [op.concat([boxes, op.unsqueeze(best, const(2))], 2), labels], ("boxes", "labels"))
 
 
-def learned_queries():
-    """DETR: queries of its own look at a map's cells; none of these has class scores."""
+def learned_queries(more=0, softmax=""):
+    """DETR: queries of its own look at a map's cells; none of these has class scores.
+
+    more: scores behind those of classes. softmax: "whole", or "cut" where what is behind is left out.
+    """
     x, features = pyramid()
     cells = op.transpose(op.reshape(conv(features[-1], 8), const(0, 8, -1), True), const(0, 2, 1))
     own = toys.RNG.normal(0, 1, (1, 7, 8)).astype(np.float32)
     seen = op.softmax(op.multiply(op.matmul(own, cells, False, True), np.float32(0.3)), 2)
     answers = op.relu(toys.linear(op.add(op.matmul(seen, cells, False, False), own), 12))
-    return model(x, [toys.linear(answers, CLASSES), op.sigmoid(toys.linear(answers, 4))])
+    scores = toys.linear(answers, CLASSES + more)
+    if softmax:
+        scores = op.softmax(scores, 2)
+    if softmax == "cut":
+        scores = op.slice(scores, const(0), const(CLASSES), const(1), const(2))
+    return model(x, [scores, op.sigmoid(toys.linear(answers, 4))])
 
 
 def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
@@ -109,6 +122,13 @@ def _tame(make: Callable[[], ov.Model]) -> Callable[[], ov.Model]:
 MODELS = {name: _tame(make) for name, make in {
     "yolox": yolox, "yolox, two pictures": lambda: yolox(2), "yolo-v5": toys.yolo_v5, "yolo-v8": toys.yolo_v8, "nanodet": nanodet,
     "boxes-scores": boxes_scores, "queries": queries, "queries, logits": lambda: queries(activated=False),
-    "queries, learned": learned_queries, "finished": finished, "finished, apart": lambda: finished(apart=True),
-    "finished, centres": lambda: finished(encoding="center"),
+    "queries, joined": lambda: queries(joined=True), "queries, learned": learned_queries, "finished": finished,
+    "queries, softmax": lambda: learned_queries(1, "whole"),
+    "queries, softmax cut": lambda: learned_queries(1, "cut"),
+    "finished, apart": lambda: finished(apart=True), "finished, centres": lambda: finished(encoding="center"),
+    "finished, y first": lambda: finished(y_first=True),
+    "finished, centres, y first": lambda: finished(encoding="center", y_first=True),
 }.items()}  # fmt: skip
+
+#: One more score than there are classes, and no word of what it says.
+NO_OBJECT = _tame(lambda: learned_queries(1))

@@ -142,10 +142,11 @@ def linear(y, channels, name=None):
     return y
 
 
-def queries(classes=5, batch=1, size=(32, 48), finished=False):
+def queries(classes=5, batch=1, size=(32, 48), finished=False, joined=False):
     """RT-DETR: tokens of all levels, scored before TopK picks queries that a decoder turns into boxes.
 
-    finished: positions at the border are masked out, and the best boxes are picked in the graph (D-FINE in OTX).
+    finished: positions at the border are masked out, and the best boxes are picked in the graph (D-FINE in OTX). joined: each
+    query looks at all others.
     """
     x, features = pyramid(batch=batch, size=size)
     tokens = op.concat([op.transpose(op.reshape(conv(f, 8), const(0, 8, -1), True), const(0, 2, 1)) for f in features], 1)
@@ -157,6 +158,8 @@ def queries(classes=5, batch=1, size=(32, 48), finished=False):
     # As torch.gather is exported; Gather with batch_dims crashes the CPU plugin on rows as short as these.
     chosen = op.broadcast(op.unsqueeze(best.output(1), const(2)), const(1, 1, 8), broadcast_spec="BIDIRECTIONAL")
     picked = op.gather_elements(tokens, chosen, 1)
+    if joined:
+        picked = op.add(picked, op.multiply(op.reduce_mean(picked, const(1), True), np.float32(3)))
     if finished:
         final = op.topk(
             op.reshape(op.sigmoid(linear(picked, classes)), const(0, -1), True),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import openvino as ov
 import pytest
+from openvino import opset13 as op
 
 import ovxai
 from helpers import classifiers
 from helpers import detectors as toys
-from helpers.box_models import CLASSES, MODELS, finished
+from helpers.box_models import CLASSES, MODELS, NO_OBJECT, finished
 from helpers.explained import info_of
+from ovxai.anew import recorded_options
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.insertion import insert_with_report
+from ovxai.metadata import ModelInfo
 from ovxai.options import InsertOptions
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -37,7 +43,7 @@ def test_the_best_boxes_have_a_map_each(name: str) -> None:
     assert found["saliency_box"].shape == (batch, 4, 4) and found["saliency_score"].shape == (batch, 4)
     scores = found["saliency_score"]
     assert (np.diff(scores, axis=1) <= 0).all() and (scores[:, 0] > 0.05).all()
-    assert found["saliency_index"].max() < CLASSES
+    assert found["saliency_index"].max() < (info_of(model).num_classes or 0)
     assert ((found["saliency_index"][:, 0] == -1) == (scores == 0)).all()
     there = found["saliency_map"].max(axis=(2, 3))
     assert (there[scores == 0] == 0).all() and there.any()
@@ -51,13 +57,28 @@ def test_the_default_is_five_boxes() -> None:
     assert len(info.derivatives) == 3
 
 
-def test_finished_boxes_are_those_of_the_models_own_suppression() -> None:
-    plain = MODELS["finished"]()
+@pytest.mark.parametrize("name", ["finished", "finished, centres", "finished, y first", "finished, centres, y first"])
+def test_finished_boxes_are_those_of_the_models_own_suppression(name: str) -> None:
+    """Suppression itself measures boxes of either order alike."""
+    plain = MODELS[name]()
     named, found = outputs(plain), outputs(ovxai.insert(plain, method="gradient", per="box", classes="top:4"))
     order = np.argsort(-named["boxes"][0, :, 4], kind="stable")[:4]
     assert np.allclose(found["saliency_box"][0], named["boxes"][0, order, :4], rtol=1e-4)
     assert np.array_equal(found["saliency_index"][0, 0], named["labels"][0, order])
     assert np.allclose(found["saliency_score"][0], named["boxes"][0, order, 4])
+
+
+def test_an_order_of_columns_that_can_not_be_seen_is_told() -> None:
+    """Nothing of the boxes that suppression reads reaches the output."""
+    plain = MODELS["finished"]()
+    nms = next(node for node in plain.get_ops() if node.get_type_name() == "NonMaxSuppression")
+    nms.input(0).replace_source_output(op.negative(op.negative(nms.input_value(0))).output(0))
+    nms.set_friendly_name("the_suppression")
+    for name, told in (("finished", False), ("", True)):
+        made = insert_with_report(MODELS[name]() if name else plain, InsertOptions(method="gradient", per="box", probe=False))
+        assert (
+            any("whether the_suppression reads boxes as x1, y1, x2, y2 could not be seen" in note for note in made.notes) == told
+        )
 
 
 def test_a_suppression_that_does_not_know_classes_is_refused() -> None:
@@ -128,6 +149,104 @@ def test_queries_that_score_no_positions_are_explained_box_by_box_alone() -> Non
     assert len(info_of(model).target_layers) > 1 and info_of(model).prediction_format == "queries"
     with pytest.raises(UnsupportedModelError, match="no detector"):
         ovxai.insert(MODELS["queries, learned"](), task="detection")
+
+
+WITH_NOTHING = {**MODELS, "queries, no object": NO_OBJECT}
+
+
+def exclusive(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "read"),
+    [
+        ("queries, no object", {"labels": ["a", "b", "c"]}, exclusive),
+        ("queries, no object", {"num_classes": 3}, exclusive),
+        ("queries, no object", {"class_activation": "softmax"}, exclusive),
+        ("queries, no object", {"class_activation": "softmax", "labels": ["a", "b", "c"]}, exclusive),
+        ("queries, softmax", {}, lambda given: given),
+        ("queries, softmax", {"labels": ["a", "b", "c"]}, lambda given: given),
+        ("queries, softmax cut", {}, lambda given: given),
+        ("queries, softmax cut", {"labels": ["a", "b", "c"]}, lambda given: given),
+    ],
+)
+def test_what_says_that_there_is_nothing_is_no_class(name: str, options: dict, read) -> None:
+    plain = WITH_NOTHING[name]()
+    model = ovxai.insert(plain, method="gradient", per="box", classes="top:4", **options)
+    own, _ = ov.Core().compile_model(plain, "CPU", F32)([picture := shades(plain)]).values()
+    found, scores = outputs(model, picture), read(own)[0, :, :CLASSES]
+    assert info_of(model).num_classes == CLASSES
+    assert info_of(model).score_activation == ("softmax" if "object" in name else "none")
+    order = [row for row in np.argsort(-scores.max(axis=1), kind="stable") if scores[row].max() > 0.05][:4]
+    assert len(order) > 1
+    np.testing.assert_allclose(found["saliency_score"][0, : len(order)], scores.max(axis=1)[order], rtol=1e-4)
+    np.testing.assert_array_equal(found["saliency_index"][0, 0, : len(order)], scores.argmax(axis=1)[order])
+
+
+def test_labels_beside_the_model_tell_that_the_last_score_is_no_class(tmp_path: Path) -> None:
+    """As Hugging Face writes them."""
+    ov.save_model(NO_OBJECT(), tmp_path / "model.xml")
+    config = {"model_type": "detr", "id2label": {"0": "cat", "1": "dog", "2": "bird"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = ovxai.insert(tmp_path / "model.xml", method="gradient", per="box", probe=False)
+    info = info_of(model)
+    assert (info.score_activation, info.class_activation, info.num_classes) == ("softmax", "softmax", 3)
+    assert ModelInfo.read(model).labels == ("cat", "dog", "bird")
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 3}, {"class_activation": "softmax"}, {"class_activation": "sigmoid"}, {}])
+def test_an_explanation_that_is_put_on_anew_reads_scores_as_before(options: dict) -> None:
+    plain = NO_OBJECT()
+    model = ovxai.insert(plain, method="gradient", per="box", probe=False, **options)
+    again = insert_with_report(plain, recorded_options(plain, info_of(model), model)).info
+    assert (again.score_activation, again.num_classes) == (info_of(model).score_activation, info_of(model).num_classes)
+
+
+def shades(model: ov.Model) -> np.ndarray:
+    return np.random.default_rng(3).uniform(0, 255, model.inputs[0].get_shape()).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "due", "classes"),
+    [
+        ("queries, no object", {}, "sigmoid", 4),
+        ("queries, no object", {"num_classes": 4}, "sigmoid", 4),
+        ("queries, no object", {"class_activation": "sigmoid", "num_classes": 3}, "sigmoid", 4),
+        ("queries, no object", {"class_activation": "softmax", "num_classes": 4}, "softmax", 4),
+        ("queries, softmax", {"num_classes": 4}, "none", 4),
+        ("queries, learned", {"labels": ["a", "b", "c"]}, "sigmoid", 3),
+    ],
+)
+def test_all_scores_are_of_classes_where_that_is_said(name: str, options: dict, due: str, classes: int) -> None:
+    info = info_of(ovxai.insert(WITH_NOTHING[name](), method="gradient", per="box", probe=False, **options))
+    assert (info.score_activation, info.num_classes) == (due, classes)
+
+
+def test_how_scores_of_queries_were_taken_is_said() -> None:
+    def notes(**options) -> str:
+        asked = InsertOptions(method="gradient", per="box", probe=False, **options)
+        return " ".join(insert_with_report(NO_OBJECT(), asked).notes)
+
+    assert "3 labels for 4 scores of each query: a softmax" in notes(labels=("a", "b", "c"))
+    assert "count as sigmoids" in notes() and "--class-activation softmax" in notes()
+    assert "sigmoid" not in notes(class_activation="softmax") + notes(num_classes=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("queries, softmax", {"class_activation": "sigmoid"}, "gives the scores a softmax"),
+        ("queries", {"class_activation": "softmax"}, "gives the scores a sigmoid"),
+        ("yolox", {"class_activation": "softmax"}, "of the class scores of queries"),
+        ("queries, no object", {"class_activation": "softmax", "num_classes": 2}, "3 class scores per box but 2 labels"),
+        ("queries, no object", {"class_activation": "softmax", "per": "class"}, "read for boxes"),
+    ],
+)
+def test_an_activation_that_does_not_fit_is_refused(name: str, options: dict, words: str) -> None:
+    with pytest.raises((OptionError, UnsupportedModelError), match=words):
+        ovxai.insert(WITH_NOTHING[name](), method="gradient", **{"per": "box", **options})
 
 
 def test_queries_without_boxes_are_refused() -> None:

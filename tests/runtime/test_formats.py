@@ -216,6 +216,19 @@ def test_queries_are_not_suppressed(due):
     assert [(p.class_index, p.box) for p in got] == [(2, (32, 24, 96, 40)), (1, (32, 24, 96, 40))]
 
 
+@pytest.mark.parametrize("due", ["softmax", "none"])
+def test_what_says_that_there_is_nothing_is_no_class(due):
+    """A fourth score behind those of three classes; where it is the largest, a class may still be over the threshold."""
+    boxes = f32([[0.5, 0.5, 0.5, 0.25], [0.1, 0.1, 0.1, 0.1]])
+    logits = np.log(f32([[0.1, 0.1, 0.5, 0.3], [0.35, 0.05, 0.05, 0.55]]))
+    scores = logits + 2 if due == "softmax" else np.exp(logits)
+    model = detector(boxes, LABELS, scores=scores, form="queries")
+    for key, value in (("score_output", "scores"), ("score_activation", due), ("num_classes", "3")):
+        model.set_rt_info(value, ["ovxai", key])
+    got = objects({"boxes": boxes, "labels": LABELS, "scores": scores}, read_facts(model), GEOMETRY, 0.3)
+    assert [(p.class_index, round(p.score, 3)) for p in got] == [(2, 0.5), (0, 0.35)]
+
+
 def test_east():
     """A box of 12 x 6 around the cell in row 4, column 3: distances to its top, right, bottom and left side, and no angle."""
     scores, sides = np.zeros((1, 8, 8), np.float32), np.zeros((5, 8, 8), np.float32)

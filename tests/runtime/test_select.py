@@ -9,9 +9,9 @@ import pytest
 from helpers.runtime_graphs import HIERARCHICAL, HIERARCHY, classifier, detector, f32, u8
 from ovxai.errors import NotExplainedError, OptionError
 from ovxai.runtime.config import ExplainConfig
-from ovxai.runtime.predict.boxes import sigmoid
+from ovxai.runtime.predict.boxes import sigmoid, softmax
 from ovxai.runtime.predict.facts import read_facts
-from ovxai.runtime.predict.formats import class_scores, softmax
+from ovxai.runtime.predict.formats import class_scores
 from ovxai.runtime.predict.select import predicted_classes, settle
 
 

@@ -12,7 +12,7 @@ from helpers import classifiers as toys
 from helpers.explained import info_of
 from ovxai.graph.names import port_named
 from ovxai.verification import verify
-from ovxai.verification.gradient import Layer, along_directions
+from ovxai.verification.differences import Layer, along_directions
 from ovxai.verification.report import Check
 
 MODELS = {

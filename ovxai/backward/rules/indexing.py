@@ -56,8 +56,14 @@ def gather_elements(step: Step) -> dict[int, ov.Output]:
 
 
 def gather_nd(step: Step) -> dict[int, ov.Output]:
-    """Rows, each named by its place along several axes, added back where they came from."""
+    """Rows, each named by its place along several axes, added back where they came from.
+
+    Raises:
+        Refusal: along how many changes with the size of the picture.
+    """
     step.only(0)
+    if not step.dims(1)[-1].is_static:
+        raise Refusal("its index names places along an open number of axes")
     batch, count = int(step.number("batch_dims")), step.shape(1)[-1]
     dims = step.dims(0)
     inner = dims[batch : batch + count]

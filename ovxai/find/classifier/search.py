@@ -13,9 +13,8 @@ import openvino as ov
 
 from ovxai.collapse.masks import GAUSSIAN, POINT
 from ovxai.errors import TargetLayerError
-from ovxai.find.classifier.levels import cells, coarsest_levels
 from ovxai.find.classifier.readout import Readout, find_readout, has_unit_length
-from ovxai.find.classifier.trunk import Trial, Trunk, as_tap, branch_trial, dominators, token_block
+from ovxai.find.classifier.trunk import Trial, Trunk, as_tap, branch_trial, cells, coarsest_levels, dominators, token_block
 from ovxai.find.site import RECIPRO_CAM, VIT_RECIPRO_CAM, ClassifierSite, No, Request
 from ovxai.graph.dims import Tap
 from ovxai.graph.graph import Graph, source

@@ -14,7 +14,7 @@ from ovxai.collapse.gate import grid_dims, walk
 from ovxai.collapse.masks import POINT, Masks
 from ovxai.collapse.values import Dense, Mapped, Seen
 from ovxai.find.site import No
-from ovxai.graph.dims import Tap
+from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import Graph, key_of, source, sources
 from ovxai.trace.place import Place, place
 from ovxai.trace.walk import Trace
@@ -206,9 +206,41 @@ def branch_trial(trunk: Trunk) -> Trial | None:
 def _rank(trunk: Trunk, tap: Tap) -> tuple[bool, int]:
     found = trunk.place(tap.port)
     upright = not isinstance(found, str) and "-" not in found.frame.axes
-    return upright, tap.grid[0] * tap.grid[1]
+    return upright, cells(tap)
 
 
 def _joins_two(graph: Graph, node: ov.Node) -> bool:
     """A residual sum: what an op that mixes patches, or a block's last layer, has written."""
     return not any(graph.is_constant(feed) for feed in sources(node)) and source(node, 0) != source(node, 1)
+
+
+# The sizes that a trunk's map goes through, and the last tensor of each: where gradients are asked for.
+
+#: How many sizes are looked at, from the coarsest on.
+LEVELS = 3
+
+
+def cells(tap: Tap) -> int:
+    return tap.grid[0] * tap.grid[1]
+
+
+def coarsest_levels(trunk: Trunk, count: int = LEVELS) -> tuple[Tap, ...]:
+    """The last tensor of each of the coarsest sizes that all of the picture passes, coarse to fine; of tokens, the last that
+    the scores read positions of. Empty where there is none."""
+    last: dict[Grid, Tap] = {}
+    for port in trunk.ports:
+        tap = trunk.tap(port)
+        if tap:
+            last[tap.grid] = tap
+    found = [_read_of(trunk, tap) for tap in sorted(last.values(), key=cells)]
+    return tuple(tap for tap in found if tap is not None)[:count]
+
+
+def _read_of(trunk: Trunk, tap: Tap) -> Tap | None:
+    """`tap`, or where the scores read none of its positions but only tokens beside them, the last tensor before of which they
+    do: what the last block looks at, normalised. (Feature times derivative comes to nothing before a normalisation, for its
+    result does not change with the size of what it reads.)"""
+    if not tap.is_tokens or trunk.trial(tap).read:
+        return tap
+    taps = token_block(trunk, 1)
+    return None if isinstance(taps, No) else taps[0]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovxai.find.classifier.levels import coarsest_levels
-from ovxai.find.classifier.trunk import Trunk, dominators
+from ovxai.find.classifier.trunk import Trunk, coarsest_levels, dominators
 from ovxai.find.site import DetectionSite, Request
 from ovxai.graph.dims import Grid, Tap
 from ovxai.graph.graph import Port

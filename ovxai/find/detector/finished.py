@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
 
 from ovxai.find.detector.maps import is_linear
-from ovxai.graph.graph import Graph, Port
+from ovxai.graph.graph import Graph, Port, witness_of
+from ovxai.graph.sizes import noise_for
 
 BOX, SCORE, LABEL, OTHER = "box", "score", "label", "other"
 _MOVES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "Gather", "GatherElements", "GatherND", "Slice",
@@ -77,9 +83,102 @@ def query_outputs(graph: Graph, classes: int | None = None, output: int | None =
     scores = [n for n in order if classes in (None, shapes[n][2]) and output in (None, n)]
     boxes = [n for n in order if shapes[n][2] == 4 and {"Sigmoid", "Exp"} & _last_made(graph, graph.results[n])]
     if classes in (None, 4):
-        scores = [n for n in scores if shapes[n][2] != 4 or not activation_of(graph, graph.results[n])]
+        scores = [n for n in scores if shapes[n][2] != 4 or activation_of(graph, graph.results[n]) != "sigmoid"]
     pairs = ((score, box) for score in scores for box in boxes if score != box and shapes[score][:2] == shapes[box][:2])
     return next(pairs, None)
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """How the class scores of queries are read. done: the activation that the graph gives them, "" for none. due: what they
+    need still. no_object: whether one more column, behind the classes, says that there is nothing."""
+
+    classes: int
+    done: str
+    due: str
+    no_object: bool
+    note: str = ""
+
+
+def query_scores(graph: Graph, port: Port, count: int | None, asked: str | None) -> QueryScores | str:
+    """Of scores [N, Q, columns]; why not, where `asked` speaks against the graph.
+
+    Under a softmax queries need a class for nothing, the last one (DETR, arXiv 2005.12872), unless so many labels are known as
+    there are columns. count: of classes, where anybody gave one. asked: an activation, where anybody did.
+    """
+    columns = graph.known_shape(graph.output_of(port))[2]
+    done = activation_of(graph, port)
+    if done and asked not in (None, done):
+        return f"class activation: the graph itself gives the scores a {done}; leave out --class-activation"
+    one_more = count == columns - 1
+    due = "none" if done else asked or ("softmax" if one_more else "sigmoid")
+    no_object = "softmax" in (done, due) and count != columns > 1 and not _is_cut_off(graph, port, columns)
+    note = ""
+    if not done and asked is None and one_more:
+        note = (
+            f"{count} labels for {columns} scores of each query: a softmax whose last score says that there is nothing (DETR); "
+            "--class-activation sigmoid says otherwise"
+        )
+    elif not done and asked is None and count is None:
+        note = (
+            "class scores of queries count as sigmoids; where the last of them says that there is nothing (DETR, YOLOS), give "
+            "--class-activation softmax"
+        )
+    return QueryScores(columns - no_object, done, due, no_object, note)
+
+
+def _is_cut_off(graph: Graph, port: Port, columns: int) -> bool:
+    """Whether a softmax was over more columns than are handed out."""
+    above = graph.above([port], lambda node: is_linear(graph, node))
+    shapes = [graph.shape((node, 0)) for node in above if graph.kinds[node] == "Softmax"]
+    return any(shape and shape[-1] > columns for shape in shapes)
+
+
+#: Columns of a box as corners in the picture's pixels and as shares of it, in either order; and how far each is moved.
+_MARKS, _MOVE = np.array([0.1, 0.2, 0.3, 0.4], np.float32), np.float32(0.05)
+#: Which input of NonMaxSuppression is the score from which boxes count.
+_LEAST_SCORE = 4
+
+
+def rows_come_first(graph: Graph, suppression: ov.Node, port: Port) -> bool | None:
+    """Whether boxes that a NonMaxSuppression reads begin with y where a table of what it left begins with x.
+
+    suppression: of the graph; by itself it measures boxes of either order alike. port: the table, x1, y1, x2, y2 first. Seen on
+    runs with marked boxes, one column moved at a time; None where these can't tell.
+    """
+    try:
+        shown = _marked_runs(graph, graph.position(suppression), port)
+    except RuntimeError:  # a model that can't run is found out later, where it matters
+        return None
+    if not shown[0].size or len({each.shape for each in shown}) != 1:
+        return None
+    moved = [np.abs(each - shown[0]).reshape(-1, shown[0].shape[-1]).max(axis=0)[:4] > _MOVE / 1e4 for each in shown[1:]]
+    first, second = ({column for column in range(4) if moved[column][place]} for place in (0, 1))
+    if first and second and first <= {0, 2} and second <= {1, 3}:
+        return False
+    return True if first and second and first <= {1, 3} and second <= {0, 2} else None
+
+
+def _marked_runs(graph: Graph, suppression: int, port: Port) -> list[np.ndarray]:
+    """The table where all boxes are `_MARKS`, and with each column moved; whatever the scores are, something is chosen."""
+    twin = witness_of(graph.model).clone()
+    nodes, parameters = twin.get_ordered_ops(), twin.get_parameters()
+    node, marks = nodes[suppression], op.parameter([4], np.float32)
+    boxes, scores = node.input_value(0), node.input_value(1)
+    readers = list(boxes.get_target_inputs())
+    marked = op.broadcast(op.convert_like(marks, boxes), op.shape_of(boxes, "i64"))
+    for reader in readers:
+        reader.replace_source_output(marked.output(0))
+    if node.get_input_size() > _LEAST_SCORE:
+        node.input(_LEAST_SCORE).replace_source_output(op.convert_like(np.float32(-1e30), scores).output(0))
+    table = op.convert(nodes[port[0]].output(port[1]), "f32")
+    model = ov.Model([op.result(table)], [*parameters, marks], "marked")
+    request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    feeds, found = noise_for(parameters, 0), []
+    for values in (_MARKS, *(_MARKS + _MOVE * np.eye(4, dtype=np.float32))):
+        request.infer({**feeds, len(parameters): values})
+        found.append(request.output_tensors[0].data.astype(np.float64))
+    return found
 
 
 def activation_of(graph: Graph, port: Port) -> str:

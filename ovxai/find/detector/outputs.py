@@ -11,6 +11,8 @@ from ovxai.find.detector.tracers import ACTIVATED, PLACED
 from ovxai.find.detector.trail import ClassTable, Trail, channel_axes, tracers_of
 from ovxai.graph.graph import Extents, Graph, Port
 
+#: The form of the answers of queries: class scores and boxes, nothing to suppress.
+QUERIES = "queries"
 INTEGERS = ("i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
 
 
@@ -106,7 +108,7 @@ def _picked(graph: Graph, made_from: Ingredients) -> Form | None:
     if answers is None:
         return None
     scores = graph.results[answers[0]]
-    return Form("queries", answers[0], "none" if activation_of(graph, scores) else "sigmoid")
+    return Form(QUERIES, answers[0], "none" if activation_of(graph, scores) else "sigmoid")
 
 
 def _east(outputs: list[ov.Output]) -> int | None:

@@ -7,15 +7,16 @@ and what the outputs are made of (`outputs`). Query detectors have no such convo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ovxai.errors import OptionError
 from ovxai.find.detector.assemble import assemble, ingredients
 from ovxai.find.detector.boxes import box_evidence, holds_boxes
 from ovxai.find.detector.features import narrowed, shared_feature, upright
-from ovxai.find.detector.finished import activation_of, query_outputs
+from ovxai.find.detector.finished import activation_of, query_outputs, query_scores
 from ovxai.find.detector.maps import HeadMap, TokenScores, behind_regions, find_token_scores, head_maps, is_resized, last_linear
 from ovxai.find.detector.named import find_named
-from ovxai.find.detector.outputs import Ingredients
+from ovxai.find.detector.outputs import QUERIES, Ingredients
 from ovxai.find.detector.scores import TARGET_HINT, ClassScores, Tables, choose
 from ovxai.find.detector.trail import Trail, follow
 from ovxai.find.site import ClassLevel, DetectionSite, No, Request
@@ -41,14 +42,31 @@ def find_detection(request: Request) -> DetectionSite | No:
             site = search.on_tokens(tokens)
         elif request.options.per == PER_BOX:
             site = search.on_queries() or site
+    if isinstance(site, DetectionSite) and request.options.per == PER_BOX:
+        site = _with_scores_read(site, request)
     return site if isinstance(site, No) else _checked(site, request)
+
+
+def _with_scores_read(site: DetectionSite, request: Request) -> DetectionSite | No:
+    """Of queries, with what their scores mean, which graph and labels say together, or somebody."""
+    asked = request.options.class_activation
+    if site.prediction_format != QUERIES:
+        words = "class activation: for boxes it is read of the class scores of queries, which this model has not; leave it out"
+        return site if asked is None else No(words, final=True, error=OptionError)
+    found = query_scores(request.graph, request.graph.results[site.output], request.classes, asked)
+    if isinstance(found, str):
+        return No(found, final=True, error=OptionError)
+    return replace(
+        site, classes=found.classes, activation=found.done or "none", score_activation=found.due, no_object=found.no_object,
+        notes=(*site.notes, *([found.note] if found.note else [])),
+    )  # fmt: skip
 
 
 def _checked(site: DetectionSite, request: Request) -> DetectionSite | No:
     """Refuse where the number of labels and the number of scores can't both be right."""
     count, labels = request.classes, request.model_info.labels
     allowed = {site.classes}
-    if site.activation in ("softmax", "none"):
+    if site.activation in ("softmax", "none") and not site.no_object:
         allowed.add(site.classes - 1)  # a background channel that labels leave out
     if labels and labels[0] == "otx_empty_lbl":
         allowed.add(site.classes + 1)
@@ -172,7 +190,7 @@ class _Search:
         name = output_name(self.graph.model, answers[0])
         return DetectionSite(
             (level,), classes, 0, done or "none",
-            score_output=name, score_activation="none" if done else "sigmoid", prediction_format="queries", output=answers[0],
+            score_output=name, score_activation="none" if done else "sigmoid", prediction_format=QUERIES, output=answers[0],
             why=f"output {answers[0]} holds {classes} class scores of {count} queries, output {answers[1]} their boxes",
             candidates=(f"{name}: class scores of {count} queries",),
         )  # fmt: skip

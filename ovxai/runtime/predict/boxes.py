@@ -56,8 +56,9 @@ class Raw:
         return self.facts.explained.num_classes
 
     def activated(self, scores: np.ndarray) -> np.ndarray:
-        """`scores` with the sigmoid that may still be due."""
-        return sigmoid(scores) if self.facts.explained.score_activation == "sigmoid" else scores
+        """`scores` [..., K] with the sigmoid or softmax that may still be due."""
+        due = self.facts.explained.score_activation
+        return softmax(scores) if due == "softmax" else sigmoid(scores) if due == "sigmoid" else scores
 
     def called(self, name: str, fits: Fits) -> np.ndarray:
         """The output called like `name`, else the first one of that form, among the model's own.
@@ -146,7 +147,8 @@ def boxes_labels_prototypes(raw: Raw) -> Instances:
 
 def queries(raw: Raw) -> Instances:
     given = raw.outputs[raw.facts.explained.score_output]
-    scores = raw.activated(np.asarray(given, np.float32))
+    # Behind the classes a softmax has one more, which is no object.
+    scores = raw.activated(np.asarray(given, np.float32))[:, : raw.classes]
     boxes = raw.first(lambda a: a.ndim == 2 and a is not given and a.shape == (len(scores), 4))
     corners = corners_of(boxes) * corner_sides(raw.geometry.canvas)
     labels = scores.argmax(axis=1)
@@ -228,6 +230,12 @@ def corners_of(boxes: np.ndarray) -> np.ndarray:
     """Centre and size -> x1, y1, x2, y2."""
     centre, half = boxes[:, :2], boxes[:, 2:4] / 2
     return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:

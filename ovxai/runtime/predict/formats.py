@@ -15,7 +15,7 @@ import numpy as np
 from ovxai.metadata import MapFrame
 from ovxai.runtime.feed.geometry import Geometry
 from ovxai.runtime.predict import boxes, dense, pixels
-from ovxai.runtime.predict.boxes import Instances, Outputs, Raw, sigmoid
+from ovxai.runtime.predict.boxes import Instances, Outputs, Raw, sigmoid, softmax
 from ovxai.runtime.predict.facts import ModelFacts
 from ovxai.runtime.predict.labels import Hierarchy
 
@@ -53,8 +53,8 @@ FORMATS = MappingProxyType({one.name: one for one in (
     Format("detection-output", "rows [1, I, 7]: picture (-1: no more), class, score, corners as shares of the input "
            "(OpenVINO's DetectionOutput)", boxes.detection_output),
     Format("boxes-scores", "boxes [P, 4], class scores [P, K] or [K, P]", dense.boxes_scores),
-    Format("queries", "class scores [Q, K] and boxes [Q, 4]: centre and size as shares of the input; nothing to suppress (DETR)",
-           boxes.queries),
+    Format("queries", "class scores [Q, K], or [Q, K + 1] with no object last, and boxes [Q, 4]: centre and size as shares "
+           "of the input; nothing to suppress (DETR)", boxes.queries),
     Format("yolox", "rows [P, 5 + K], level after level: centre offset, log size, objectness, class scores", dense.yolox),
     Format("yolo-v5", "rows [P, 5 + K]: centre and size in pixels, objectness, class scores", dense.yolo_v5),
     Format("yolo-v8", "columns [4 + K (+ more), P], or rows: centre and size in pixels, class scores", dense.yolo_v8),
@@ -191,9 +191,3 @@ def _hierarchical(values: np.ndarray, hierarchy: Hierarchy, activation: str) -> 
     done = activation == "none" and ((rest >= 0) & (rest <= 1)).all()
     scores[hierarchy.rest :] = rest if done else sigmoid(rest)
     return scores
-
-
-def softmax(values: np.ndarray) -> np.ndarray:
-    """Over all of `values`."""
-    powers = np.exp(values - values.max())
-    return np.asarray(powers / powers.sum())
