@@ -18,6 +18,8 @@ from ovxai.methods.suppression import kept, marked
 FLOOR, IOU = 0.05, 0.5
 #: Rows, best first, among which suppression looks for boxes.
 CONSIDERED = 300
+#: More than any score.
+_MOST = 1e30
 #: The least probability of which a logarithm is derived.
 _LEAST = 1e-4
 
@@ -121,7 +123,7 @@ def best_boxes(rows: Rows, count: int) -> Best:
     top = op.topk(tall, whole_number(rows.considered), 1, "max", "value", index_element_type="i64")
     boxes, names = (emit.pick_each(tensor, top.output(1)) for tensor in (rows.corners, labels))
     left = top.output(0) if rows.suppressed else _unsuppressed(boxes, names, top.output(0), rows.tables[0].classes)
-    left = op.select(op.greater(left, number(FLOOR)), left, number(0.0))
+    left = _over_the_floor(left)
     final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
     return Best(
         emit.pick_each(top.output(1), final.output(1)),
@@ -131,12 +133,19 @@ def best_boxes(rows: Rows, count: int) -> Best:
     )
 
 
+def _over_the_floor(scores: ov.Output | ov.Node) -> ov.Node:
+    """Scores of boxes, 0 of what is none; so is what has no number for a score. (Of NaN some processors say that it is more than
+    anything, but none that it is less as well.)"""
+    there = op.logical_and(op.greater(scores, number(FLOOR)), op.less(scores, number(_MOST)))
+    return op.select(there, scores, number(0.0))
+
+
 def _own_boxes(rows: Rows, chosen: ov.Output, count: int) -> Best:
     """The best of those that the model itself has left, class by class as it does."""
     (table,) = rows.tables
     by_class = emit.transpose(_probabilities(table, rows.due), [0, 2, 1])
     left = op.reshape(marked(chosen, by_class.get_node()), ints([0, -1]), True)  # classes after each other
-    left = op.select(op.greater(left, number(FLOOR)), left, number(0.0))
+    left = _over_the_floor(left)
     final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
     labels = op.divide(final.output(1), whole_number(table.sizes[0])).output(0)
     own = op.floor_mod(final.output(1), whole_number(table.sizes[0])).output(0)

@@ -99,6 +99,29 @@ def test_a_picture_without_boxes_has_empty_maps() -> None:
     assert (found["saliency_index"] == -1).all() and not found["saliency_score"].any() and not found["saliency_map"].any()
 
 
+def without_numbers(name: str, rows: slice) -> ov.Model:
+    """The scores of some rows are NaN."""
+    plain = MODELS[name]()
+    if name == "finished":
+        port = [node for node in plain.get_ordered_ops() if node.get_type_name() == "Sigmoid"][-1].input(0)
+    else:
+        port = next(result for result in plain.get_results() if result.get_output_shape(0)[-1] != 4).input(0)
+    bad = np.zeros(port.get_shape(), np.float32)
+    np.moveaxis(bad, list(bad.shape).index(CLASSES), -1)[0, rows] = np.nan
+    port.replace_source_output(op.add(port.get_source_output(), bad).output(0))
+    plain.validate_nodes_and_infer_types()
+    return plain
+
+
+@pytest.mark.parametrize("name", ["queries, logits", "boxes-scores", "finished"])
+def test_a_score_that_is_no_number_is_no_box(name: str) -> None:
+    asked = InsertOptions(task="detection", method="gradient", per="box", classes="top:3", probe=False)
+    found = outputs(insert_with_report(without_numbers(name, slice(None)), asked).model)
+    assert (found["saliency_index"] == -1).all() and not found["saliency_score"].any() and not found["saliency_map"].any()
+    found = outputs(insert_with_report(without_numbers(name, slice(0, 3)), asked).model)
+    assert (found["saliency_index"] >= 0).all() and (found["saliency_score"] > 0.05).all()
+
+
 def test_one_box_is_the_first_of_several() -> None:
     one, more = (ovxai.insert(MODELS["yolox"](), method="gradient", per="box", classes=f"top:{k}", scale=False) for k in (1, 3))
     first, all_of_them = outputs(one), outputs(more)
