@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import openvino as ov
 
 from ovxai.child import Child
-from ovxai.errors import AlreadyExplainedError, OptionError
+from ovxai.errors import AlreadyExplainedError, OptionError, OvxaiError
 from ovxai.find.asked import settled
 from ovxai.find.site import No
 from ovxai.find.task import Plan, find_plan
@@ -254,8 +254,20 @@ def _planned(graph: Graph, wishes: InsertOptions, adopted: Adopted, name: str) -
         adopted, model_info = adopted.without_labels(graph.model), replace(model_info, labels=None)
         plan = find_plan(graph, wishes, model_info)
     if isinstance(plan, No):
-        raise plan.error(f"{name}: {plan.reason}")
+        raise plan.error(f"{name}: {plan.reason}{_otherwise(graph, wishes, model_info)}")
     return plan, model_info, adopted
+
+
+def _otherwise(graph: Graph, wishes: InsertOptions, model_info: ModelInfo) -> str:
+    """What the model would be explained as, were neither task nor method asked for; empty where none is, or nothing is found."""
+    asked = [f"--{name}" for name in ("task", "method") if getattr(wishes, name) != AUTO]
+    if not asked:
+        return ""
+    try:
+        plan = find_plan(graph, replace(wishes, task=AUTO, method=AUTO), model_info)
+    except OvxaiError:  # other options ask for something as well
+        return ""
+    return "" if isinstance(plan, No) else f"; without {' and '.join(asked)}: {plan.task}, by {plan.site.method}"
 
 
 def as_model(

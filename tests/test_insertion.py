@@ -508,6 +508,16 @@ def test_shapes_that_do_not_fit_together_are_one_line(monkeypatch):
         op.add(op.constant(np.zeros(2, np.float32)), op.constant(np.zeros(3, np.float32)))
 
     monkeypatch.setattr(Method, "branch", build)
-    with pytest.raises(errors.UnsupportedModelError, match="don't fit together") as caught:
+    with pytest.raises(errors.UnsupportedModelError, match=r"don't fit together") as caught:
         ovxai.insert(toys.cnn(), probe=False)
     assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_says_what_the_model_is_taken_for_by_itself():
+    with pytest.raises(ovxai.UnsupportedModelError, match=r"; without task: classification, by reciprocam$"):
+        ovxai.insert(toys.cnn(), task="detection", probe=False)
+    with pytest.raises(ovxai.UnsupportedModelError, match=r"; without method: classification, by reciprocam$"):
+        ovxai.insert(toys.cnn(), method="vit-reciprocam", probe=False)
+    with pytest.raises(ovxai.UnsupportedModelError) as refusal:  # by itself neither
+        ovxai.insert(toys.without_a_picture(), task="classification", probe=False)
+    assert "without" not in str(refusal.value)
