@@ -40,12 +40,12 @@ def derivatives(
     ends = {graph.port_of(tap)[0] for tap in taps} if held else set()
     tapped = [graph.port_of(tap) for tap in taps]
     below = regions(graph, [graph.port_of(head) for head in heads], seeds, tapped) if targets.lead else {}
-    walk = _Walk(graph, targets, dict(seeds), _carriers(graph, taps), ends, below)
+    walk = _Walk(graph, targets, dict(seeds), carriers(graph, taps), ends, below)
     walk.back()
     return [walk.adjoint(graph.port_of(tap)) for tap in taps]
 
 
-def _carriers(graph: Graph, taps: Sequence[ov.Output]) -> set[Port]:
+def carriers(graph: Graph, taps: Sequence[ov.Output]) -> set[Port]:
     """Ports through which a small change of a tap goes on; whole numbers and shapes carry none."""
     found = {graph.port_of(tap) for tap in taps}
     for node, kind in enumerate(graph.kinds):

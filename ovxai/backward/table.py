@@ -15,12 +15,12 @@ from ovxai.backward.rules import (
     indexing,
     linear,
     normalisation,
-    pools,
     reductions,
     resampling,
     selection,
     shapes,
     unary,
+    window,
 )  # fmt: skip
 from ovxai.backward.step import Rule
 
@@ -63,7 +63,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "BatchNormInference": normalisation.batch_norm,
     "GroupNormalization": normalisation.group_normalization,
     "LRN": normalisation.lrn,
-    "MaxPool": pools.max_pool,
+    "MaxPool": window.max_pool,
     "AvgPool": resampling.avg_pool,
     "AdaptiveAvgPool": resampling.adaptive_avg_pool,
     "Interpolate": resampling.interpolate,

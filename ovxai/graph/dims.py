@@ -32,6 +32,11 @@ class Dim:
             return Dim(self.size * other.size)
         return Dim(self.size * other.size, lambda: op.multiply(self.node(), other.node()).output(0))
 
+    def __add__(self, other: Dim) -> Dim:
+        if self.is_static and other.is_static:
+            return Dim(self.size + other.size)
+        return Dim(self.size + other.size, lambda: op.add(self.node(), other.node()).output(0))
+
 
 Dims = tuple[Dim, ...]
 ONE = Dim(1)

@@ -68,16 +68,11 @@ def _runs(model: ov.Model, ports: list[tuple[int, int]]) -> list[list[np.ndarray
 
 
 def _values(request: ov.InferRequest, parameters: list[ov.Node], seed: int) -> list[np.ndarray]:
-    request.infer(noise_for(parameters, seed))
-    return [tensor.data.copy() for tensor in request.output_tensors]
-
-
-def noise_for(parameters: Sequence[ov.Node], seed: int) -> dict[int, np.ndarray]:
-    """Arrays for inputs of fixed sizes, by number."""
     random = np.random.default_rng(seed)
     feeds = {}
     for index, parameter in enumerate(parameters):
         kind = parameter.get_element_type()
         values = random.random(parameter.get_partial_shape().to_shape())
         feeds[index] = (values * 255 if kind.is_integral() else values).astype(kind.to_dtype())
-    return feeds
+    request.infer(feeds)
+    return [tensor.data.copy() for tensor in request.output_tensors]

@@ -12,16 +12,13 @@ import openvino as ov
 from openvino import opset13 as op
 
 from ovxai.errors import UnsupportedModelError
-from ovxai.find.detector.finished import rows_come_first
 from ovxai.find.site import DetectionSite
 from ovxai.graph import emit
 from ovxai.graph.dims import ints, number, whole_number
-from ovxai.graph.graph import Graph, Port, source
+from ovxai.graph.graph import Graph, Port
 from ovxai.methods.box_rows import Rows, Table
+from ovxai.methods.finished_boxes import Finished, picked_from
 from ovxai.methods.outputs import as_float
-
-#: The operation of which finished boxes come.
-SUPPRESSION = "NonMaxSuppression"
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,20 @@ class Form:
 
     def port(self, index: int) -> Port:
         return self.graph.results[index]
+
+    def is_real(self, index: int) -> bool:
+        return bool(self.graph.output_of(self.port(index)).get_element_type().is_real())
+
+    def one(self, fits: Callable[[int], bool]) -> int:
+        """The first output that fits.
+
+        Raises:
+            UnsupportedModelError: there is none.
+        """
+        found = next(filter(fits, self.outputs), None)
+        if found is None:
+            raise UnsupportedModelError(f"its outputs are not those of the form {self.site.prediction_format}")
+        return found
 
     def rank(self, index: int) -> int:
         shape = self.graph.output_of(self.port(index)).get_partial_shape()
@@ -66,7 +77,7 @@ class Form:
         return range(len(self.graph.results))
 
 
-def rows_of(graph: Graph, site: DetectionSite, sides: tuple[int, int]) -> Rows:
+def rows_of(graph: Graph, site: DetectionSite, sides: tuple[int, int]) -> Rows | Finished:
     """The candidates of a detector whose input has these sides (height, width).
 
     Raises:
@@ -147,45 +158,47 @@ def _box_output(form: Form, table: Table) -> ov.Output:
     raise UnsupportedModelError(f"no output holds a box for each of the {table.sizes[0]} rows of class scores")
 
 
-def _finished(form: Form) -> Rows:
-    """Boxes that the model has suppressed itself: what its suppression reads, and what of it that has chosen.
+def _finished(form: Form) -> Finished:
+    """Boxes that the model has suppressed itself, as it hands them out: scores and labels in the same table, or apart.
 
     Raises:
-        UnsupportedModelError: no NonMaxSuppression stands in front of the boxes, or it does not read each class's scores.
+        UnsupportedModelError: what the scores were picked from can't be told, or there is no batch axis and not one picture.
     """
-    graph, classes = form.graph, form.site.classes
-    above = graph.ancestors([graph.output_of(form.port(form.site.output)).get_node()])
-    found = [node for node in graph.ops if node.get_type_name() == SUPPRESSION and node.get_name() in above]
-    if len(found) != 1:
-        raise UnsupportedModelError(f"its finished boxes come from {len(found)} operations {SUPPRESSION}; maps per box need one")
-    boxes, scores = (source(found[0], port) for port in (0, 1))
-    shape = scores.get_partial_shape()
-    if any(size.is_dynamic for size in shape) or shape[1].get_length() != classes:
-        raise UnsupportedModelError(
-            f"its suppression {found[0].get_friendly_name()} reads scores of {shape}; maps per box need {classes} classes in it, "
-            "and a fixed number of candidates"
-        )
-    values = emit.transpose(as_float(scores), [0, 2, 1])
-    table = Table(graph.port_of(scores), values, scores.get_element_type(), classes, rows_last=True)
-    given, notes = as_float(boxes), []
-    y_first = rows_come_first(graph, found[0], _table_of_boxes(form))
-    if y_first:
-        given = op.gather(given, ints([1, 0, 3, 2]), whole_number(2)).output(0)
-    elif y_first is None:
-        name = found[0].get_friendly_name()
-        notes.append(f"whether {name} reads boxes as x1, y1, x2, y2 could not be seen; it is taken for granted")
-    centred = str(found[0].get_attributes().get("box_encoding", "corner")).lower() == "center"
-    corners = _around(*_halves(given)) if centred else given
-    return Rows((table,), _in_pixels(corners, given, form), "none", chosen=found[0].output(0), notes=tuple(notes))
+    graph, site, score = form.graph, form.site, form.site.output
+    apart = site.prediction_format == "boxes-labels-scores"
+    table = form.one(lambda index: form.is_real(index) and form.rank(index) == form.rank(score) + 1) if apart else score
+    alone = form.rank(table) == 2
+    if alone and site.taps[0].port.get_partial_shape()[0] != ov.Dimension(1):
+        raise UnsupportedModelError(f"output {table} holds the boxes of one picture; give the model a batch of 1")
+
+    def rows(tensor: ov.Output) -> ov.Output:
+        return emit.unsqueeze(tensor, [0]) if alone else tensor
+
+    def column(number: int, tensor: ov.Output) -> ov.Output:
+        return op.gather(rows(tensor), whole_number(number), whole_number(2)).output(0)
+
+    scores = as_float(graph.output_of(form.port(score)))
+    tables, places = picked_from(graph, form.port(score), [level.port for level in site.levels])
+    if not tables:
+        raise UnsupportedModelError(f"output {score} holds no scores that were picked from those of its levels")
+    if site.prediction_format == "boxes-table":
+        labels = column(_LABEL, scores)
+    else:
+        labels = rows(graph.output_of(form.port(form.one(lambda index: not form.is_real(index)))))
+    given = _columns(rows(as_float(graph.output_of(form.port(table)))), 0, 4)
+    return Finished(
+        graph,
+        boxes=_in_pixels(given, given, form),
+        labels=emit.as_type(labels, ov.Type.i64),
+        scores=rows(scores) if apart else column(_SCORE, scores),
+        tables=tables,
+        places=rows(places) if apart else column(_SCORE, places),
+        classes=site.classes,
+    )
 
 
-def _table_of_boxes(form: Form) -> Port:
-    """What holds the corners of finished boxes, perhaps with their scores behind."""
-    for index in form.outputs:
-        shape = form.graph.output_of(form.port(index)).get_partial_shape()
-        if shape.rank.is_static and len(shape) >= 2 and shape[len(shape) - 1] in (4, 5):
-            return form.port(index)
-    return form.port(form.site.output)
+#: Columns behind the box in a table of finished boxes.
+_SCORE, _LABEL = 4, 5
 
 
 def _nanodet(form: Form) -> Rows:
@@ -251,7 +264,7 @@ def _whole(form: Form) -> ov.Output:
 
 
 #: By `prediction_format`.
-FORMS: MappingProxyType[str, Callable[[Form], Rows]] = MappingProxyType({
+FORMS: MappingProxyType[str, Callable[[Form], Rows | Finished]] = MappingProxyType({
     "yolox": _yolox, "yolo-v5": _yolo_v5, "yolo-v8": _yolo_v8, "boxes-scores": _boxes_scores, "queries": _queries,
-    "nanodet": _nanodet, "boxes-labels": _finished, "boxes-labels-scores": _finished,
+    "nanodet": _nanodet, **dict.fromkeys(("boxes-labels", "boxes-labels-scores", "boxes-table"), _finished),
 })  # fmt: skip

@@ -12,7 +12,6 @@ from ovxai.graph.graph import Graph
 from ovxai.graph.names import name_of
 from ovxai.metadata import DETECTION, ExplainedInfo
 from ovxai.methods.box_forms import rows_of
-from ovxai.methods.box_rows import best_boxes, seeds_of
 from ovxai.methods.gradient_maps import combined, derived_by, stated
 from ovxai.methods.outputs import Branch, feature_map, feature_vector
 from ovxai.options import InsertOptions, parse_classes
@@ -39,9 +38,9 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
         count = min(count, rows.considered)
     elif count > rows.considered:
         raise OptionError(f"classes: top:{count} asks for more than the {rows.considered} boxes that there can be")
-    best = best_boxes(rows, count)
+    best = rows.best(count)
     targets = Targets(count)
-    seeds = seeds_of(rows, best, targets)
+    seeds = rows.seeds(best, targets)
     heads = [level.feature for level in site.levels if level.feature is not None]
     adjoints = derivatives(graph, seeds, [tap.port for tap in site.taps], targets, held=site.held, heads=heads)
     derived = derived_by(site.taps, adjoints)
@@ -55,7 +54,7 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
         boxes=best.boxes,
         box_scores=best.scores,
         info=information(site, options),
-        notes=(*site.notes, *rows.notes),
+        notes=site.notes,
     )
 
 

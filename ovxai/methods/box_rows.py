@@ -12,7 +12,7 @@ from ovxai.backward.targets import Targets
 from ovxai.graph import emit
 from ovxai.graph.dims import ints, number, whole_number
 from ovxai.graph.graph import Port
-from ovxai.methods.suppression import kept, marked
+from ovxai.methods.suppression import kept
 
 #: Boxes below this score are none; within a class, boxes that overlap more than that are one. Both as `ovxai run` has them.
 FLOOR, IOU = 0.05, 0.5
@@ -21,7 +21,7 @@ CONSIDERED = 300
 #: More than any score.
 _MOST = 1e30
 #: The least probability of which a logarithm is derived.
-_LEAST = 1e-4
+LEAST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,41 @@ class Table:
 class Rows:
     """All candidates of a detector. tables: one below the other. corners: f32 [N, P, 4], x1, y1, x2, y2 in pixels of the input.
 
-    due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due. chosen:
-    what the model's own suppression has chosen, [I, 3] (picture, class, row), where there is one; of a single table. notes: what
-    a person who inserts should know.
+    due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due.
     """
 
     tables: tuple[Table, ...]
     corners: ov.Output
     due: str
     suppressed: bool = False
-    chosen: ov.Output | None = None
-    notes: tuple[str, ...] = ()
 
     @property
     def considered(self) -> int:
         """Rows among which boxes are looked for: so many there can be."""
         return min(CONSIDERED, sum(table.sizes[0] for table in self.tables))
+
+    def best(self, count: int) -> Best:
+        """The best boxes of each picture after suppression within each class, each with its best class. count: no more than are
+        considered."""
+        scores = emit.concat([_probabilities(table, self.due) for table in self.tables], 1)
+        best = op.topk(scores, whole_number(1), 2, "max", "value", index_element_type="i64")
+        tall, labels = (op.squeeze(port, ints([2])).output(0) for port in best.outputs())
+        top = op.topk(tall, whole_number(self.considered), 1, "max", "value", index_element_type="i64")
+        boxes, names = (emit.pick_each(tensor, top.output(1)) for tensor in (self.corners, labels))
+        left = top.output(0) if self.suppressed else _unsuppressed(boxes, names, top.output(0), self.tables[0].classes)
+        left = over_the_floor(left)
+        final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
+        rows, labels, boxes = (emit.pick_each(each, final.output(1)) for each in (top.output(1), names, boxes))
+        return Best(rows, labels, final.output(0), boxes)
+
+    def seeds(self, best: Best, targets: Targets) -> dict[Port, ov.Output]:
+        """The derivative of log(class score times objectness) of each box by every output, [K, N, P, columns] or as it lies."""
+        found, first = {}, 0
+        for table in self.tables:
+            own = op.subtract(best.rows, whole_number(first)).output(0)
+            found[table.port] = _seed(table, own, best, self.due, targets)
+            first += table.sizes[0]
+        return found
 
 
 @dataclass(frozen=True)
@@ -112,44 +131,11 @@ def _probabilities(table: Table, due: str) -> ov.Output:
     return emit.multiply(scores, table.columns(table.objectness, table.objectness + 1))
 
 
-def best_boxes(rows: Rows, count: int) -> Best:
-    """The best boxes of each picture after suppression within each class, each with its best class. count: no more than are
-    considered."""
-    if rows.chosen is not None:
-        return _own_boxes(rows, rows.chosen, count)
-    scores = emit.concat([_probabilities(table, rows.due) for table in rows.tables], 1)
-    best = op.topk(scores, whole_number(1), 2, "max", "value", index_element_type="i64")
-    tall, labels = (op.squeeze(port, ints([2])).output(0) for port in best.outputs())
-    top = op.topk(tall, whole_number(rows.considered), 1, "max", "value", index_element_type="i64")
-    boxes, names = (emit.pick_each(tensor, top.output(1)) for tensor in (rows.corners, labels))
-    left = top.output(0) if rows.suppressed else _unsuppressed(boxes, names, top.output(0), rows.tables[0].classes)
-    left = _over_the_floor(left)
-    final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
-    return Best(
-        emit.pick_each(top.output(1), final.output(1)),
-        emit.pick_each(names, final.output(1)),
-        final.output(0),
-        emit.pick_each(boxes, final.output(1)),
-    )
-
-
-def _over_the_floor(scores: ov.Output | ov.Node) -> ov.Node:
+def over_the_floor(scores: ov.Output | ov.Node) -> ov.Node:
     """Scores of boxes, 0 of what is none; so is what has no number for a score. (Of NaN some processors say that it is more than
     anything, but none that it is less as well.)"""
     there = op.logical_and(op.greater(scores, number(FLOOR)), op.less(scores, number(_MOST)))
     return op.select(there, scores, number(0.0))
-
-
-def _own_boxes(rows: Rows, chosen: ov.Output, count: int) -> Best:
-    """The best of those that the model itself has left, class by class as it does."""
-    (table,) = rows.tables
-    by_class = emit.transpose(_probabilities(table, rows.due), [0, 2, 1])
-    left = op.reshape(marked(chosen, by_class.get_node()), ints([0, -1]), True)  # classes after each other
-    left = _over_the_floor(left)
-    final = op.topk(left, whole_number(count), 1, "max", "value", index_element_type="i64")
-    labels = op.divide(final.output(1), whole_number(table.sizes[0])).output(0)
-    own = op.floor_mod(final.output(1), whole_number(table.sizes[0])).output(0)
-    return Best(own, labels, final.output(0), emit.pick_each(rows.corners, own))
 
 
 def _unsuppressed(boxes: ov.Output, names: ov.Output, scores: ov.Output, classes: int) -> ov.Output:
@@ -157,16 +143,6 @@ def _unsuppressed(boxes: ov.Output, names: ov.Output, scores: ov.Output, classes
     ends = [op.constant(value, np.float32) for value in (1.0, 0.0)]
     by_class = op.multiply(op.one_hot(names, whole_number(classes), *ends, 1), op.unsqueeze(scores, ints([1])))
     return op.reduce_max(kept(boxes.get_node(), by_class, IOU, FLOOR, CONSIDERED), ints([1]), False).output(0)
-
-
-def seeds_of(rows: Rows, best: Best, targets: Targets) -> dict[Port, ov.Output]:
-    """The derivative of log(class score times objectness) of each box by every output, [K, N, P, columns] or as it lies."""
-    found, first = {}, 0
-    for table in rows.tables:
-        own = op.subtract(best.rows, whole_number(first)).output(0)
-        found[table.port] = _seed(table, own, best, rows.due, targets)
-        first += table.sizes[0]
-    return found
 
 
 def _seed(table: Table, own: ov.Output, best: Best, due: str, targets: Targets) -> ov.Output:
@@ -202,7 +178,7 @@ def _entries(table: Table, rows: ov.Output, labels: ov.Output, due: str) -> ov.N
 
 
 def _inverse(value: ov.Output) -> ov.Node:
-    return op.divide(number(1.0), op.maximum(value, number(_LEAST)))
+    return op.divide(number(1.0), op.maximum(value, number(LEAST)))
 
 
 def _one_hot(index: ov.Output, depth: int) -> ov.Node:

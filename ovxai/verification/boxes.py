@@ -230,12 +230,18 @@ class Reader:
         """One per picture."""
         return [
             Candidates(FORMS[self.form](self, own), np.exp(logs), self.form in FINISHED)
-            for own, logs in zip(_pictures(outputs), self.logarithms(outputs), strict=True)
+            for own, logs in zip(self._pictures(outputs), self.logarithms(outputs), strict=True)
         ]
 
     def logarithms(self, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Per picture [P, C]: the logarithm of class score times objectness."""
-        return [self._logarithms([np.asarray(each, np.float64) for each in own]) for own in _pictures(outputs)]
+        return [self._logarithms([np.asarray(each, np.float64) for each in own]) for own in self._pictures(outputs)]
+
+    def _pictures(self, outputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """The outputs of each picture. Finished boxes may be those of one, with no axis for more."""
+        if self.form in SUPPRESSED and outputs[self.score].ndim == (1 if self.form == "boxes-labels-scores" else 2):
+            return [list(outputs)]
+        return [[each[picture] for each in outputs] for picture in range(len(outputs[0]))]
 
     def _logarithms(self, own: Sequence[np.ndarray]) -> np.ndarray:
         if self.form in SUPPRESSED:
@@ -272,7 +278,8 @@ class Reader:
         """Boxes as they are, [I, 4], and scores [I, C]: each of its own class alone."""
         table = own[self.score] if own[self.score].ndim == 2 else next(each for each in own if each.ndim == 2)
         scores = table[:, 4] if table.shape[1] > 4 else own[self.score]
-        labels = next(each for place, each in enumerate(own) if each.ndim == 1 and place != self.score)
+        rows = self.form == "boxes-table"
+        labels = table[:, 5] if rows else next(each for place, each in enumerate(own) if each.ndim == 1 and place != self.score)
         spread = np.zeros((len(table), self.classes))
         known = (labels >= 0) & (labels < self.classes)
         spread[np.flatnonzero(known), labels[known].astype(np.int64)] = scores[known]
@@ -289,16 +296,12 @@ class Reader:
 
 
 #: Forms in which the model has suppressed itself; and those in which nothing is to be suppressed.
-SUPPRESSED = ("boxes-labels", "boxes-labels-scores")
+SUPPRESSED = ("boxes-labels", "boxes-labels-scores", "boxes-table")
 FINISHED = ("queries", *SUPPRESSED)
 #: The least probability that has a logarithm.
 TINY = 1e-30
 #: Where classes begin in a row; behind an objectness where that is 5.
 COLUMNS = {"yolox": 5, "yolo-v5": 5, "yolo-v8": 4}
-
-
-def _pictures(outputs: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    return [[each[picture] for each in outputs] for picture in range(len(outputs[0]))]
 
 
 def _around(centre: np.ndarray, size: np.ndarray) -> np.ndarray:

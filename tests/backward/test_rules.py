@@ -67,6 +67,18 @@ def test_a_pool_without_a_largest_entry_ends_nothing(values, stride):
     assert found[0].shape == (2, 1, 2, 6, 6) and np.isfinite(found[0]).all()
 
 
+@pytest.mark.parametrize(
+    "root",
+    [op.sqrt, lambda x: op.power(x, np.float32(0.5)), lambda x: op.reduce_l2(x, np.array([1]), False)],
+    ids=["Sqrt", "Power", "ReduceL2"],
+)
+def test_a_root_of_nothing_that_no_target_asks_for_is_no_nan(root):
+    """Endless times 0: scores that a sigmoid has rounded to 0 stand beside those that are derived."""
+    model = Tiny(root, ((2, 3),)).model()
+    found = backward(model, np.zeros((1, *model.output(0).get_shape()), np.float32), [np.zeros((2, 3), np.float32)])
+    assert not found[0].any() and np.isfinite(found[0]).all()
+
+
 def test_a_gather_of_the_first_form() -> None:
     """It has no word of axes that both tensors share."""
     check(Tiny(lambda x: old("opset1", "Gather", [x, op.constant([2, 0]), op.constant(1)]), ((2, 6, 4),)))

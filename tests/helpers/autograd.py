@@ -80,6 +80,32 @@ def query_maps(
     return found
 
 
+def box_maps(
+    network: Any, picture: np.ndarray, layer: np.ndarray, combine: str, boxes: list[tuple[np.ndarray, int]]
+) -> list[np.ndarray]:
+    """Per box [h, w]: HiResCAM or LayerCAM of the logarithm of its score, negatives cut.
+
+    network: -> finished boxes [I, 4] as corners, labels [I] and scores [I]. layer: [1, C, h, w], as for `class_map`. boxes:
+    (corners, label) of each, which is found by them.
+
+    Raises:
+        LookupError: no tensor of the network has the layer's values.
+    """
+    import torch
+
+    recorded = _recorded(network, torch.from_numpy(picture))
+    corners, labels, scores = recorded.pop()
+    tensor = _alike(recorded, layer)
+    found = []
+    for box, label in boxes:
+        off = np.abs(corners.detach().numpy() - box).sum(axis=1)
+        row = int(np.where(labels.numpy() == label, off, np.inf).argmin())
+        (slope,) = torch.autograd.grad(scores[row].log(), tensor, retain_graph=True)
+        slope = slope.clamp(min=0) if combine == "layercam" else slope
+        found.append((slope * tensor).sum(1).clamp(min=0).detach().numpy()[0])
+    return found
+
+
 def _recorded(network: Any, picture: Any) -> list[Any]:
     """Every tensor that a function of torch hands out during a forward pass; the scores last."""
     import torch

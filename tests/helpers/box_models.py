@@ -60,29 +60,75 @@ def queries(activated=True, joined=False):
     return model(plain.get_parameters(), [scores if activated else scores.get_node().input_value(0), op.sigmoid(boxes)])
 
 
-def finished(apart=False, each_class=True, encoding="corner", y_first=False):
-    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class. y_first: as
-    suppression reads boxes."""
+def candidates():
+    """A plain model, its boxes as centre and size and as corners, [N, P, 4] in pixels, and its scores [N, K, P]."""
     plain = boxes_scores()
-    given, scores = (result.input_value(0) for result in plain.get_results())  # [N, P, 4], [N, K, P]
+    given, scores = (result.input_value(0) for result in plain.get_results())
     given = op.multiply(given, np.float32(8))  # pixels, and not to be taken for shares
-    if y_first:
-        given = op.gather(given, const(1, 0, 3, 2), op.constant(np.int64(2)))
     centre, size = op.split(given, op.constant(np.int64(2)), 2).outputs()
     half = op.multiply(size, np.float32(0.5))
-    corners = op.concat([op.subtract(centre, half), op.add(centre, half)], 2)
+    return plain, given, op.concat([op.subtract(centre, half), op.add(centre, half)], 2), scores
+
+
+def finished(apart=False, each_class=True, encoding="corner"):
+    """Suppressed inside: boxes, labels, and scores in the same table or apart. each_class: class by class."""
+    plain, given, corners, scores = candidates()
     read = scores if each_class else op.reduce_max(scores, const(1), True)
     limits = [op.constant(np.int64(10)), op.constant(np.float32(0.6)), op.constant(np.float32(0.1))]
     nms = op.non_max_suppression(corners if encoding == "corner" else given, read, *limits, box_encoding=encoding)
     chosen = op.convert(nms.output(0), "i64")  # picture, class, row
     kind, row = (op.gather(chosen, op.constant(np.int64(i)), op.constant(np.int64(1))) for i in (1, 2))
     boxes = op.unsqueeze(op.gather(op.squeeze(corners, const(0)), row, op.constant(np.int64(0))), const(0))
-    if y_first:
-        boxes = op.gather(boxes, const(1, 0, 3, 2), op.constant(np.int64(2)))
     best, labels = op.unsqueeze(op.gather_nd(read, chosen), const(0)), op.unsqueeze(kind, const(0))
     if apart:
         return model(plain.inputs[0].get_node(), [boxes, labels, best], ("boxes", "labels", "scores"))
     return model(plain.inputs[0].get_node(), [op.concat([boxes, op.unsqueeze(best, const(2))], 2), labels], ("boxes", "labels"))
+
+
+def one_picture(doubled=False):
+    """Torchvision: of each class the best over a threshold, boxes of classes moved apart, one suppression over all; and no axis
+    of pictures. doubled: the scores of those that are left are made into others."""
+    plain, _, corners, scores = candidates()
+    zero, parts = op.constant(np.int64(0)), []
+    for kind in range(CLASSES):
+        column = op.gather(op.squeeze(scores, zero), op.constant(np.int64(kind)), zero)
+        over = op.transpose(op.non_zero(op.greater(column, np.float32(0.1)), "i64"), const(1, 0))
+        found = op.gather_nd(column, over)
+        most = op.minimum(op.squeeze(op.shape_of(found, "i64"), zero), op.constant(np.int64(6)))
+        best = op.topk(found, most, 0, "max", "value", index_element_type="i64")
+        row = op.gather(op.squeeze(over, const(1)), best.output(1), zero)
+        names = op.broadcast(op.constant(np.int64(kind)), op.shape_of(row, "i64"))
+        parts.append((op.gather(op.squeeze(corners, zero), row, zero), names, best.output(0)))
+    boxes, labels, best = (op.concat(list(each), 0) for each in zip(*parts, strict=True))
+    apart = op.add(boxes, op.unsqueeze(op.multiply(op.convert(labels, "f32"), np.float32(1000)), const(1)))
+    limits = [op.constant(np.int64(100)), op.constant(np.float32(0.6)), op.constant(np.float32(0.0))]
+    given = op.unsqueeze(apart, const(0)), op.unsqueeze(best, const(0, 1))
+    nms = op.non_max_suppression(*given, *limits, output_type="i64")
+    chosen = op.slice(op.gather(nms.output(0), op.constant(np.int64(2)), op.constant(np.int64(1))), const(0), const(10), const(1))
+    left = [op.gather(each, chosen, zero) for each in (boxes, labels, best)]
+    left[2] = op.multiply(left[2], np.float32(0.5)) if doubled else left[2]
+    return model(plain.inputs[0].get_node(), left, ("boxes", "labels", "scores"))
+
+
+def table():
+    """End-to-end YOLO: rows of corners, score and label, the best of all classes; two pictures."""
+    x, features = pyramid(batch=2)
+    box, scores = (
+        op.concat(
+            [rows(conv(op.relu(conv(feature, 8, 3)), size, name=f"{name}{i}"), size) for i, feature in enumerate(features)], 1
+        )
+        for name, size in (("box", 4), ("cls", CLASSES))
+    )
+    cells = box.get_output_partial_shape(0)[1].get_length()
+    low, wide = op.split(op.exp(box), op.constant(np.int64(2)), 2).outputs()
+    low = op.add(low, np.random.default_rng(0).uniform(0, 24, (1, cells, 2)).astype(np.float32))
+    box = op.concat([low, op.add(low, op.add(wide, np.float32(3)))], 2)
+    flat = op.reshape(op.sigmoid(scores), const(0, -1), True)
+    best = op.topk(flat, op.constant(np.int64(12)), 1, "max", "value", index_element_type="i64")
+    row, label = (make(best.output(1), op.constant(np.int64(CLASSES))) for make in (op.divide, op.floor_mod))
+    where = op.broadcast(op.unsqueeze(row, const(2)), const(1, 1, 4), broadcast_spec="BIDIRECTIONAL")
+    parts = [op.unsqueeze(best.output(0), const(2)), op.unsqueeze(op.convert(label, "f32"), const(2))]
+    return model(x, [op.concat([op.gather_elements(box, where, 1), *parts], 2)])
 
 
 def learned_queries(more=0, softmax=""):
@@ -126,8 +172,7 @@ MODELS = {name: _tame(make) for name, make in {
     "queries, softmax": lambda: learned_queries(1, "whole"),
     "queries, softmax cut": lambda: learned_queries(1, "cut"),
     "finished, apart": lambda: finished(apart=True), "finished, centres": lambda: finished(encoding="center"),
-    "finished, y first": lambda: finished(y_first=True),
-    "finished, centres, y first": lambda: finished(encoding="center", y_first=True),
+    "finished, over all classes": lambda: finished(each_class=False), "one picture": one_picture, "table": table,
 }.items()}  # fmt: skip
 
 #: One more score than there are classes, and no word of what it says.

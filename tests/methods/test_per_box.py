@@ -13,7 +13,7 @@ from openvino import opset13 as op
 import ovxai
 from helpers import classifiers
 from helpers import detectors as toys
-from helpers.box_models import CLASSES, MODELS, NO_OBJECT, finished
+from helpers.box_models import CLASSES, MODELS, NO_OBJECT, one_picture
 from helpers.explained import info_of
 from ovxai.anew import recorded_options
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
@@ -68,22 +68,21 @@ def test_finished_boxes_are_those_of_the_models_own_suppression(name: str) -> No
     assert np.allclose(found["saliency_score"][0], named["boxes"][0, order, 4])
 
 
-def test_an_order_of_columns_that_can_not_be_seen_is_told() -> None:
-    """Nothing of the boxes that suppression reads reaches the output."""
-    plain = MODELS["finished"]()
-    nms = next(node for node in plain.get_ops() if node.get_type_name() == "NonMaxSuppression")
-    nms.input(0).replace_source_output(op.negative(op.negative(nms.input_value(0))).output(0))
-    nms.set_friendly_name("the_suppression")
-    for name, told in (("finished", False), ("", True)):
-        made = insert_with_report(MODELS[name]() if name else plain, InsertOptions(method="gradient", per="box", probe=False))
-        assert (
-            any("whether the_suppression reads boxes as x1, y1, x2, y2 could not be seen" in note for note in made.notes) == told
-        )
+def test_finished_boxes_of_one_picture_get_its_axis() -> None:
+    """And there may be fewer than are asked for."""
+    plain = MODELS["one picture"]()
+    named, found = outputs(plain), outputs(ovxai.insert(plain, method="gradient", per="box", classes="top:10"))
+    order = np.argsort(-named["scores"], kind="stable")
+    count = len(order)
+    assert 4 <= count < 10
+    assert np.allclose(found["saliency_score"][0], [*named["scores"][order], *[0] * (10 - count)])
+    assert np.allclose(found["saliency_box"][0, :count], named["boxes"][order], rtol=1e-4)
+    assert found["saliency_index"][0, 0].tolist() == [*named["labels"][order], *[-1] * (10 - count)]
 
 
-def test_a_suppression_that_does_not_know_classes_is_refused() -> None:
-    with pytest.raises(UnsupportedModelError, match=r"reads scores of \[1,1,\d+\]; maps per box need 3 classes in it"):
-        ovxai.insert(finished(each_class=False), method="gradient", per="box", num_classes=3)
+def test_scores_that_are_made_of_those_that_are_left_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"scores come from Multiply .* whose size depends on the picture"):
+        ovxai.insert(one_picture(doubled=True), method="gradient", per="box")
 
 
 def test_gradients_of_a_detector_ask_for_boxes() -> None:

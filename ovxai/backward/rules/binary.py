@@ -7,7 +7,7 @@ from collections.abc import Callable
 import openvino as ov
 from openvino import opset13 as op
 
-from ovxai.backward.rules.unary import indicator, number, scaled
+from ovxai.backward.rules.unary import indicator, number, scaled, slope_of_root
 from ovxai.backward.step import Refusal, Rule, Step
 from ovxai.graph import emit
 from ovxai.graph.graph import constant_value
@@ -76,7 +76,7 @@ def _slope_of_power(step: Step, x: ov.Output, power: float) -> ov.Output:
     if power == 2:
         return scaled(x, 2.0)
     if power == 0.5:
-        return op.divide(number(0.5, x), step.result).output(0)
+        return slope_of_root(step.result)
     return scaled(op.power(x, number(power - 1, x)).output(0), power)
 
 

@@ -69,9 +69,11 @@ def reduce_l1(step: Step) -> dict[int, ov.Output]:
 
 
 def reduce_l2(step: Step) -> dict[int, ov.Output]:
-    """|x|  ->  x / |x|."""
+    """|x|  ->  x / |x|; 0 at 0, as PyTorch's norm."""
     step.only(0)
-    share = emit.divide(kept(step, step.adjoint, adjoint=True), kept(step, step.result, adjoint=False))
+    length = kept(step, step.result, adjoint=False)
+    length = op.select(op.greater(length, number(0.0, length)), length, number(1.0, length)).output(0)
+    share = emit.divide(kept(step, step.adjoint, adjoint=True), length)
     return {0: emit.multiply(share, step.feed(0))}
 
 

@@ -126,7 +126,7 @@ def pad(step: Step) -> dict[int, ov.Output]:
         if mode == "constant":
             if min(begin[axis], end[axis]) < 0:
                 raise Refusal("it cuts instead of padding")
-            adjoint = emit.slice_axis(adjoint, where, begin[axis], _behind(begin[axis], dim))
+            adjoint = emit.slice_axis(adjoint, where, begin[axis], dim + Dim(begin[axis]))
             continue
         if not dim.is_static:
             raise Refusal("it repeats the border of an axis whose size is open")
@@ -136,9 +136,3 @@ def pad(step: Step) -> dict[int, ov.Output]:
 
 def _bordered(begin: int, end: int, mode: str) -> Callable[[ov.Output], ov.Node]:
     return lambda columns: op.pad(columns, ints([begin, 0]), ints([end, 0]), mode)
-
-
-def _behind(start: int, dim: Dim) -> Dim:
-    if dim.is_static:
-        return Dim(start + dim.size)
-    return Dim(start + dim.size, lambda: op.add(dim.node(), ints([start])).output(0))

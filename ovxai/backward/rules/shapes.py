@@ -51,17 +51,11 @@ def concat(step: Step) -> dict[int, ov.Output]:
     axis = int(step.number("axis")) % len(step.out_shape)
     edges = [Dim(0)]
     for port in ports:
-        edges.append(_sum(edges[-1], step.dims(port)[axis]))
+        edges.append(edges[-1] + step.dims(port)[axis])
     return {
         port: emit.slice_axis(step.adjoint, axis + step.targets.lead, edges[port], edges[port + 1])
         for port in sorted(step.wanted)
     }
-
-
-def _sum(one: Dim, other: Dim) -> Dim:
-    if one.is_static and other.is_static:
-        return Dim(one.size + other.size)
-    return Dim(one.size + other.size, lambda: op.add(one.node(), other.node()).output(0))
 
 
 def split(step: Step) -> dict[int, ov.Output]:

@@ -178,7 +178,13 @@ def _hard_sigmoid(step: Step, x: ov.Output, y: ov.Output) -> ov.Output:
 
 
 def _square_root(step: Step, x: ov.Output, y: ov.Output) -> ov.Output:
-    return op.divide(number(0.5, y), y).output(0)
+    return slope_of_root(y)
+
+
+def slope_of_root(root: ov.Output) -> ov.Output:
+    """1 / 2y, and 0 at 0: there it is endless, and times a derivative of 0 no number."""
+    there = op.greater(root, number(0.0, root))
+    return op.select(there, op.divide(number(0.5, root), root), number(0.0, root)).output(0)
 
 
 def _inverse(tensor: ov.Output) -> ov.Output:

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import openvino as ov
-from openvino import opset13 as op
-
 from ovxai.find.detector.maps import is_linear
-from ovxai.graph.graph import Graph, Port, witness_of
-from ovxai.graph.sizes import noise_for
+from ovxai.graph.graph import Graph, Port
 
 BOX, SCORE, LABEL, OTHER = "box", "score", "label", "other"
 _MOVES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "Gather", "GatherElements", "GatherND", "Slice",
@@ -132,53 +127,6 @@ def _is_cut_off(graph: Graph, port: Port, columns: int) -> bool:
     above = graph.above([port], lambda node: is_linear(graph, node))
     shapes = [graph.shape((node, 0)) for node in above if graph.kinds[node] == "Softmax"]
     return any(shape and shape[-1] > columns for shape in shapes)
-
-
-#: Columns of a box as corners in the picture's pixels and as shares of it, in either order; and how far each is moved.
-_MARKS, _MOVE = np.array([0.1, 0.2, 0.3, 0.4], np.float32), np.float32(0.05)
-#: Which input of NonMaxSuppression is the score from which boxes count.
-_LEAST_SCORE = 4
-
-
-def rows_come_first(graph: Graph, suppression: ov.Node, port: Port) -> bool | None:
-    """Whether boxes that a NonMaxSuppression reads begin with y where a table of what it left begins with x.
-
-    suppression: of the graph; by itself it measures boxes of either order alike. port: the table, x1, y1, x2, y2 first. Seen on
-    runs with marked boxes, one column moved at a time; None where these can't tell.
-    """
-    try:
-        shown = _marked_runs(graph, graph.position(suppression), port)
-    except RuntimeError:  # a model that can't run is found out later, where it matters
-        return None
-    if not shown[0].size or len({each.shape for each in shown}) != 1:
-        return None
-    moved = [np.abs(each - shown[0]).reshape(-1, shown[0].shape[-1]).max(axis=0)[:4] > _MOVE / 1e4 for each in shown[1:]]
-    first, second = ({column for column in range(4) if moved[column][place]} for place in (0, 1))
-    if first and second and first <= {0, 2} and second <= {1, 3}:
-        return False
-    return True if first and second and first <= {1, 3} and second <= {0, 2} else None
-
-
-def _marked_runs(graph: Graph, suppression: int, port: Port) -> list[np.ndarray]:
-    """The table where all boxes are `_MARKS`, and with each column moved; whatever the scores are, something is chosen."""
-    twin = witness_of(graph.model).clone()
-    nodes, parameters = twin.get_ordered_ops(), twin.get_parameters()
-    node, marks = nodes[suppression], op.parameter([4], np.float32)
-    boxes, scores = node.input_value(0), node.input_value(1)
-    readers = list(boxes.get_target_inputs())
-    marked = op.broadcast(op.convert_like(marks, boxes), op.shape_of(boxes, "i64"))
-    for reader in readers:
-        reader.replace_source_output(marked.output(0))
-    if node.get_input_size() > _LEAST_SCORE:
-        node.input(_LEAST_SCORE).replace_source_output(op.convert_like(np.float32(-1e30), scores).output(0))
-    table = op.convert(nodes[port[0]].output(port[1]), "f32")
-    model = ov.Model([op.result(table)], [*parameters, marks], "marked")
-    request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
-    feeds, found = noise_for(parameters, 0), []
-    for values in (_MARKS, *(_MARKS + _MOVE * np.eye(4, dtype=np.float32))):
-        request.infer({**feeds, len(parameters): values})
-        found.append(request.output_tensors[0].data.astype(np.float64))
-    return found
 
 
 def activation_of(graph: Graph, port: Port) -> str:
