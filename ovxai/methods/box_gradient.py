@@ -46,7 +46,7 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
     derived = derived_by(site.taps, adjoints)
     features = feature_map(graph, site)
     return Branch(
-        saliency=combined(graph, derived, targets, options.combine),
+        saliency=combined(graph, derived, targets, options.combine, boxes=True),
         feature_map=features,
         feature_vector=feature_vector(graph, site, features) if options.feature_vector else None,
         index=best.index,

@@ -82,13 +82,16 @@ def of_first(tap: Tap, info: ExplainedInfo) -> ExplainedInfo:
     return replace(info, feature_layer=tap.name, grid=grid, prefix_tokens=prefix)
 
 
-def combined(graph: Graph, derived: Sequence[Derived], targets: Targets, combine: str) -> ov.Output:
+def combined(graph: Graph, derived: Sequence[Derived], targets: Targets, combine: str, *, boxes: bool = False) -> ov.Output:
     """f32 [N, K, h, w]: the map of each target.
 
-    derived: coarse to fine; more than one only for the product. combine: a word of `options.COMBINES`.
+    derived: coarse to fine; more than one only for the product. combine: a word of `options.COMBINES`. boxes: the targets are
+    boxes. Where a box ends matters to its score as much as what is in it, and a product leaves nothing there: blurred once more
+    it says better what the score needs. Of classes it says that less well (docs/gradients.md has the figures of both).
     """
     if combine == PRODUCT:
-        return product_of([class_activation(graph, each, targets, PRODUCT) for each in derived])
+        product = product_of([class_activation(graph, each, targets, PRODUCT) for each in derived])
+        return blurred(product) if boxes else product
     return class_activation(graph, derived[0], targets, combine)
 
 
@@ -128,7 +131,8 @@ def _as_maps(graph: Graph, tap: Tap, total: ov.Output, targets: Targets) -> ov.O
 
 #: Added to each factor, so that no level alone can darken a place.
 FLOOR = 0.05
-#: Deviation of the blur over all but the coarsest level, as a part of the picture's side; in cells where that is open.
+#: Deviation of the blur over all but the coarsest level, and over the product of boxes, as a part of the picture's side; in
+#: cells where that is open.
 BLUR, BLUR_IN_CELLS = 6 / 224, 0.75
 
 

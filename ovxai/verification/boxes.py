@@ -88,7 +88,7 @@ def per_box(explained: ov.Model, plain: ov.Model, info: ExplainedInfo, feeds: Fe
     near, every = BOX_OFF * max(reader.sides), reader.candidates(outputs)
     wanted = [each.best(index[picture, 0], boxes[picture], near) for picture, each in enumerate(every)]
     alone = [[not each.has_twin(row, near) for row, _, _ in best] for each, best in zip(every, wanted, strict=True)]
-    maps = maps_of(layers, info)
+    maps = maps_of(layers, info, boxes=True)
     return Definition(
         maps=maps,
         features=_features(plain, info, feeds, reader.sides),

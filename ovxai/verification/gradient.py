@@ -123,19 +123,21 @@ def _classes(index: np.ndarray | None, scores: np.ndarray) -> np.ndarray:
 # The maps, from features and derivatives.
 
 
-def maps_of(layers: Sequence[Layer], info: ExplainedInfo) -> np.ndarray:
-    """[N, K, h, w]."""
-    return np.stack([_maps(layers, info, target) for target in range(len(layers[0].derivative))], axis=1)
+def maps_of(layers: Sequence[Layer], info: ExplainedInfo, *, boxes: bool = False) -> np.ndarray:
+    """[N, K, h, w]. boxes: the targets are boxes, whose product is blurred once more."""
+    return np.stack([_maps(layers, info, target, boxes) for target in range(len(layers[0].derivative))], axis=1)
 
 
-def _maps(layers: Sequence[Layer], info: ExplainedInfo, target: int) -> np.ndarray:
+def _maps(layers: Sequence[Layer], info: ExplainedInfo, target: int, boxes: bool) -> np.ndarray:
     """[N, h, w] of one target."""
     parts = [_one(layer, info, target) for layer in layers]
     if info.combine != "product":
         return parts[0]
     finest = layers[-1]
     axes = _SIDES[_positions(info, finest).layout]
-    return _product(parts, [axis in finest.unsettled for axis in axes])
+    unsettled = [axis in finest.unsettled for axis in axes]
+    product = _product(parts, unsettled)
+    return _blurred(product, unsettled) if boxes else product
 
 
 #: Which axes of features are those of the map, rows and columns.
