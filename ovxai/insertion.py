@@ -26,6 +26,7 @@ from ovxai.metadata import (
     EMBEDDED_OVERLAY,
     FEATURE_MAP,
     FEATURE_VECTOR,
+    KEPT_BRANCHES,
     SALIENCY_BOX,
     SALIENCY_INDEX,
     SALIENCY_MAP,
@@ -348,6 +349,7 @@ def _attach(
         picture = model.inputs[plan.picture.index]
         strength = branch.strength or largest_cells(branch.raw)
         outputs[name] = embed(options.embed, grey, strength, picture, plan.picture, model_info, plan.site.frame)
+    outputs |= dict(zip(KEPT_BRANCHES, branch.kept))
     notes = _leave_out_taken(model, outputs, options)
     attach_outputs(model, outputs)
     info = replace(

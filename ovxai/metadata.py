@@ -32,9 +32,12 @@ SALIENCY_BOX, SALIENCY_SCORE = "saliency_box", "saliency_score"
 PER_BOX = "box"
 EMBEDDED_MAP = "saliency_map_resized"
 EMBEDDED_OVERLAY = "saliency_overlay"
+#: What branches (If) of the model hand out, of as many as there may be: outputs nobody reads, see `Branch.kept`.
+KEPT_BRANCHES = ("kept_branch_0", "kept_branch_1", "kept_branch_2", "kept_branch_3")
 #: Every name that insertion may add, in the order in which the outputs stand.
 EXTRA_OUTPUTS = (
     SALIENCY_MAP, FEATURE_MAP, FEATURE_VECTOR, SALIENCY_INDEX, SALIENCY_BOX, SALIENCY_SCORE, EMBEDDED_MAP, EMBEDDED_OVERLAY,
+    *KEPT_BRANCHES,
 )  # fmt: skip
 
 CLASSIFICATION = "classification"

@@ -16,6 +16,7 @@ from ovxai.find.site import DetectionSite
 from ovxai.graph import emit
 from ovxai.graph.dims import ints, number, whole_number
 from ovxai.graph.graph import Graph, Port
+from ovxai.metadata import KEPT_BRANCHES
 from ovxai.methods.box_rows import Rows, Table
 from ovxai.methods.finished_boxes import Finished, picked_from
 from ovxai.methods.outputs import as_float
@@ -194,7 +195,25 @@ def _finished(form: Form) -> Finished:
         tables=tables,
         places=rows(places) if apart else column(_SCORE, places),
         classes=site.classes,
+        kept=_branches(graph, graph.output_of(form.port(score))),
     )
+
+
+def _branches(graph: Graph, scores: ov.Output) -> tuple[ov.Output, ...]:
+    """What branches (If) in front of `scores` hand out.
+
+    Raises:
+        UnsupportedModelError: more than can be kept.
+    """
+    above = graph.ancestors([scores.get_node()])
+    found = [node for node in graph.ops if node.get_type_name() == "If" and node.get_name() in above]
+    outputs = tuple(port for node in found for port in node.outputs())
+    if len(outputs) > len(KEPT_BRANCHES):
+        raise UnsupportedModelError(
+            f"its boxes come through branches, such as If {found[0].get_friendly_name()}, with {len(outputs)} outputs in all; maps "
+            f"per box can stand beside {len(KEPT_BRANCHES)}"
+        )
+    return outputs
 
 
 #: Columns behind the box in a table of finished boxes.

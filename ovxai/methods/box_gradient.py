@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import openvino as ov
+
 from ovxai.backward.interpreter import derivatives
 from ovxai.backward.targets import Targets
 from ovxai.errors import OptionError, UnsupportedModelError
@@ -54,8 +56,14 @@ def build(graph: Graph, site: DetectionSite, options: InsertOptions) -> Branch:
         boxes=best.boxes,
         box_scores=best.scores,
         info=information(site, options),
-        notes=site.notes,
+        notes=(*site.notes, *map(_kept, rows.kept)),
+        kept=rows.kept,
     )
+
+
+def _kept(port: ov.Output) -> str:
+    name = port.get_node().get_friendly_name()
+    return f"what If {name} hands out is an output too, which nobody need read: else the CPU plugin may take its memory too early"
 
 
 def information(site: DetectionSite, options: InsertOptions) -> ExplainedInfo:

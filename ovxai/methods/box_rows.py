@@ -67,12 +67,14 @@ class Rows:
     """All candidates of a detector. tables: one below the other. corners: f32 [N, P, 4], x1, y1, x2, y2 in pixels of the input.
 
     due: the activation that class scores need: none, sigmoid or softmax. suppressed: whether no suppression is due.
+    kept: see `Branch`.
     """
 
     tables: tuple[Table, ...]
     corners: ov.Output
     due: str
     suppressed: bool = False
+    kept: tuple[ov.Output, ...] = ()
 
     @property
     def considered(self) -> int:

@@ -27,7 +27,7 @@ class Finished:
     """What a model hands out. boxes: f32 [N, I, 4], x1, y1, x2, y2 in pixels of the input. labels: i64 [N, I].
 
     scores: f32 [N, I]. tables: the tensors in which scores of all candidates stand. places: i64 [N, I], from where in these,
-    one behind the other, each score was picked; -1 from nowhere. classes: how many labels there are.
+    one behind the other, each score was picked; -1 from nowhere. classes: how many labels there are. kept: see `Branch`.
     """
 
     graph: Graph
@@ -37,6 +37,7 @@ class Finished:
     tables: tuple[Port, ...]
     places: ov.Output
     classes: int
+    kept: tuple[ov.Output, ...] = ()
 
     @property
     def considered(self) -> int:

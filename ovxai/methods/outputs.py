@@ -31,7 +31,9 @@ class Branch:
     feature_map: f32 [N, c, h, w]. feature_vector: f32 [N, c]. index: i64 [N, 1, K], which classes.
     strength: f32 [N, C], how strong each map's class is; None: its largest cell tells.
     boxes: f32 [N, K, 4], of maps per box: x1, y1, x2, y2 in pixels of the input. box_scores: f32 [N, K].
-    notes: lines for the person who inserts.
+    notes: lines for the person who inserts. kept: what branches (If) of the model hand out, made outputs too: with the
+    explanation beside it OpenVINO's CPU plugin (2026.4) gives that memory to other tensors while it is still read, where its
+    size changes, and the process ends; the memory of outputs it leaves alone.
     """
 
     saliency: ov.Output
@@ -44,6 +46,7 @@ class Branch:
     level: ov.Output | None = None
     boxes: ov.Output | None = None
     box_scores: ov.Output | None = None
+    kept: tuple[ov.Output, ...] = ()
 
     @property
     def raw(self) -> ov.Output:

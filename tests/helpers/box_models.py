@@ -85,9 +85,9 @@ def finished(apart=False, each_class=True, encoding="corner"):
     return model(plain.inputs[0].get_node(), [op.concat([boxes, op.unsqueeze(best, const(2))], 2), labels], ("boxes", "labels"))
 
 
-def one_picture(doubled=False):
+def one_picture(doubled=False, branched=False):
     """Torchvision: of each class the best over a threshold, boxes of classes moved apart, one suppression over all; and no axis
-    of pictures. doubled: the scores of those that are left are made into others."""
+    of pictures. doubled: the scores of those that are left are made into others. branched: suppression stands in an If."""
     plain, _, corners, scores = candidates()
     zero, parts = op.constant(np.int64(0)), []
     for kind in range(CLASSES):
@@ -101,13 +101,31 @@ def one_picture(doubled=False):
         parts.append((op.gather(op.squeeze(corners, zero), row, zero), names, best.output(0)))
     boxes, labels, best = (op.concat(list(each), 0) for each in zip(*parts, strict=True))
     apart = op.add(boxes, op.unsqueeze(op.multiply(op.convert(labels, "f32"), np.float32(1000)), const(1)))
-    limits = [op.constant(np.int64(100)), op.constant(np.float32(0.6)), op.constant(np.float32(0.0))]
-    given = op.unsqueeze(apart, const(0)), op.unsqueeze(best, const(0, 1))
-    nms = op.non_max_suppression(*given, *limits, output_type="i64")
-    chosen = op.slice(op.gather(nms.output(0), op.constant(np.int64(2)), op.constant(np.int64(1))), const(0), const(10), const(1))
+    row = suppressed_in_a_branch(apart, best) if branched else suppressed(apart, best)
+    chosen = op.slice(row, const(0), const(10), const(1))
     left = [op.gather(each, chosen, zero) for each in (boxes, labels, best)]
     left[2] = op.multiply(left[2], np.float32(0.5)) if doubled else left[2]
     return model(plain.inputs[0].get_node(), left, ("boxes", "labels", "scores"))
+
+
+def suppressed(boxes, scores):
+    """i64 [I]: rows that are left."""
+    limits = [op.constant(np.int64(100)), op.constant(np.float32(0.6)), op.constant(np.float32(0.0))]
+    nms = op.non_max_suppression(op.unsqueeze(boxes, const(0)), op.unsqueeze(scores, const(0, 1)), *limits, output_type="i64")
+    return op.gather(nms.output(0), op.constant(np.int64(2)), op.constant(np.int64(1)))
+
+
+def suppressed_in_a_branch(boxes, scores):
+    """The same; of none there are none, without asking."""
+    nothing = ov.Model([op.result(op.constant(np.zeros(0, np.int64)))], [], "nothing")
+    inside = [op.parameter([-1, 4], np.float32), op.parameter([-1], np.float32)]
+    some = ov.Model([op.result(suppressed(*inside))], inside, "some")
+    branch = op.if_op(op.equal(op.reduce_prod(op.shape_of(scores, "i64"), const(0), False), op.constant(np.int64(0))).output(0))
+    branch.set_then_body(nothing)
+    branch.set_else_body(some)
+    for value, parameter in zip((boxes, scores), inside, strict=True):
+        branch.set_input(value.output(0), None, parameter)
+    return branch.set_output(nothing.get_results()[0], some.get_results()[0])
 
 
 def table():
@@ -172,7 +190,8 @@ MODELS = {name: _tame(make) for name, make in {
     "queries, softmax": lambda: learned_queries(1, "whole"),
     "queries, softmax cut": lambda: learned_queries(1, "cut"),
     "finished, apart": lambda: finished(apart=True), "finished, centres": lambda: finished(encoding="center"),
-    "finished, over all classes": lambda: finished(each_class=False), "one picture": one_picture, "table": table,
+    "finished, over all classes": lambda: finished(each_class=False), "one picture": one_picture,
+    "one picture, branched": lambda: one_picture(branched=True), "table": table,
 }.items()}  # fmt: skip
 
 #: One more score than there are classes, and no word of what it says.

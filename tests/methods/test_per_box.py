@@ -57,7 +57,7 @@ def test_the_default_is_five_boxes() -> None:
     assert len(info.derivatives) == 3
 
 
-@pytest.mark.parametrize("name", ["finished", "finished, centres", "finished, y first", "finished, centres, y first"])
+@pytest.mark.parametrize("name", ["finished", "finished, centres"])
 def test_finished_boxes_are_those_of_the_models_own_suppression(name: str) -> None:
     """Suppression itself measures boxes of either order alike."""
     plain = MODELS[name]()
@@ -78,6 +78,16 @@ def test_finished_boxes_of_one_picture_get_its_axis() -> None:
     assert np.allclose(found["saliency_score"][0], [*named["scores"][order], *[0] * (10 - count)])
     assert np.allclose(found["saliency_box"][0, :count], named["boxes"][order], rtol=1e-4)
     assert found["saliency_index"][0, 0].tolist() == [*named["labels"][order], *[-1] * (10 - count)]
+
+
+def test_what_a_branch_hands_out_is_an_output_as_long_as_the_explanation_is_there() -> None:
+    plain, straight = MODELS["one picture, branched"](), MODELS["one picture"]()
+    made = insert_with_report(plain, InsertOptions(method="gradient", per="box", probe=False))
+    assert made.info.extra_outputs[-1] == "kept_branch_0" and any("If" in note for note in made.notes)
+    found, wanted = outputs(made.model), outputs(ovxai.insert(straight, method="gradient", per="box"))
+    assert all(np.array_equal(found[name], value) for name, value in wanted.items())
+    assert len(ovxai.strip(made.model).outputs) == len(plain.outputs)
+    assert "kept_branch_0" not in insert_with_report(straight, InsertOptions(method="gradient", per="box")).info.extra_outputs
 
 
 def test_scores_that_are_made_of_those_that_are_left_are_refused() -> None:

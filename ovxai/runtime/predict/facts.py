@@ -15,6 +15,7 @@ from ovxai.metadata import (
     EXTRA_OUTPUTS,
     FEATURE_MAP,
     INSTANCE_SEGMENTATION,
+    KEPT_BRANCHES,
     SALIENCY_INDEX,
     SALIENCY_MAP,
     ExplainedInfo,
@@ -57,8 +58,8 @@ class ModelFacts:
 
     def named_outputs(self, skip: frozenset[str] = frozenset()) -> tuple[NamedOutput, ...]:
         """The outputs for an engine. skip: names of those that nobody will ask for."""
-        every = enumerate(self.outputs)
-        return tuple(NamedOutput(i, name, name in self.batched) for i, name in every if name not in skip)
+        left = skip | frozenset(KEPT_BRANCHES)
+        return tuple(NamedOutput(i, name, name in self.batched) for i, name in enumerate(self.outputs) if name not in left)
 
     def label(self, index: int) -> str:
         """Name of class `index`, else its number."""
