@@ -210,7 +210,7 @@ def _branches(graph: Graph, scores: ov.Output) -> tuple[ov.Output, ...]:
     outputs = tuple(port for node in found for port in node.outputs())
     if len(outputs) > len(KEPT_BRANCHES):
         raise UnsupportedModelError(
-            f"its boxes come through branches, such as If {found[0].get_friendly_name()}, with {len(outputs)} outputs in all; maps "
+            f"its boxes come through branches, such as If {found[0].get_friendly_name()}, with {len(outputs)} outputs; maps "
             f"per box can stand beside {len(KEPT_BRANCHES)}"
         )
     return outputs
