@@ -86,8 +86,8 @@ def combined(graph: Graph, derived: Sequence[Derived], targets: Targets, combine
     """f32 [N, K, h, w]: the map of each target.
 
     derived: coarse to fine; more than one only for the product. combine: a word of `options.COMBINES`. boxes: the targets are
-    boxes. Where a box ends matters to its score as much as what is in it, and a product leaves nothing there: blurred once more
-    it says better what the score needs. Of classes it says that less well (docs/gradients.md has the figures of both).
+    boxes, whose product is blurred once more: far from the object it leaves less than a grey level, and with it the order in
+    which pixels count (docs/gradients.md has the figures, and those of classes, for which it is worse).
     """
     if combine == PRODUCT:
         product = product_of([class_activation(graph, each, targets, PRODUCT) for each in derived])
