@@ -12,7 +12,8 @@ import numpy as np
 
 from ovxai.errors import OutputError
 
-#: Intel's ISA-L, in a quarter of zlib's time: (data, level) -> data. It is not needed to run (`pip install "ovxai[fast]"`).
+#: Intel's ISA-L, in a quarter of zlib's time: (data, level) -> data. It is not needed to run (`pip install "ovxai[fast]"`), and
+#: how it packs hangs on what its memory held before: the bytes of a file may differ from run to run, its pixels don't.
 _isal: Callable[[memoryview, int], bytes] | None
 try:
     from isal.isal_zlib import compress as _isal
