@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
 import zlib
@@ -12,15 +13,21 @@ import numpy as np
 
 from ovxai.errors import OutputError
 
-#: Intel's ISA-L, in a quarter of zlib's time: (data, level) -> data. It is not needed to run (`pip install "ovxai[fast]"`), and
-#: how it packs hangs on what its memory held before: the bytes of a file may differ from run to run, its pixels don't.
-_isal: Callable[[memoryview, int], bytes] | None
-try:
-    from isal.isal_zlib import compress as _isal
-except ImportError:
-    _isal = None
+
+def _from_isal() -> Callable[[memoryview, int], bytes] | None:
+    """Intel's ISA-L, in a quarter of zlib's time: (data, level) -> data. None: it is not installed, and not needed to run.
+
+    How it packs hangs on what its memory held before: the bytes of a file may differ from run to run, its pixels don't.
+    """
+    try:
+        found: Callable[[memoryview, int], bytes] = importlib.import_module("isal.isal_zlib").compress
+    except ImportError:
+        return None
+    return found
 
 
+#: `pip install "ovxai[fast]"` brings it.
+_isal = _from_isal()
 #: Suffix, and settings for OpenCV.
 FORMATS = {
     "png": (".png", ()),
