@@ -48,8 +48,8 @@ def read_coco(path: Path, finder: Finder, tally: Tally) -> AnnotationSet:
     return AnnotationSet(tuple(dict.fromkeys(names.values())), tuple(pictures))
 
 
-#: What stands for 0 where a tool has written text.
-_NO = (0, "", "0", "0.0", "false", "False")
+#: What says no where a tool has written text.
+_NO = ("0", "0.0", "false", "False")
 
 
 def _object(
@@ -60,7 +60,7 @@ def _object(
     if name is None:
         tally.add("objects of a category that the file does not name, left out", file)
         return None
-    crowd = entry.get("iscrowd") not in (*_NO, None)
+    crowd = bool(entry.get("iscrowd")) and entry["iscrowd"] not in _NO
     if crowd:
         tally.add("crowd regions", file)
     maker = _mask(entry.get("segmentation"), size, where, file, tally)

@@ -20,10 +20,10 @@ def kept(boxes: ov.Node, scores: ov.Node, iou: float, score: float, most: int = 
         boxes, scores, whole_number(most), number(iou), number(score),
         sort_result_descending=False, output_type="i64",
     )  # fmt: skip
-    return marked(chosen.output(0), scores)
+    return _marked(chosen.output(0), scores)
 
 
-def marked(chosen: ov.Output, scores: ov.Node) -> ov.Node:
+def _marked(chosen: ov.Output, scores: ov.Node) -> ov.Node:
     """[N, K, P]: scores of what a suppression has chosen, 0 elsewhere. chosen: [I, 3] (picture, class, box); -1 is nothing."""
     # One slot more takes what points nowhere: rows of -1, and the row that is there when nothing is left.
     total = op.reduce_prod(op.shape_of(scores, "i64"), ints([0]), keep_dims=True)

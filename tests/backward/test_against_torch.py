@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 
 import ovxai
-from helpers.explained import info_of
+from helpers.explained import in_f32, info_of
 from ovxai.graph.dims import CHANNEL_AXIS
 from ovxai.graph.names import port_named
 
@@ -13,7 +13,6 @@ NETWORKS = (
     "resnet18", "tf_efficientnet_lite0", "mobilenetv3_large_100", "convnext_tiny", "vit_tiny_patch16_224",
     "swin_tiny_patch4_window7_224", "regnety_008", "densenet121", "fastvit_t8",
 )  # fmt: skip
-_PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -31,10 +30,6 @@ def exported(request):
     return network, model, picture
 
 
-def run(model, picture):
-    return ov.Core().compile_model(model, "CPU", _PRECISE)([picture])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("combine", ["hirescam", "layercam"])
 def test_the_map_is_that_of_autograd(exported, combine):
@@ -45,7 +40,7 @@ def test_the_map_is_that_of_autograd(exported, combine):
     layers = info_of(ovxai.insert(model, method="gradient", probe=False)).target_layers
     for layer in layers:
         explained = ovxai.insert(model, method="gradient", combine=combine, target_layer=layer, scale=False, probe=False)
-        ours = np.array(run(explained, picture)["saliency_map"])[0, 0]
+        ours = np.array(in_f32(explained, picture)["saliency_map"])[0, 0]
         info = info_of(explained)
         wanted = class_map(network, picture, value_of(model, layer, picture), CHANNEL_AXIS[info.layout], combine)[0]
         wanted = wanted[info.prefix_tokens or 0 :] if info.grid else wanted
@@ -78,7 +73,7 @@ def test_the_map_of_a_class_of_pixels_is_that_of_autograd(name):
             explained = ovxai.insert(
                 model, task="semantic-segmentation", combine=combine, target_layer=layer, scale=False, probe=False
             )
-            found = run(explained, picture)
+            found = in_f32(explained, picture)
             chosen, wanted = pixels_map(network, picture, value_of(model, layer, picture), combine)
             assert found["saliency_index"].tolist() == [[[chosen]]]
             ours = np.array(found["saliency_map"])[0, 0]
@@ -89,4 +84,4 @@ def test_the_map_of_a_class_of_pixels_is_that_of_autograd(name):
 def value_of(model, layer, picture):
     twin = model.clone()
     twin.add_outputs(port_named(twin, layer))
-    return np.array(run(twin, picture)[len(model.outputs)])
+    return np.array(in_f32(twin, picture)[len(model.outputs)])

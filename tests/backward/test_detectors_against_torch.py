@@ -1,16 +1,13 @@
 """Detectors that suppress by themselves: maps of their boxes out of the graph against torch's autograd on the same network."""
 
 import numpy as np
-import openvino as ov
 import pytest
 
 import ovxai
 from helpers.detector_networks import NETWORKS
-from helpers.explained import info_of
+from helpers.explained import in_f32, info_of
 from ovxai.graph.names import port_named
 from ovxai.verification import verify
-
-_PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -22,10 +19,6 @@ def exported(request):
 
     made, picture = network(request.param), photographs(request.param)[:1]
     return made, converted(made, picture), picture
-
-
-def run(model, picture):
-    return ov.Core().compile_model(model, "CPU", _PRECISE)([picture])
 
 
 @pytest.mark.slow
@@ -40,12 +33,12 @@ def test_the_maps_of_boxes_are_those_of_autograd(exported, combine):
         explained = ovxai.insert(
             model, method="gradient", per="box", combine=combine, target_layer=layer, scale=False, probe=False
         )
-        found = run(explained, picture)
+        found = in_f32(explained, picture)
         boxes = list(zip(found["saliency_box"][0], found["saliency_index"][0, 0].tolist(), strict=True))
         assert min(label for _, label in boxes) >= 0
         twin = model.clone()
         twin.add_outputs(port_named(twin, layer))
-        wanted = box_maps(made, picture, run(twin, picture)[len(model.outputs)], combine, boxes)
+        wanted = box_maps(made, picture, in_f32(twin, picture)[len(model.outputs)], combine, boxes)
         for ours, truth in zip(found["saliency_map"][0], wanted, strict=True):
             if not truth.any():  # what the box was made of does not see this layer, or all of it speaks against the class
                 assert not ours.any()

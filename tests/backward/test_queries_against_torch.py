@@ -5,14 +5,13 @@ import openvino as ov
 import pytest
 
 import ovxai
-from helpers.explained import info_of
+from helpers.explained import in_f32, info_of
 from helpers.query_networks import CLASSES, NETWORKS, SIZE
 from ovxai.graph.dims import CHANNEL_AXIS
 from ovxai.graph.names import port_named
 
 #: Those that are trained with a softmax over classes and "no object".
 EXCLUSIVE = ("DETR", "YOLOS")
-_PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -28,10 +27,6 @@ def exported(request):
     picture = np.random.default_rng(0).standard_normal((1, 3, *SIZE)).astype(np.float32)
     model = ov.convert_model(made, example_input=torch.from_numpy(picture), input=[1, 3, *SIZE])
     return request.param, made, model, picture
-
-
-def run(model, picture):
-    return ov.Core().compile_model(model, "CPU", _PRECISE)([picture])
 
 
 @pytest.mark.slow
@@ -51,7 +46,7 @@ def test_the_maps_of_queries_are_those_of_autograd(exported):
             probe=False,
             num_classes=CLASSES,
         )
-        info, found = info_of(explained), run(explained, picture)
+        info, found = info_of(explained), in_f32(explained, picture)
         shares = found["saliency_box"][0] / np.array([*SIZE[::-1]] * 2)
         queries = [(box, int(label)) for box, label in zip(shares, found["saliency_index"][0, 0], strict=True) if label >= 0]
         assert queries
@@ -59,7 +54,9 @@ def test_the_maps_of_queries_are_those_of_autograd(exported):
         twin = model.clone()
         twin.add_outputs(port_named(twin, layer))
         exclusive = info.score_activation == "softmax"
-        wanted = query_maps(made, picture, run(twin, picture)[len(model.outputs)], CHANNEL_AXIS[info.layout], queries, exclusive)
+        wanted = query_maps(
+            made, picture, in_f32(twin, picture)[len(model.outputs)], CHANNEL_AXIS[info.layout], queries, exclusive
+        )
         for ours, truth in zip(found["saliency_map"][0], wanted, strict=False):
             truth = truth[info.prefix_tokens or 0 :][: ours.size] if info.grid else truth
             if not truth.any():  # all of it speaks against the class
