@@ -86,12 +86,11 @@ def combined(graph: Graph, derived: Sequence[Derived], targets: Targets, combine
     """f32 [N, K, h, w]: the map of each target.
 
     derived: coarse to fine; more than one only for the product. combine: a word of `options.COMBINES`. boxes: the targets are
-    boxes, whose product is blurred once more: far from the object it leaves less than a grey level, and with it the order in
-    which pixels count (docs/gradients.md has the figures, and those of classes, for which it is worse).
+    boxes, which have a form of the product of their own.
     """
     if combine == PRODUCT:
-        product = product_of([class_activation(graph, each, targets, PRODUCT) for each in derived])
-        return blurred(product) if boxes else product
+        levels = at_finest([class_activation(graph, each, targets, PRODUCT) for each in derived])
+        return product_with_surroundings(levels) if boxes else product_of(levels)
     return class_activation(graph, derived[0], targets, combine)
 
 
@@ -131,21 +130,33 @@ def _as_maps(graph: Graph, tap: Tap, total: ov.Output, targets: Targets) -> ov.O
 
 #: Added to each factor, so that no level alone can darken a place.
 FLOOR = 0.05
-#: Deviation of the blur over all but the coarsest level, and over the product of boxes, as a part of the picture's side; in
-#: cells where that is open.
+#: Deviation of the blur over all but the coarsest level, as a part of the picture's side; in cells where that is open.
 BLUR, BLUR_IN_CELLS = 6 / 224, 0.75
+#: What the surroundings of a box count, and how many times wider they are blurred.
+SURROUNDINGS, WIDER = 0.06, 2
 
 
-def product_of(maps: Sequence[ov.Output]) -> ov.Output:
-    """[N, K, h, w] of maps from coarse to fine: each at the finest size, blurred (not the coarsest), scaled to 0..1, plus
-    0.05; and all of them multiplied."""
+def at_finest(maps: Sequence[ov.Output]) -> list[ov.Output]:
+    """Maps [N, K, h, w] from coarse to fine: each at the finest size, blurred (not the coarsest), scaled to 0..1."""
     size = sides_of(maps[-1])
-    factors = []
-    for place, each in enumerate(maps):
-        large = each if place == len(maps) - 1 else resized(each, size)
-        smooth = blurred(large) if place else large
-        factors.append(op.add(_to_unit(smooth), number(FLOOR)).output(0))
-    return functools.reduce(emit.multiply, factors)
+    large = [*(resized(each, size) for each in maps[:-1]), maps[-1]]
+    return [_to_unit(blurred(each) if place else each) for place, each in enumerate(large)]
+
+
+def product_of(levels: Sequence[ov.Output]) -> ov.Output:
+    """[N, K, h, w] of what `at_finest` gives: the product of all, each with 0.05 added."""
+    return functools.reduce(emit.multiply, [op.add(each, number(FLOOR)).output(0) for each in levels])
+
+
+def product_with_surroundings(levels: Sequence[ov.Output]) -> ov.Output:
+    """The product of all levels, plus 0.06 of their geometric mean under a wide blur.
+
+    A box is small, and far from it a product leaves less than one of 255 grey levels: the order in which the surroundings count
+    would be lost there. docs/gradients.md has the figures, and those of classes, for which it is worse.
+    """
+    mean = op.power(product_of(levels), number(1 / len(levels))).output(0)
+    around = emit.multiply(blurred(mean, WIDER), number(SURROUNDINGS))
+    return op.add(functools.reduce(emit.multiply, levels), around).output(0)
 
 
 def _to_unit(maps: ov.Output) -> ov.Output:
@@ -158,11 +169,11 @@ def _to_unit(maps: ov.Output) -> ov.Output:
     return op.multiply(op.subtract(maps, low), factor).output(0)
 
 
-def blurred(maps: ov.Output) -> ov.Output:
-    """[N, K, h, w] under a Gaussian, borders repeated."""
+def blurred(maps: ov.Output, wider: float = 1) -> ov.Output:
+    """[N, K, h, w] under a Gaussian of `wider` times the usual deviation, borders repeated."""
     shape = maps.get_partial_shape()
     sides = [shape[axis] for axis in (2, 3)]
-    rows, columns = (_bell(BLUR * side.get_length() if side.is_static else BLUR_IN_CELLS) for side in sides)
+    rows, columns = (_bell(wider * (BLUR * side.get_length() if side.is_static else BLUR_IN_CELLS)) for side in sides)
     edges = ints([0, 0, len(rows) // 2, len(columns) // 2])
     kernel = np.tile(np.outer(rows, columns).astype(np.float32), (shape[1].get_length(), 1, 1, 1, 1))
     # With a value, which the mode does not read: copies of the graph have one, and nodes are matched by their number.

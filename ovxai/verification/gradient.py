@@ -124,7 +124,7 @@ def _classes(index: np.ndarray | None, scores: np.ndarray) -> np.ndarray:
 
 
 def maps_of(layers: Sequence[Layer], info: ExplainedInfo, *, boxes: bool = False) -> np.ndarray:
-    """[N, K, h, w]. boxes: the targets are boxes, whose product is blurred once more."""
+    """[N, K, h, w]. boxes: the targets are boxes, whose product has its surroundings with it."""
     return np.stack([_maps(layers, info, target, boxes) for target in range(len(layers[0].derivative))], axis=1)
 
 
@@ -136,8 +136,8 @@ def _maps(layers: Sequence[Layer], info: ExplainedInfo, target: int, boxes: bool
     finest = layers[-1]
     axes = _SIDES[_positions(info, finest).layout]
     unsettled = [axis in finest.unsettled for axis in axes]
-    product = _product(parts, unsettled)
-    return _blurred(product, unsettled) if boxes else product
+    levels = _at_finest(parts, unsettled)
+    return _with_surroundings(levels, unsettled) if boxes else _product(levels)
 
 
 #: Which axes of features are those of the map, rows and columns.
@@ -171,16 +171,24 @@ def _positions(info: ExplainedInfo, layer: Layer) -> Positions:
     return Positions(layout, grid[0], grid[1], count - grid[0] * grid[1])
 
 
-def _product(parts: Sequence[np.ndarray], unsettled: Sequence[bool]) -> np.ndarray:
-    """Coarse to fine: each at the finest size, all but the coarsest blurred, scaled to 0..1, plus 0.05; multiplied.
+def _at_finest(parts: Sequence[np.ndarray], unsettled: Sequence[bool]) -> list[np.ndarray]:
+    """Coarse to fine: each at the finest size, all but the coarsest blurred, scaled to 0..1.
 
     unsettled: whether the numbers of rows and of columns are open."""
     height, width = parts[-1].shape[1:]
-    total = np.ones_like(parts[-1])
-    for place, part in enumerate(parts):
-        large = bilinear(part, height, width)
-        total = total * (_unit(_blurred(large, unsettled) if place else large) + 0.05)
-    return total
+    large = [bilinear(part, height, width) for part in parts]
+    return [_unit(_blurred(part, unsettled) if place else part) for place, part in enumerate(large)]
+
+
+def _product(levels: Sequence[np.ndarray]) -> np.ndarray:
+    """Of all levels, each with 0.05 added."""
+    return np.asarray(np.prod([level + 0.05 for level in levels], axis=0))
+
+
+def _with_surroundings(levels: Sequence[np.ndarray], unsettled: Sequence[bool]) -> np.ndarray:
+    """The product as it is, and 0.06 of the geometric mean (of levels with 0.05 added) under a blur of twice the width."""
+    mean = _product(levels) ** (1 / len(levels))
+    return np.asarray(np.prod(levels, axis=0) + 0.06 * _blurred(mean, unsettled, wider=2))
 
 
 def _unit(maps: np.ndarray) -> np.ndarray:
@@ -189,12 +197,12 @@ def _unit(maps: np.ndarray) -> np.ndarray:
     return np.where(seen, (maps - low) / np.where(seen, high - low, 1), 0)
 
 
-def _blurred(maps: np.ndarray, unsettled: Sequence[bool]) -> np.ndarray:
+def _blurred(maps: np.ndarray, unsettled: Sequence[bool], wider: float = 1) -> np.ndarray:
     """Under a Gaussian whose deviation is 6 / 224 of each side, of an open one 3 / 4 of a cell, since a graph's weights can't
-    grow; cut off at three deviations, borders repeated."""
+    grow, times `wider`; cut off at three deviations, borders repeated."""
     for axis in (1, 2):
         size = maps.shape[axis]
-        deviation = 0.75 if unsettled[axis - 1] else 6 / 224 * size
+        deviation = wider * (0.75 if unsettled[axis - 1] else 6 / 224 * size)
         reach = max(1, int(np.ceil(3 * deviation)))
         weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
         wide = np.pad(maps, [(reach, reach) if other == axis else (0, 0) for other in range(3)], mode="edge")
