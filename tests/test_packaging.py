@@ -217,7 +217,7 @@ def test_a_run_that_was_cut_off_is_started_over(checkout):
     leftover.touch()
     assert checkout.run("test").returncode == 0 and checkout.installed and not leftover.exists()
     assert checkout.run("test", "-k", "x").returncode == 0 and not checkout.installed
-    assert checkout.log.read_text().splitlines()[-1] == "-m pytest -k x"
+    assert checkout.log.read_text().splitlines()[-1] == "-m pytest -n logical --maxprocesses 4 --dist worksteal -k x"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import openvino as ov
 import pytest
@@ -14,6 +13,7 @@ from openvino import opset13 as op
 import ovxai
 from helpers import classifiers as toys
 from helpers.explained import info_of
+from helpers.levels import at_finest
 from helpers.values import numbers
 from ovxai.cli.main import main
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
@@ -127,24 +127,6 @@ def test_layercam_and_gradcam_of_a_linear_head() -> None:
         np.testing.assert_allclose(run(explained, feed())["saliency_map"], wanted, rtol=1e-4, atol=1e-6)
 
 
-def unit(maps: np.ndarray) -> np.ndarray:
-    return (maps - maps.min()) / (maps.max() - maps.min())
-
-
-def bell(values: np.ndarray) -> np.ndarray:
-    """Under a Gaussian whose deviation is 6 / 224 of each side, borders repeated."""
-    for axis in (0, 1):
-        size = values.shape[axis]
-        deviation = 6 / 224 * size
-        reach = max(1, int(np.ceil(3 * deviation)))
-        weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-        ends = [(reach, reach) if other == axis else (0, 0) for other in (0, 1)]
-        wide = np.pad(values, ends, mode="edge")
-        parts = [w * np.take(wide, np.arange(size) + k, axis) for k, w in enumerate(weights / weights.sum())]
-        values = np.sum(parts, axis=0)
-    return values
-
-
 def test_the_product_of_two_levels() -> None:
     model = toys.cnn()
     explained = ovxai.insert(model, method="gradient", scale=False)
@@ -154,8 +136,8 @@ def test_the_product_of_two_levels() -> None:
         run(ovxai.insert(model, method="gradient", combine="hirescam", target_layer=layer, scale=False), feed())
         ["saliency_map"][0, 0].astype(np.float64) for layer in layers
     )  # fmt: skip
-    large = cv2.resize(coarse, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    wanted = (unit(large) + 0.05) * (unit(bell(fine)) + 0.05)
+    levels = at_finest([coarse, fine])
+    wanted = (levels[0] + 0.05) * (levels[1] + 0.05)
     np.testing.assert_allclose(run(explained, feed())["saliency_map"][0, 0], wanted, atol=2e-4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from helpers import classifiers
 from helpers import detectors as toys
 from helpers.box_models import CLASSES, MODELS, NO_OBJECT, one_picture
 from helpers.explained import info_of
+from helpers.levels import at_finest, bell
 from ovxai.anew import recorded_options
 from ovxai.errors import OptionError, UnsupportedModelError, UsageError
 from ovxai.insertion import insert_with_report
@@ -55,6 +57,23 @@ def test_the_default_is_five_boxes() -> None:
     info = info_of(model)
     assert (info.per, info.target, info.classes, info.held) == ("box", "log-score", "top:5", True)
     assert len(info.derivatives) == 3
+
+
+def test_the_product_of_a_box_has_its_surroundings_with_it() -> None:
+    """A bell of twice the width over the geometric mean of levels, and the product of levels that darken as they are."""
+    plain = MODELS["finished"]()
+    asked = InsertOptions(method="gradient", per="box", classes="top:2", scale=False)
+    explained = insert_with_report(plain, asked).model
+    layers = info_of(explained).target_layers
+    assert len(layers) == 3
+    each = (replace(asked, combine="hirescam", target_layer=(layer,)) for layer in layers)
+    alone = [outputs(insert_with_report(plain, one).model)["saliency_map"].astype(np.float64) for one in each]
+    found = outputs(explained)["saliency_map"]
+    for box in range(2):
+        levels = at_finest([maps[0, box] for maps in alone])
+        mean = np.cbrt((levels[0] + 0.05) * (levels[1] + 0.05) * (levels[2] + 0.05))
+        wanted = levels[0] * levels[1] * levels[2] + 0.06 * bell(mean, 2)
+        np.testing.assert_allclose(found[0, box], wanted, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", ["finished", "finished, centres"])
