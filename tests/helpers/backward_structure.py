@@ -10,7 +10,7 @@ from openvino import opset13 as op
 from openvino import opset14
 from openvino.utils.node_factory import NodeFactory
 
-from helpers.differences import Tiny, all_apart, positive
+from helpers.differences import Tiny, all_apart, positive, some_nothing
 from helpers.values import numbers
 
 ONE = ((2, 4, 3, 5),)
@@ -78,6 +78,10 @@ def attention(*shapes: tuple[int, ...], mask: np.ndarray | None = None, scale: f
         return op.scaled_dot_product_attention(query, key, value, *map(op.constant, further))
 
     return Tiny(make, shapes)
+
+
+def einsum(equation: str, *shapes: tuple[int, ...]) -> Tiny:
+    return Tiny(lambda *operands: op.einsum(list(operands), equation), shapes)
 
 
 def reduction(make: Callable[..., ov.Node], values: Callable[[np.ndarray], np.ndarray] = positive) -> list[Tiny]:
@@ -200,6 +204,14 @@ APPLY: dict[str, list[Tiny]] = {
         Tiny(lambda x: op.matmul(numbers(6, 6), x, True, False), ROWS),
         Tiny(lambda x: op.matmul(x, compressed(8, 4), False, True), ROWS),
     ],
+    "Einsum": [
+        einsum("bqc,bkc->bqk", (2, 3, 4), (2, 5, 4)),
+        einsum("bqk,ck->bcq", (2, 3, 4), (5, 4)),
+        einsum("bij,b", (2, 3, 4), (2,)),
+        einsum("bij,bjk->bk", (2, 3, 4), (2, 4, 5)),
+        einsum("bij->ib", (2, 3, 4)),
+        einsum("bi,bij,bjk->bk", (2, 3), (2, 3, 4), (2, 4, 2)),
+    ],
     "ScaledDotProductAttention": [
         attention((2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 2)),
         attention((2, 4, 5), (2, 6, 5), (2, 6, 3), mask=numbers(4, 6)),
@@ -210,6 +222,7 @@ APPLY: dict[str, list[Tiny]] = {
     "ReduceMean": reduction(op.reduce_mean),
     "ReduceMax": reduction(op.reduce_max, all_apart),
     "ReduceMin": reduction(op.reduce_min, all_apart),
+    "ReduceProd": [*reduction(op.reduce_prod), *reduction(op.reduce_prod, some_nothing)],
     "ReduceL1": reduction(op.reduce_l1),
     "ReduceL2": reduction(op.reduce_l2),
     "CumSum": [
@@ -239,6 +252,7 @@ APPLY: dict[str, list[Tiny]] = {
     "GroupNormalization": [Tiny(lambda x: op.group_normalization(x, numbers(4), numbers(4, seed=1), 2, 1e-3), ONE)],
     "LRN": [Tiny(lambda x: _lrn(x, ints(1), 3), ((2, 6, 2, 3),))],
     "MaxPool": [largest(3, 2, 1), largest(2, 2, 0), largest(3, 2, 0, "ceil"), largest(3, 2, 1, "ceil_torch")],
+    "AdaptiveMaxPool": [pooled(lambda x, to=to: op.adaptive_max_pool(x, ints(*to), "i32").output(0)) for to in ((1, 1), (2, 3))],
     "AvgPool": [
         average(2, 2, 0, True),
         average(3, 1, 1, True),
@@ -291,6 +305,10 @@ APPLY: dict[str, list[Tiny]] = {
     ],
     "ShuffleChannels": [Tiny(lambda x: op.shuffle_channels(x, 1, 3), ((2, 6, 2, 3),))],
     "Roll": [Tiny(lambda x: op.roll(x, ints(1, -2), ints(2, -1)), ONE)],
+    "Reverse": [
+        Tiny(lambda x: old("opset1", "Reverse", [x, op.constant(ints(1, 2))], mode="index"), ROWS),
+        Tiny(lambda x: old("opset1", "Reverse", [x, op.constant(np.array([False, True, False]))], mode="mask"), ROWS),
+    ],
     "ReverseSequence": [Tiny(lambda x: op.reverse_sequence(x, ints(3, 6, 1, 4), 2, 1), ROWS)],
     "Slice": [
         Tiny(lambda x: op.slice(x, ints(1), ints(4), ints(1), ints(1)), ROWS),
@@ -342,6 +360,7 @@ REFUSE: dict[str, tuple[Tiny, str, tuple[int, ...]]] = {
         "padding",
         (),
     ),
+    "Einsum": (einsum("bii->bi", (2, 3, 3)), "equations like bii->bi", ()),
     "ScaledDotProductAttention": (
         Tiny(lambda q, k, v: op.scaled_dot_product_attention(q, k, v, causal=True), ((2, 4, 5), (2, 4, 5), (2, 4, 3))),
         "before it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -139,3 +140,43 @@ def _broadcast(one: Dims, other: Dims) -> list[int]:
     rank = max(len(one), len(other))
     sides = [[Dim(1)] * (rank - len(dims)) + list(dims) for dims in (one, other)]
     return [max(left.size, right.size) for left, right in zip(*sides, strict=True)]
+
+
+def einsum(step: Step) -> Found:
+    """The adjoint takes the place of the operand: "ij,jk->ik" hands on "ik,jk->ij" and "ik,ij->jk".
+
+    Raises:
+        Refusal: an equation with an ellipsis, a diagonal, or axes that were broadcast.
+    """
+    terms, result = _equation(step)
+    batch = next(letter for letter in string.ascii_letters if letter not in "".join(terms)) if step.targets.lead else ""
+    found = {}
+    for port in sorted(step.wanted):
+        others = [other for other in range(len(terms)) if other != port]
+        elsewhere = result + "".join(terms[other] for other in others)
+        known = "".join(letter for letter in terms[port] if letter in elsewhere)
+        equation = ",".join([batch + result, *(terms[other] for other in others)]) + "->" + batch + known
+        total = op.einsum([step.adjoint, *(step.feed(other) for other in others)], equation).output(0)
+        if known != terms[port]:
+            dims = step.dims(port)
+            bare = [dim if letter in known else ONE for letter, dim in zip(terms[port], dims, strict=True)]
+            total = emit.broadcast(step.targets.reshaped(total, bare), step.targets.dims(dims))
+        found[port] = total
+    return found
+
+
+def _equation(step: Step) -> tuple[list[str], str]:
+    """The letters of each operand, and of the result: where the equation names none, those that stand in it once, in order."""
+    equation = step.word("equation").replace(" ", "")
+    left, arrow, result = equation.partition("->")
+    terms = left.split(",")
+    if "." in equation or any(len(set(term)) < len(term) for term in terms):
+        raise Refusal(f"there is no rule for equations like {equation}")
+    if not arrow:
+        result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
+    extents: dict[str, int] = {}
+    for port, term in enumerate(terms):
+        for letter, dim in zip(term, step.dims(port), strict=True):
+            if dim.is_static and extents.setdefault(letter, dim.size) != dim.size:
+                raise Refusal(f"axis {letter} of its equation {equation} is {extents[letter]} long here and {dim.size} there")
+    return terms, result

@@ -8,7 +8,7 @@ from openvino import opset13 as op
 from ovxai.backward.rules.unary import indicator, number
 from ovxai.backward.step import Step
 from ovxai.graph import emit
-from ovxai.graph.dims import ONE, Dims, product
+from ovxai.graph.dims import ONE, Dims, ints, product
 
 
 def reduced_axes(step: Step) -> list[int]:
@@ -61,6 +61,22 @@ def reduce_extreme(step: Step) -> dict[int, ov.Output]:
     found = indicator(op.equal(step.feed(0), kept(step, step.result, adjoint=False)), step.result)
     share = emit.divide(found, emit.reduce_sum(found, reduced_axes(step), True))
     return {0: emit.multiply(kept(step, step.adjoint, adjoint=True), share)}
+
+
+def reduce_product(step: Step) -> dict[int, ov.Output]:
+    """To each entry the product of the others, also where entries are 0."""
+    step.only(0)
+    x = step.feed(0)
+    one, zero = number(1.0, x), number(0.0, x)
+    nothing = op.equal(x, zero)
+    rest = op.select(nothing, one, x)
+    axes = ints(reduced_axes(step))
+    whole = op.reduce_prod(rest, axes, True)
+    zeros = op.reduce_sum(op.select(nothing, one, zero), axes, True)
+    # An entry's others hold no 0 if there is none, or if it is the only one itself.
+    alone = op.equal(op.subtract(zeros, op.select(nothing, one, zero)), zero)
+    others = op.select(alone, op.divide(whole, rest), zero).output(0)
+    return {0: emit.multiply(kept(step, step.adjoint, adjoint=True), others)}
 
 
 def reduce_l1(step: Step) -> dict[int, ov.Output]:

@@ -102,6 +102,15 @@ def roll(step: Step) -> dict[int, ov.Output]:
     return {0: op.roll(step.adjoint, back, ints(step.targets.axes(axes))).output(0)}
 
 
+def reverse(step: Step) -> dict[int, ov.Output]:
+    """Turned round once more: it is its own inverse."""
+    step.only(0)
+    named = step.fixed(1)
+    axes = [axis % len(step.shape(0)) for axis in named] if step.word("mode") == "index" else np.flatnonzero(named).tolist()
+    last, beyond, back = ([value] * len(axes) for value in (-1, np.iinfo(np.int32).min, -1))
+    return {0: op.slice(step.adjoint, ints(last), ints(beyond), ints(back), ints(step.targets.axes(axes))).output(0)}
+
+
 def reverse_sequence(step: Step) -> dict[int, ov.Output]:
     """Turned round once more: it is its own inverse."""
     step.only(0)

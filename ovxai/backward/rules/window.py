@@ -1,4 +1,4 @@
-"""Windows that slide over a map: what convolutions and pools have in common, and MaxPool."""
+"""Windows that slide over a map: what convolutions and pools have in common, and pools of largest entries."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def by_phases(window: Window, weights: ov.Output, adjoint: ov.Output, long: Dims
     return emit.sliced(whole, ints([0, 0]), ints([dim.size for dim in long[2:]]), [2, 3])
 
 
-# MaxPool.
+# MaxPool, AdaptiveMaxPool.
 
 
 def max_pool(step: Step) -> dict[int, ov.Output]:
@@ -112,14 +112,24 @@ def max_pool(step: Step) -> dict[int, ov.Output]:
     """
     step.only(0)
     window, dims = Window.of(step, step.dims(0)), step.dims(0)
-    index = _winners(step, window) if all(dim.is_static for dim in dims[2:]) else _indices(step, window)
-    out = step.out_dims
+    return {0: _back_to(step, _winners(step, window) if all(dim.is_static for dim in dims[2:]) else _indices(step, window))}
+
+
+def adaptive_max_pool(step: Step) -> dict[int, ov.Output]:
+    """As a pool whose windows share the map out; its second output says which entries they took."""
+    step.only(0)
+    return {0: _back_to(step, op.convert(step.node.output(1), "i64").output(0))}
+
+
+def _back_to(step: Step, index: ov.Output) -> ov.Output:
+    """Each entry of the adjoint at the place that it came from. index: i64 like the result, counted within one channel."""
+    dims, out = step.dims(0), step.out_dims
     flat = [*out[:2], product(out[2:])]
     rows = step.targets.reshaped(step.adjoint, flat)
     places = emit.broadcast(emit.reshape(index, flat), step.targets.dims(flat))
     nothing = emit.zeros(step.targets.dims([*dims[:2], product(dims[2:])]), rows)
     found = op.scatter_elements_update(nothing, places, rows, whole_number(2 + step.targets.lead), "sum").output(0)
-    return {0: step.targets.reshaped(found, dims)}
+    return step.targets.reshaped(found, dims)
 
 
 def _winners(step: Step, window: Window) -> ov.Output:
