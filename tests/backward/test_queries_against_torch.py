@@ -6,7 +6,7 @@ import pytest
 
 import ovxai
 from helpers.explained import in_f32, info_of
-from helpers.query_networks import CLASSES, NETWORKS, SIZE
+from helpers.query_networks import CLASSES, NETWORKS, size_of
 from ovxai.graph.dims import CHANNEL_AXIS
 from ovxai.graph.names import port_named
 
@@ -19,13 +19,14 @@ def exported(request):
     """(name, network, plain model, a picture)."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers", reason="the networks are transformers'")
-    if request.param == "D-FINE" and not hasattr(transformers, "DFineForObjectDetection"):
-        pytest.skip("this version of transformers has no D-FINE")
+    needed = {"D-FINE": "DFineForObjectDetection", "RF-DETR": "RfDetrForObjectDetection"}.get(request.param, "")
+    if needed and not hasattr(transformers, needed):
+        pytest.skip(f"this version of transformers has no {request.param}")
     from helpers.query_networks import network
 
     made = network(request.param)
-    picture = np.random.default_rng(0).standard_normal((1, 3, *SIZE)).astype(np.float32)
-    model = ov.convert_model(made, example_input=torch.from_numpy(picture), input=[1, 3, *SIZE])
+    picture = np.random.default_rng(0).standard_normal((1, 3, *size_of(request.param))).astype(np.float32)
+    model = ov.convert_model(made, example_input=torch.from_numpy(picture), input=list(picture.shape))
     return request.param, made, model, picture
 
 
@@ -47,7 +48,7 @@ def test_the_maps_of_queries_are_those_of_autograd(exported):
             num_classes=CLASSES,
         )
         info, found = info_of(explained), in_f32(explained, picture)
-        shares = found["saliency_box"][0] / np.array([*SIZE[::-1]] * 2)
+        shares = found["saliency_box"][0] / np.array([*size_of(name)[::-1]] * 2)
         queries = [(box, int(label)) for box, label in zip(shares, found["saliency_index"][0, 0], strict=True) if label >= 0]
         assert queries
         assert info.score_activation == ("softmax" if name in EXCLUSIVE else "sigmoid") and info.num_classes == CLASSES

@@ -7,6 +7,8 @@ from typing import Any
 
 #: Sides of the picture, and how many classes there are.
 SIZE, CLASSES = (128, 160), 7
+#: RF-DETR's windows are cut from square pictures; others come out with rows and columns mixed.
+SQUARE = (160, 160)
 _WIDTHS = [16, 24, 32, 48]
 _LEVELS = ["stage2", "stage3", "stage4"]
 _COMMON = {"num_queries": 12, "num_labels": CLASSES}
@@ -67,6 +69,20 @@ def _tokens() -> Any:
     return transformers.YolosForObjectDetection(config)
 
 
+def _windows() -> Any:
+    import transformers
+
+    backbone = transformers.RfDetrDinov2Config(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=4, mlp_ratio=2, image_size=SQUARE[0], patch_size=16,
+        num_windows=2, out_features=["stage2", "stage4"],
+    )  # fmt: skip
+    config = transformers.RfDetrConfig(
+        backbone_config=backbone, d_model=32, decoder_ffn_dim=64, decoder_layers=2, decoder_self_attention_heads=4,
+        decoder_cross_attention_heads=4, group_detr=1, c2f_num_blocks=1, **_COMMON,
+    )  # fmt: skip
+    return transformers.RfDetrForObjectDetection(config)
+
+
 NETWORKS: dict[str, Callable[[], Any]] = {
     "DETR": lambda: _detr("Detr", ["stage4"], d_model=32),
     "Conditional DETR": lambda: _detr("ConditionalDetr", ["stage4"], d_model=32),
@@ -76,7 +92,13 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "RT-DETR": lambda: _hybrid("RTDetr"),
     "RT-DETRv2": lambda: _hybrid("RTDetrV2"),
     "D-FINE": _fine,
+    "RF-DETR": _windows,
 }
+
+
+def size_of(name: str) -> tuple[int, int]:
+    """Height and width of the picture."""
+    return SQUARE if name == "RF-DETR" else SIZE
 
 
 def network(name: str) -> Any:
