@@ -35,10 +35,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Within this process: what a test starts as a program of its own keeps the device's precision."""
+    _keep_to_own_cores()
     precision = config.getoption("--device-precision")
-    if precision is None:
-        return
+    if precision is not None:
+        _compute_in(precision)
+
+
+def _keep_to_own_cores() -> None:
+    """Where several processes share the tests, each takes its part of the cores: OpenVINO starts a thread for every one that it
+    may use, and processes whose threads wait for each other's take half as long again."""
+    name = os.environ.get("PYTEST_XDIST_WORKER")
+    if name and hasattr(os, "sched_setaffinity"):
+        cores, count = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.sched_setaffinity(0, cores[int(name.removeprefix("gw")) % len(cores) :: count])
+
+
+def _compute_in(precision: str) -> None:
+    """Within this process: what a test starts as a program of its own keeps the device's precision."""
     compile_model = ov.Core.compile_model
 
     def compiled(core, model, device_name=None, config=None, **more):

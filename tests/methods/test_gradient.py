@@ -302,26 +302,28 @@ def test_the_command_line(tmp_path, capsys) -> None:
 # Refusals.
 
 
-def with_an_unruly_pool() -> ov.Model:
+def with_unruly_patches() -> ov.Model:
     image = toys.picture()
-    x = op.adaptive_max_pool(toys.trunk(image), np.array([2, 2])).output(0)
-    x.get_node().set_friendly_name("the_pool")
+    x = op.extract_image_patches(toys.trunk(image), [1, 1], [1, 1], [1, 1], "valid").output(0)
+    x.get_node().set_friendly_name("the_patches")
     return toys.finished(toys.linear(toys.flat(x)), image)
 
 
 def test_an_operation_without_a_rule_is_named() -> None:
-    with pytest.raises(UnsupportedModelError, match="no derivative through AdaptiveMaxPool the_pool: there is no rule for it"):
-        ovxai.insert(with_an_unruly_pool(), method="gradient")
+    with pytest.raises(
+        UnsupportedModelError, match="no derivative through ExtractImagePatches the_patches: there is no rule for it"
+    ):
+        ovxai.insert(with_unruly_patches(), method="gradient")
 
 
 def test_of_a_missing_rule_one_line_is_said_and_nothing_written(tmp_path, capsys) -> None:
-    path = tmp_path / "pool.xml"
-    ov.save_model(with_an_unruly_pool(), path)
+    path = tmp_path / "patches.xml"
+    ov.save_model(with_unruly_patches(), path)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(SystemExit) as ended:
         main(["insert", str(path), "--method", "gradient"])
     said = capsys.readouterr()
-    assert ended.value.code == 1 and "AdaptiveMaxPool the_pool" in said.err
+    assert ended.value.code == 1 and "ExtractImagePatches the_patches" in said.err
     assert len(said.err.strip().splitlines()) == 1 and not said.out
     assert sorted(tmp_path.iterdir()) == before
 
