@@ -84,6 +84,13 @@ def test_a_gather_of_the_first_form() -> None:
     check(Tiny(lambda x: old("opset1", "Gather", [x, op.constant([2, 0]), op.constant(1)]), ((2, 6, 4),)))
 
 
+def test_an_einsum_that_broadcasts_is_refused() -> None:
+    """A letter may stand for one entry here and for several there."""
+    tiny = Tiny(lambda *operands: op.einsum(list(operands), "bij,bij->bj"), ((2, 1, 3), (2, 4, 3)))
+    with pytest.raises(UnsupportedModelError, match="axis i of its equation bij,bij->bj is 1 long here and 4 there"):
+        backward(tiny.model(), np.ones((1, 2, 3), np.float32), tiny.feed())
+
+
 def test_attention_to_a_sink_is_refused() -> None:
     further = [op.constant(np.float32(0)), op.constant(np.float32(1)), op.constant(np.ones((2, 4, 1), np.float32))]
     tiny = Tiny(lambda *qkv: old("opset13", "ScaledDotProductAttention", [*qkv, *further], causal=False), ((2, 4, 5),) * 3)

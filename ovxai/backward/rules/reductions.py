@@ -66,16 +66,14 @@ def reduce_extreme(step: Step) -> dict[int, ov.Output]:
 def reduce_product(step: Step) -> dict[int, ov.Output]:
     """To each entry the product of the others, also where entries are 0."""
     step.only(0)
-    x = step.feed(0)
-    one, zero = number(1.0, x), number(0.0, x)
-    nothing = op.equal(x, zero)
-    rest = op.select(nothing, one, x)
-    axes = ints(reduced_axes(step))
-    whole = op.reduce_prod(rest, axes, True)
-    zeros = op.reduce_sum(op.select(nothing, one, zero), axes, True)
+    x, axes = step.feed(0), ints(reduced_axes(step))
+    nothing = indicator(op.equal(x, number(0.0, x)), x)
+    rest = emit.add(x, nothing)  # 1 in place of each 0
+    whole = op.reduce_prod(rest, axes, True).output(0)
     # An entry's others hold no 0 if there is none, or if it is the only one itself.
-    alone = op.equal(op.subtract(zeros, op.select(nothing, one, zero)), zero)
-    others = op.select(alone, op.divide(whole, rest), zero).output(0)
+    zeros = emit.subtract(op.reduce_sum(nothing, axes, True).output(0), nothing)
+    alone = indicator(op.equal(zeros, number(0.0, x)), x)
+    others = emit.multiply(emit.divide(whole, rest), alone)
     return {0: emit.multiply(kept(step, step.adjoint, adjoint=True), others)}
 
 
